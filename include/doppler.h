@@ -1,0 +1,283 @@
+/* doppler.h: the public interface of DOPPLER, an engine that runs language models.
+ *
+ * Objects and who owns them
+ *   engine     a device (CPU today) and its threads. One per process is usual.
+ *   model      the weights, tokenizer and program of one checkpoint. Immutable: any number of sessions share it.
+ *   session    one conversation: KV cache, position, sampler state. Use it from one thread at a time;
+ *              two sessions of one model may run on two threads.
+ *   tokenizer  text <-> token ids, and the chat template.
+ * What `*_new`, `*_open` return is released by the matching `*_free`, `*_close`; NULL is accepted there.
+ * Children are released before their parents: sessions, then the model, then the engine.
+ * Memory that a function hands out through `char **` or `int32_t **` is released with dp_free().
+ *
+ * Descriptors: a zeroed dp_*_desc means "the default for everything".
+ * Errors: functions return a dp_status; dp_error_message() then says, for this thread, what was wrong, where,
+ * what was expected and what to do. Outputs are untouched on error. The library never prints, exits or aborts.
+ */
+#ifndef DOPPLER_H
+#define DOPPLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DP_VERSION_STRING "0.1.0"
+
+/* ---- status ---------------------------------------------------------------------------------------------- */
+
+typedef enum dp_status {
+    DP_OK = 0,
+    DP_E_ARG = 1,         /* the call breaks this header's contract */
+    DP_E_MEMORY = 2,      /* an allocation failed */
+    DP_E_IO = 3,          /* the operating system refused a read or a write */
+    DP_E_NOT_FOUND = 4,   /* no such file, tensor or model */
+    DP_E_FORMAT = 5,      /* a file is malformed or truncated */
+    DP_E_CORRUPT = 6,     /* bytes do not match their hash */
+    DP_E_UNSUPPORTED = 7, /* well-formed, but an architecture, dtype, tokenizer or feature we do not have */
+    DP_E_CONTEXT = 8,     /* the prompt or the generation does not fit the context */
+    DP_E_DISK_FULL = 9,
+    DP_E_CANCELLED = 10, /* a callback asked to stop */
+    DP_E_DEVICE = 11,    /* the device failed or was lost */
+    DP_STATUS_COUNT
+} dp_status;
+
+/* Short constant name of a status, e.g. "format". Never NULL. */
+const char *dp_status_name(dp_status status);
+/* What the last failing call on this thread had to say. Valid until the next call on this thread. Never NULL. */
+const char *dp_error_message(void);
+/* Releases memory that this library handed out. */
+void dp_free(void *memory);
+
+/* Replaces the allocator of the whole process; call it before anything else, or never.
+ * realloc-shaped: (user, NULL, n) allocates, (user, p, n) resizes, (user, p, 0) frees and returns NULL. */
+typedef void *(*dp_realloc_fn)(void *user, void *memory, size_t size);
+void dp_set_allocator(dp_realloc_fn fn, void *user);
+
+/* Called now and then during long work. done and total are bytes; what names the phase or file.
+ * Return false to cancel: the work then ends with DP_E_CANCELLED and leaves nothing half-done. */
+typedef bool (*dp_progress_fn)(void *user, const char *what, uint64_t done, uint64_t total);
+
+/* ---- engine ---------------------------------------------------------------------------------------------- */
+
+typedef struct dp_engine dp_engine;
+
+typedef enum dp_backend_kind {
+    DP_BACKEND_AUTO = 0,
+    DP_BACKEND_CPU = 1,    /* vectorised, threaded */
+    DP_BACKEND_CPU_REF = 2 /* plain scalar C in f32 and double sums: the specification, slow */
+} dp_backend_kind;
+
+typedef struct dp_engine_desc {
+    dp_backend_kind backend;
+    int32_t threads;     /* 0: one per physical core available to the process */
+    const char *cpu_isa; /* NULL: the best this CPU has; else "scalar", "avx2", "avx512", "neon", ... at most that */
+} dp_engine_desc;
+
+dp_status dp_engine_open(const dp_engine_desc *desc, dp_engine **out);
+void dp_engine_close(dp_engine *engine);
+/* What runs: e.g. "cpu avx512+vnni, 8 threads". Valid as long as the engine. */
+const char *dp_engine_describe(const dp_engine *engine);
+
+/* ---- model ----------------------------------------------------------------------------------------------- */
+
+typedef struct dp_model dp_model;
+
+typedef struct dp_model_desc {
+    bool verify; /* check the hash of every shard before use (RDRR) */
+    dp_progress_fn progress;
+    void *user;
+} dp_model_desc;
+
+typedef struct dp_model_info {
+    const char *name;         /* modelId, general.name or the folder's name */
+    const char *architecture; /* e.g. "llama" */
+    const char *quantization; /* e.g. "Q4_K_M" or "BF16" */
+    int32_t layers, hidden, heads, kv_heads, head_dim, vocab, context;
+    int32_t experts, experts_per_token; /* 0 when dense */
+    uint64_t parameters;                /* all weights */
+    uint64_t weight_bytes;              /* of all weights as stored */
+    uint64_t active_bytes;              /* read to decode one token: a MoE counts its chosen experts, embeddings one row */
+    uint64_t kv_bytes_per_token;        /* with an f16 cache, before any window takes effect */
+} dp_model_info;
+
+/* path: an RDRR folder, a .gguf file (first part of a split), or a Hugging Face folder. Weights are mapped, not read. */
+dp_status dp_model_open(dp_engine *engine, const char *path, const dp_model_desc *desc, dp_model **out);
+void dp_model_close(dp_model *model);
+const dp_model_info *dp_model_get_info(const dp_model *model);
+
+/* ---- text ------------------------------------------------------------------------------------------------ */
+
+typedef struct dp_tokenizer dp_tokenizer;
+typedef struct dp_decoder dp_decoder;
+
+/* path: a tokenizer.json (tokenizer_config.json or chat_template.jinja beside it are used), a .gguf, or a model folder. */
+dp_status dp_tokenizer_open(const char *path, dp_tokenizer **out);
+void dp_tokenizer_close(dp_tokenizer *tokenizer);
+/* The model's own tokenizer, NULL if it has none. Owned by the model. */
+const dp_tokenizer *dp_model_tokenizer(const dp_model *model);
+
+int32_t dp_tokenizer_vocab_size(const dp_tokenizer *tokenizer);
+/* True if the id ends a generation: the end-of-text token or an end-of-turn token of the chat format. */
+bool dp_tokenizer_is_end(const dp_tokenizer *tokenizer, int32_t id);
+
+/* special: add what the tokenizer's post-processor adds (usually <s>). Special tokens written in text are always matched. */
+dp_status dp_tokenizer_encode(const dp_tokenizer *tokenizer, const char *text, size_t size, bool special, int32_t **ids,
+                              size_t *count);
+/* The end-of-text id, or -1. */
+int32_t dp_tokenizer_eos(const dp_tokenizer *tokenizer);
+/* text is NUL-terminated; size may be NULL. */
+dp_status dp_tokenizer_decode(const dp_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special,
+                              char **text, size_t *size);
+
+/* Streaming decode: feed one id, receive the whole characters that are complete so far (never half a UTF-8 sequence).
+ * *text points into the decoder and is valid until the next call. dp_decoder_finish flushes what is left. */
+dp_status dp_decoder_new(const dp_tokenizer *tokenizer, bool skip_special, dp_decoder **out);
+void dp_decoder_free(dp_decoder *decoder);
+dp_status dp_decoder_feed(dp_decoder *decoder, int32_t id, const char **text, size_t *size);
+dp_status dp_decoder_finish(dp_decoder *decoder, const char **text, size_t *size);
+
+/* Renders the model's chat template. messages: a JSON array of {"role", "content", ...}; tools: a JSON array or NULL;
+ * variables: a JSON object of further template variables (e.g. {"enable_thinking": false}) or NULL. */
+typedef struct dp_chat_desc {
+    const char *messages;
+    const char *tools;
+    const char *variables;
+    bool add_generation_prompt;
+    int64_t now; /* seconds since 1970 for strftime_now; 0: the host's clock */
+} dp_chat_desc;
+dp_status dp_chat_render(const dp_tokenizer *tokenizer, const dp_chat_desc *desc, char **text);
+/* False if the tokenizer came without a chat template. */
+bool dp_chat_available(const dp_tokenizer *tokenizer);
+
+/* ---- session --------------------------------------------------------------------------------------------- */
+
+typedef struct dp_session dp_session;
+
+typedef enum dp_kv_type { DP_KV_F16 = 0, DP_KV_F32 = 1 } dp_kv_type;
+
+typedef struct dp_session_desc {
+    int32_t context; /* positions; 0: the smaller of the model's context and 4096 */
+    int32_t batch;   /* tokens per prefill chunk; 0: 512 */
+    dp_kv_type kv;   /* the reference backend always uses f32 */
+} dp_session_desc;
+
+dp_status dp_session_new(dp_model *model, const dp_session_desc *desc, dp_session **out);
+void dp_session_free(dp_session *session);
+
+/* Runs `count` tokens at the current position and advances it.
+ * logits: NULL, or room for [count][vocab] floats. The last token's logits are kept either way. */
+dp_status dp_session_eval(dp_session *session, const int32_t *ids, size_t count, float *logits);
+/* Logits [vocab] after the last evaluated token, NULL before the first. Valid until the next call on the session. */
+const float *dp_session_logits(const dp_session *session);
+/* Positions in the KV cache. */
+int32_t dp_session_length(const dp_session *session);
+int32_t dp_session_context(const dp_session *session);
+/* Forgets all positions from `length` on. Layers with a sliding window may already have dropped what an earlier
+ * position needs; then the session goes back to 0. Returns the length it now has. */
+int32_t dp_session_truncate(dp_session *session, int32_t length);
+
+typedef struct dp_sampling {
+    float temperature;        /* 0: greedy */
+    int32_t top_k;            /* 0: off */
+    float top_p;              /* 0 or 1: off */
+    float min_p;              /* 0: off */
+    float repetition_penalty; /* 0 or 1: off; the usual divide/multiply of logits already seen */
+    int32_t repeat_last;      /* tokens that the penalty looks back on; 0: 64 */
+    uint64_t seed;            /* same seed, same build, same backend: same text */
+} dp_sampling;
+
+typedef enum dp_stop_reason {
+    DP_STOP_END = 0,    /* an end token */
+    DP_STOP_STRING = 1, /* a stop string */
+    DP_STOP_LENGTH = 2, /* max_tokens */
+    DP_STOP_CONTEXT = 3,
+    DP_STOP_CALLER = 4 /* on_text returned false */
+} dp_stop_reason;
+
+typedef struct dp_generate_desc {
+    const int32_t *prompt; /* evaluated first, as prefill */
+    size_t prompt_count;
+    dp_sampling sampling;
+    int32_t max_tokens;       /* 0: until the context is full */
+    const char *const *stops; /* generation ends before any of these */
+    size_t stop_count;
+    bool show_special; /* also pass on the text of special tokens */
+    /* Whole UTF-8 characters as they come; return false to stop. May be NULL. */
+    bool (*on_text)(void *user, const char *text, size_t size);
+    /* After each prefill chunk; return false to cancel. May be NULL. */
+    bool (*on_prefill)(void *user, size_t done, size_t total);
+    void *user;
+} dp_generate_desc;
+
+typedef struct dp_generate_result {
+    dp_stop_reason reason;
+    int32_t prompt_tokens, new_tokens; /* an end token is not counted */
+    double prefill_seconds, decode_seconds;
+} dp_generate_result;
+
+dp_status dp_session_generate(dp_session *session, const dp_generate_desc *desc, dp_generate_result *result);
+
+/* Calls back after every op of the program with its output: op "attention", label "layers.3.attention",
+ * data [rows][cols] f32. Return false to stop with DP_E_CANCELLED. fn NULL turns it off. */
+typedef bool (*dp_trace_fn)(void *user, const char *op, const char *label, const float *data, size_t rows, size_t cols);
+void dp_session_set_trace(dp_session *session, dp_trace_fn fn, void *user);
+
+/* ---- files ----------------------------------------------------------------------------------------------- */
+
+/* Everything a checkpoint says of itself, as JSON text (docs/RDRR.md describes the fields). */
+dp_status dp_inspect(const char *path, char **json);
+
+/* Checks structure and every hash. on_bad is called for each shard or file that fails (may be NULL);
+ * DP_E_CORRUPT is returned if any did. */
+typedef struct dp_verify_desc {
+    dp_progress_fn progress;
+    void (*on_bad)(void *user, const char *file, const char *why);
+    void *user;
+} dp_verify_desc;
+dp_status dp_verify(const char *path, const dp_verify_desc *desc);
+
+typedef enum dp_sharding { DP_SHARD_AUTO = 0, DP_SHARD_FIXED, DP_SHARD_LAYER, DP_SHARD_EXPERT } dp_sharding;
+
+typedef struct dp_convert_desc {
+    const char *input;    /* HF folder, .gguf or RDRR folder */
+    const char *output;   /* RDRR folder to make; a name ending in .gguf writes one GGUF file */
+    const char *quantize; /* NULL or "keep", "q4_k_m", "q5_k_m", "q8_0", "q6_k", "f16", "bf16", "mxfp4" */
+    dp_sharding sharding; /* AUTO: expert for MoE, fixed otherwise */
+    uint64_t shard_size;  /* bytes; 0: 64 MiB */
+    const char *name;     /* modelId; NULL: from the input */
+    int32_t threads;      /* 0: all */
+    bool overwrite;       /* replace an existing output */
+    dp_progress_fn progress;
+    void *user;
+} dp_convert_desc;
+
+typedef struct dp_convert_result {
+    uint64_t tensors, shards, bytes_in, bytes_out;
+} dp_convert_result;
+dp_status dp_convert(const dp_convert_desc *desc, dp_convert_result *result);
+
+/* Writes a model of a published model's exact shapes with random, numerically tame weights, for benchmarks. */
+typedef struct dp_synth_desc {
+    const char *like;     /* e.g. "llama-3.2-1b" */
+    const char *output;   /* as for dp_convert */
+    const char *quantize; /* as for dp_convert; NULL: "q4_k_m", for gpt-oss "mxfp4" */
+    dp_sharding sharding;
+    uint64_t shard_size;
+    uint64_t seed;
+    int32_t threads;
+    bool overwrite;
+    dp_progress_fn progress;
+    void *user;
+} dp_synth_desc;
+dp_status dp_synth(const dp_synth_desc *desc, dp_convert_result *result);
+/* Name of the i-th shape dp_synth knows, NULL past the end. */
+const char *dp_synth_name(size_t i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

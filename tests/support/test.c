@@ -1,0 +1,118 @@
+/* test.c: the runner behind test.h. */
+#define _XOPEN_SOURCE 700
+#include "test.h"
+
+#include <ftw.h>
+#include <unistd.h>
+
+enum { TESTS_MAX = 512 };
+static struct { const char *name; test_fn fn; } tests[TESTS_MAX];
+static int test_count;
+static const char *current;
+static bool current_failed, current_skipped;
+
+void test_register(const char *name, test_fn fn) {
+    if (test_count == TESTS_MAX) abort();
+    tests[test_count].name = name;
+    tests[test_count++].fn = fn;
+}
+
+bool test_fail(const char *file, int line, const char *format, ...) {
+    va_list args;
+    fprintf(stdout, "FAIL %s (%s:%d): ", current, file, line);
+    va_start(args, format);
+    vfprintf(stdout, format, args);
+    va_end(args);
+    fputc('\n', stdout);
+    current_failed = true;
+    return false;
+}
+
+void test_skip(const char *format, ...) {
+    va_list args;
+    fprintf(stdout, "SKIP %s: ", current);
+    va_start(args, format);
+    vfprintf(stdout, format, args);
+    va_end(args);
+    fputc('\n', stdout);
+    current_skipped = true;
+}
+
+const char *test_path(const char *relative) {
+    static char paths[8][1024];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", DOPPLER_SOURCE_DIR, relative);
+    return path;
+}
+
+static char folder[64];
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
+    (void)st, (void)kind, (void)ftw;
+    return remove(path);
+}
+
+static void remove_folder(void) { nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
+
+const char *test_folder(void) {
+    if (!folder[0]) {
+        strcpy(folder, "/tmp/doppler-test-XXXXXX");
+        if (!mkdtemp(folder)) abort();
+        atexit(remove_folder);
+    }
+    return folder;
+}
+
+int test_run_all(int argc, char **argv) {
+    int passed = 0, failed = 0, skipped = 0;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (int i = 0; i < test_count; i++) {
+        bool chosen = argc < 2;
+        for (int a = 1; a < argc; a++) chosen |= strstr(tests[i].name, argv[a]) != NULL;
+        if (!chosen) continue;
+        current = tests[i].name;
+        current_failed = current_skipped = false;
+        tests[i].fn();
+        if (current_failed) failed++;
+        else if (current_skipped) skipped++;
+        else passed++;
+    }
+    printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
+    return failed != 0;
+}
+
+/* ---- failing allocations ---- */
+
+typedef struct countdown { long left; size_t made; long live; } countdown;
+
+static void *counting_realloc(void *user, void *memory, size_t size) {
+    countdown *c = user;
+    if (!size) {
+        c->live -= memory != NULL;
+        free(memory);
+        return NULL;
+    }
+    if (c->left == 0) return NULL;
+    if (c->left > 0) c->left--;
+    c->made++;
+    c->live += memory == NULL;
+    return realloc(memory, size);
+}
+
+size_t test_failing_allocations(dp_status (*body)(void *), void *user) {
+    countdown c;
+    for (long n = 0;; n++) {
+        c = (countdown){n, 0, 0};
+        dp_set_allocator(counting_realloc, &c);
+        dp_status status = body(user);
+        dp_set_allocator(NULL, NULL);
+        if (c.live) test_fail(__FILE__, __LINE__, "allocation %ld failing: %ld blocks leaked", n, c.live);
+        if (status == DP_OK && c.left != 0) return c.made;
+        if (status != DP_E_MEMORY && status != DP_OK) {
+            test_fail(__FILE__, __LINE__, "allocation %ld failing: got %s: %s", n, dp_status_name(status), dp_error_message());
+            return 0;
+        }
+        if (c.live) return 0;
+    }
+}
