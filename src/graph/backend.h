@@ -1,0 +1,45 @@
+/* backend.h: what a device must be able to do. A backend is opened by its own function (dp_cpu_open), then used through
+ * this table. Floor 3. */
+#ifndef DP_BACKEND_H
+#define DP_BACKEND_H
+
+#include "graph/program.h"
+
+typedef struct dp_backend dp_backend;
+typedef struct dp_plan dp_plan; /* a program made ready on a device: activation buffers for up to max_tokens tokens */
+typedef struct dp_kv dp_kv;     /* the KV cache of one session, paged, in the device's memory */
+
+/* One forward pass over `count` tokens at positions kv length .. kv length + count - 1. */
+typedef struct dp_step {
+    const int32_t *tokens;
+    int32_t count;
+    int32_t position;    /* of the first token */
+    int32_t outputs;     /* logits are wanted for the last `outputs` tokens; 0: none */
+    int32_t context;     /* capacity of the session, positions */
+    dp_kv *kv;           /* reserved up to position + count */
+    dp_trace_fn trace;   /* may be NULL */
+    void *trace_user;
+} dp_step;
+
+typedef struct dp_backend_api {
+    const char *name;
+    void (*close)(dp_backend *backend);
+    const char *(*describe)(const dp_backend *backend);
+    dp_status (*plan_new)(dp_backend *backend, const dp_program *program, int32_t max_tokens, dp_plan **out);
+    void (*plan_free)(dp_plan *plan);
+    dp_status (*kv_new)(dp_backend *backend, const dp_program *program, dp_kv_type type, dp_kv **out);
+    void (*kv_free)(dp_kv *kv);
+    /* Makes room for positions [from, to); pages that no window reaches any more are reused. */
+    dp_status (*kv_reserve)(dp_kv *kv, int32_t from, int32_t to);
+    /* Longest length <= `length` that the cache can still continue from (windows may have dropped pages: then 0). */
+    int32_t (*kv_truncate)(dp_kv *kv, int32_t length);
+    dp_status (*run)(dp_plan *plan, const dp_step *step);
+    /* Copies [rows][cols] of a slot to the host, rows from `first` on. */
+    dp_status (*read)(dp_plan *plan, int32_t slot, int32_t first, int32_t rows, float *out);
+} dp_backend_api;
+
+struct dp_backend {
+    const dp_backend_api *api;
+};
+
+#endif
