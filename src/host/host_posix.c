@@ -1,0 +1,335 @@
+/* host_posix.c: what Linux and macOS add to host_files.c and host_write.c: mapped files, free space, the machine's
+ * facts and threads. */
+#define _GNU_SOURCE
+#define _DARWIN_C_SOURCE
+#include "host/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __APPLE__
+#include <sys/sysctl.h>
+#endif
+
+#include "host/host_fd.h"
+
+/* ---- mapping ---- */
+
+size_t dp_host_page_size(void) {
+    long size = sysconf(_SC_PAGESIZE);
+    return size > 0 ? (size_t)size : 4096;
+}
+
+/* Checks the pieces and adds up their bytes, the first one's from its page boundary on. */
+static dp_status measure(const dp_piece *pieces, size_t count, size_t *total) {
+    size_t page = dp_host_page_size(), sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        const dp_piece *p = &pieces[i];
+        struct stat st;
+        uint64_t length = fstat(dp_file_fd(p->file), &st) == 0 ? (uint64_t)st.st_size : 0;
+        if (p->offset > length || p->size > length - p->offset)
+            return dp_fail(DP_E_FORMAT, "%s: truncated: cannot map %llu bytes at offset %llu, the file has %llu",
+                           dp_file_path(p->file), (unsigned long long)p->size, (unsigned long long)p->offset,
+                           (unsigned long long)length);
+        bool start_fits = i == 0 || p->offset % page == 0;
+        bool end_fits = i + 1 == count || (p->offset + p->size) % page == 0;
+        if (!start_fits || !end_fits || p->size == 0)
+            return dp_fail(
+                DP_E_UNSUPPORTED,
+                "%s: cannot map %llu bytes at offset %llu beside other pieces: no multiple of the %zu-byte page",
+                dp_file_path(p->file), (unsigned long long)p->size, (unsigned long long)p->offset, page);
+        uint64_t bytes = p->size + (i == 0 ? p->offset % page : 0);
+        if (bytes > SIZE_MAX - page - sum)
+            return dp_fail(DP_E_UNSUPPORTED, "cannot map: larger than the address space");
+        sum += (size_t)bytes;
+    }
+    *total = sum;
+    return DP_OK;
+}
+
+dp_status dp_host_map(const dp_piece *pieces, size_t count, dp_mapping *out) {
+    if (!count) return dp_fail(DP_E_ARG, "dp_host_map: no pieces");
+    size_t total = 0, page = dp_host_page_size(), head = (size_t)(pieces[0].offset % page);
+    TRY(measure(pieces, count, &total));
+    /* One reservation keeps the range contiguous; the pieces then replace it from front to back. */
+    unsigned char *base = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+        return dp_fail(DP_E_MEMORY, "cannot reserve %zu bytes of addresses: %s", total, strerror(errno));
+    unsigned char *at = base;
+    for (size_t i = 0; i < count; i++) {
+        size_t lead = i == 0 ? head : 0, bytes = (size_t)pieces[i].size + lead;
+        void *got = mmap(at, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, dp_file_fd(pieces[i].file),
+                         (off_t)(pieces[i].offset - lead));
+        if (got == MAP_FAILED) {
+            dp_status status =
+                dp_fail(DP_E_UNSUPPORTED, "%s: cannot map: %s", dp_file_path(pieces[i].file), strerror(errno));
+            munmap(base, total);
+            return status;
+        }
+        at += bytes;
+    }
+    *out = (dp_mapping){base + head, base, total};
+    return DP_OK;
+}
+
+void dp_host_unmap(dp_mapping *mapping) {
+    if (mapping->base) munmap(mapping->base, mapping->base_size);
+    *mapping = (dp_mapping){0};
+}
+
+/* Only for ranges inside a mapping: Linux would zero dropped pages of ordinary memory. */
+void dp_host_advise(const void *data, size_t size, dp_advice advice) {
+    uintptr_t page = dp_host_page_size(), start = (uintptr_t)data, end = start + size;
+    /* Pages shared with neighbours may be fetched for nothing but must not be dropped. */
+    if (advice == DP_ADVICE_DONT_NEED)
+        start = (start + page - 1) / page * page, end = end / page * page;
+    else
+        start = start / page * page;
+    if (start >= end) return;
+    int hint = advice == DP_ADVICE_WILL_NEED    ? MADV_WILLNEED
+               : advice == DP_ADVICE_SEQUENTIAL ? MADV_SEQUENTIAL
+                                                : MADV_DONTNEED;
+    (void)madvise((void *)start, (size_t)(end - start), hint);
+}
+
+/* ---- disk ---- */
+
+uint64_t dp_path_free_space(const char *path) {
+    size_t length = strlen(path);
+    char *prefix = dp_malloc(length + 2);
+    if (!prefix) return UINT64_MAX;
+    memcpy(prefix, path, length + 1);
+    struct statvfs fs;
+    uint64_t bytes = UINT64_MAX;
+    for (;;) {
+        if (statvfs(length ? prefix : ".", &fs) == 0) {
+            bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize;
+            break;
+        }
+        if (length <= 1) break;
+        while (length && prefix[length - 1] != '/') length--;
+        while (length > 1 && prefix[length - 1] == '/') length--;
+        prefix[length] = 0;
+    }
+    dp_free(prefix);
+    return bytes;
+}
+
+/* ---- time ---- */
+
+double dp_host_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+int64_t dp_host_unix_time(void) { return (int64_t)time(NULL); }
+
+/* ---- machine ---- */
+
+#ifdef __linux__
+
+/* Start of a small system file as text; false if it is not there. */
+static bool read_small(const char *path, char *text, size_t size) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t n = read(fd, text, size - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return n > 0;
+}
+
+/* The process's control group (version 2) below /sys/fs/cgroup, "" for the root. */
+static void cgroup_folder(char *folder, size_t size) {
+    char text[1024];
+    folder[0] = 0;
+    if (!read_small("/proc/self/cgroup", text, sizeof text)) return;
+    const char *line = strncmp(text, "0::/", 4) == 0 ? text : strstr(text, "\n0::/");
+    if (!line) return;
+    line = strchr(line, '/');
+    snprintf(folder, size, "%.*s", (int)strcspn(line, "\n"), line);
+    if (strcmp(folder, "/") == 0) folder[0] = 0;
+}
+
+/* Calls limit(text) for a file of the control group and of each of its parents; the smallest answer counts. */
+static uint64_t cgroup_smallest(const char *file, uint64_t (*limit)(const char *text)) {
+    char folder[512], path[640], text[128];
+    uint64_t smallest = UINT64_MAX;
+    cgroup_folder(folder, sizeof folder);
+    for (;;) {
+        snprintf(path, sizeof path, "/sys/fs/cgroup%s/%s", folder, file);
+        if (read_small(path, text, sizeof text)) smallest = DP_MIN(smallest, limit(text));
+        char *slash = strrchr(folder, '/');
+        if (!slash) return smallest;
+        *slash = 0;
+    }
+}
+
+/* "max 100000" or "150000 100000": microseconds of CPU per period; a started core counts. */
+static uint64_t quota_cores(const char *text) {
+    char *end;
+    unsigned long long quota = strtoull(text, &end, 10);
+    unsigned long long period = end == text ? 0 : strtoull(end, NULL, 10);
+    return period && quota ? (quota + period - 1) / period : UINT64_MAX;
+}
+
+static uint64_t byte_limit(const char *text) {
+    char *end;
+    unsigned long long bytes = strtoull(text, &end, 10);
+    return end == text ? UINT64_MAX : bytes;
+}
+
+static uint64_t version1_cores(void) {
+    char quota[32], period[32], both[80];
+    if (!read_small("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota, sizeof quota) || quota[0] == '-' ||
+        !read_small("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period, sizeof period))
+        return UINT64_MAX;
+    snprintf(both, sizeof both, "%s %s", quota, period);
+    return quota_cores(both);
+}
+
+int dp_host_cpu_count(void) {
+    cpu_set_t set;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t count = online > 0 ? (uint64_t)online : 1;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) count = (uint64_t)CPU_COUNT(&set);
+    count = DP_MIN(count, cgroup_smallest("cpu.max", quota_cores));
+    count = DP_MIN(count, version1_cores());
+    return count ? (int)count : 1;
+}
+
+uint64_t dp_host_memory_total(void) {
+    long pages = sysconf(_SC_PHYS_PAGES);
+    uint64_t bytes = pages > 0 ? (uint64_t)pages * dp_host_page_size() : UINT64_MAX;
+    bytes = DP_MIN(bytes, cgroup_smallest("memory.max", byte_limit));
+    char text[64];
+    if (read_small("/sys/fs/cgroup/memory/memory.limit_in_bytes", text, sizeof text))
+        bytes = DP_MIN(bytes, byte_limit(text));
+    return bytes;
+}
+
+uint64_t dp_host_memory_peak(void) {
+    /* Not getrusage: its figure survives exec and so may be the parent's. */
+    char text[4096];
+    const char *line = read_small("/proc/self/status", text, sizeof text) ? strstr(text, "VmHWM:") : NULL;
+    struct rusage usage;
+    if (line) return strtoull(line + 6, NULL, 10) * 1024;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+#else
+
+int dp_host_cpu_count(void) {
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (int)online : 1;
+}
+
+uint64_t dp_host_memory_total(void) {
+    uint64_t bytes = 0;
+    size_t size = sizeof bytes;
+    return sysctlbyname("hw.memsize", &bytes, &size, NULL, 0) == 0 ? bytes : UINT64_MAX;
+}
+
+uint64_t dp_host_memory_peak(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss : 0; /* bytes here, KiB on Linux */
+}
+
+#endif
+
+/* ---- threads ---- */
+
+enum { STACK_BYTES = 4 << 20 }; /* macOS would give 512 KiB */
+
+struct dp_thread {
+    pthread_t id;
+    void (*run)(void *);
+    void *argument;
+};
+struct dp_mutex {
+    pthread_mutex_t mutex;
+};
+struct dp_cond {
+    pthread_cond_t cond;
+};
+
+static void *thread_main(void *user) {
+    dp_thread *thread = user;
+    thread->run(thread->argument);
+    return NULL;
+}
+
+dp_status dp_thread_start(void (*run)(void *), void *argument, dp_thread **out) {
+    dp_thread *thread = dp_calloc(1, sizeof *thread);
+    if (!thread) return dp_no_memory(sizeof *thread);
+    thread->run = run;
+    thread->argument = argument;
+    pthread_attr_t attributes;
+    int code = pthread_attr_init(&attributes);
+    if (code == 0) {
+        pthread_attr_setstacksize(&attributes, STACK_BYTES);
+        code = pthread_create(&thread->id, &attributes, thread_main, thread);
+        pthread_attr_destroy(&attributes);
+    }
+    if (code != 0) {
+        dp_free(thread);
+        return dp_fail(DP_E_MEMORY, "cannot start a thread: %s", strerror(code));
+    }
+    *out = thread;
+    return DP_OK;
+}
+
+void dp_thread_join(dp_thread *thread) {
+    if (!thread) return;
+    pthread_join(thread->id, NULL);
+    dp_free(thread);
+}
+
+void dp_thread_yield(void) { sched_yield(); }
+
+dp_status dp_mutex_new(dp_mutex **out) {
+    dp_mutex *mutex = dp_malloc(sizeof *mutex);
+    if (!mutex || pthread_mutex_init(&mutex->mutex, NULL) != 0) {
+        dp_free(mutex);
+        return dp_no_memory(sizeof *mutex);
+    }
+    *out = mutex;
+    return DP_OK;
+}
+
+void dp_mutex_free(dp_mutex *mutex) {
+    if (!mutex) return;
+    pthread_mutex_destroy(&mutex->mutex);
+    dp_free(mutex);
+}
+
+void dp_mutex_lock(dp_mutex *mutex) { pthread_mutex_lock(&mutex->mutex); }
+void dp_mutex_unlock(dp_mutex *mutex) { pthread_mutex_unlock(&mutex->mutex); }
+
+dp_status dp_cond_new(dp_cond **out) {
+    dp_cond *cond = dp_malloc(sizeof *cond);
+    if (!cond || pthread_cond_init(&cond->cond, NULL) != 0) {
+        dp_free(cond);
+        return dp_no_memory(sizeof *cond);
+    }
+    *out = cond;
+    return DP_OK;
+}
+
+void dp_cond_free(dp_cond *cond) {
+    if (!cond) return;
+    pthread_cond_destroy(&cond->cond);
+    dp_free(cond);
+}
+
+void dp_cond_wait(dp_cond *cond, dp_mutex *mutex) { pthread_cond_wait(&cond->cond, &mutex->mutex); }
+void dp_cond_broadcast(dp_cond *cond) { pthread_cond_broadcast(&cond->cond); }
