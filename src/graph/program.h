@@ -74,6 +74,8 @@ typedef struct dp_op {
     };
 } dp_op;
 
+enum { DP_ROUTE_GROUPS_MAX = 64 }; /* groups of experts that a router may have */
+
 /* KV cache of one layer: K rows of kv_heads * k_dim, V rows of kv_heads * v_dim. v_dim 0: V is the first `latent`
  * columns of K (MLA), one kv_head. */
 typedef struct dp_kv_spec {
