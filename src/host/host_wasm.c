@@ -1,5 +1,6 @@
 /* host_wasm.c: what WebAssembly lacks beside host_files.c and host_write.c: it cannot map files, has one thread and
  * knows little of its machine. */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #include "host/host.h"
 
 #include <time.h>
