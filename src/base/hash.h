@@ -19,6 +19,12 @@ static inline uint64_t dp_splitmix64(uint64_t x) {
     return x ^ x >> 31;
 }
 
+/* A 32-byte digest as 64 lower-case hexadecimal digits and a NUL. */
+static inline void dp_digest_hex(const uint8_t digest[32], char hex[65]) {
+    for (int i = 0; i < 64; i++) hex[i] = "0123456789abcdef"[digest[i / 2] >> (i % 2 ? 0 : 4) & 15];
+    hex[64] = 0;
+}
+
 /* For hash tables: FNV-1a with its weak low bits mixed. */
 static inline uint64_t dp_hash_bytes(const void *data, size_t size) {
     uint64_t h = dp_fnv1a64(data, size);
