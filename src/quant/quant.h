@@ -19,9 +19,10 @@ typedef struct dp_dtype_info {
     int32_t ggml_type;  /* id in GGUF; -1 if GGUF has none */
     uint16_t block;     /* elements per block */
     uint16_t bytes;     /* per block */
-    /* n is a multiple of block. NULL where the dtype is never dequantised / cannot be made. */
+    /* n is a multiple of block. Both are NULL for the integer types and F64. Any alignment of `blocks`. */
     void (*dequantize)(const void *blocks, float *values, size_t n);
-    /* Deterministic reference quantiser (FORMATS: as llama.cpp without importance matrix). Non-finite input -> treated as 0. */
+    /* Deterministic, the same values as llama.cpp without importance matrix. Block formats take infinities and NaN as 0
+     * and never hold either; F32, F16 and BF16 convert as IEEE 754 says. */
     void (*quantize)(const float *values, void *blocks, size_t n);
 } dp_dtype_info;
 

@@ -1,12 +1,16 @@
 /* quant_k_write.c: quantising to the super-block formats; their layouts stand in quant_k.c. Sub-block scales come from
  * quant_k_search.c; here they are rounded to integers in units of the super-block's d (and dmin), and the elements are
- * then coded with the scales as a reader will see them. */
+ * then coded with the scales as a reader will see them. Blocks equal llama.cpp's to the byte, except that where a scale
+ * rounds to 0 all codes are the code of 0 (there any code reads as the same value). */
 #include "quant/quant_k.h"
 #include "quant/quant_k_search.h"
 
 #include <math.h>
 
 enum { SUPER = 256 };
+
+/* Far below what an f16 can hold as a unit: the block is then zero, whatever its codes. */
+#define NEGLIGIBLE 1e-20f
 
 /* code = round((x + shift) / scale) within low..high, counted from low. A zero scale gives the code of 0. */
 typedef struct grid {
@@ -41,7 +45,7 @@ static float extreme_of(const float *v, int n) {
 
 /* The f16 unit in which the largest of `n` values is `top`, stored at `out`, and the values in that unit. */
 static float store_unit(uint8_t *out, const float *v, int n, int top, uint8_t *levels) {
-    float largest = largest_of(v, n), inverse = largest > 0 ? (float)top / largest : 0.0f;
+    float largest = largest_of(v, n), inverse = largest > NEGLIGIBLE ? (float)top / largest : 0.0f;
     for (int i = 0; i < n; i++) {
         int level = (int)round_even(inverse * v[i]);
         levels[i] = (uint8_t)DP_MIN(level, top);
@@ -175,7 +179,7 @@ static void scales_of_16(const float *x, lanes (*search)(const lanes *x, float h
 /* The f16 unit in which the scale of greatest magnitude is -top, stored at `out`; the scales in that unit. */
 static float store_signed_unit(uint8_t *out, const float *scales, int top, int8_t *levels) {
     float extreme = extreme_of(scales, 16);
-    float inverse = fabsf(extreme) >= 1e-15f ? (float)-top / extreme : 0.0f;
+    float inverse = fabsf(extreme) > NEGLIGIBLE ? (float)-top / extreme : 0.0f;
     for (int j = 0; j < 16; j++) {
         int level = (int)round_even(inverse * scales[j]);
         levels[j] = (int8_t)DP_MAX(-top, DP_MIN(level, top - 1));
