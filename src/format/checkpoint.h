@@ -49,11 +49,11 @@ typedef struct dp_checkpoint {
     const dp_json *config;    /* object, Hugging Face keys (transformers 4 spelling or 5) */
     const dp_json *manifest;  /* RDRR only */
     dp_tensor *tensors;
-    size_t tensor_count;
+    size_t tensor_count, tensor_capacity;
     dp_map tensor_map;    /* canonical name -> index */
     dp_file **files;
-    const char **file_names;
-    size_t file_count;
+    const char **file_names; /* relative to folder */
+    size_t file_count, file_capacity;
     dp_shard *shards;     /* RDRR only */
     size_t shard_count;
     /* How this source stores values that differ from Hugging Face's convention. */

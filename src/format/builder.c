@@ -1,0 +1,147 @@
+/* builder.c: what every reader needs to fill a checkpoint: files, checked tensors, JSON side files. */
+#include "format/builder.h"
+
+#include <stdio.h>
+
+enum { FILES_MAX = 100000 };
+
+bool dp_filename_is_safe(dp_str name) {
+    if (!name.n || name.p[0] == '/') return false;
+    size_t start = 0;
+    for (size_t i = 0; i <= name.n; i++) {
+        char c = i < name.n ? name.p[i] : '/';
+        if (c == '\\' || c == ':' || c == 0) return false;
+        if (c != '/') continue;
+        dp_str part = {name.p + start, i - start};
+        if (!part.n || dp_str_is(part, ".") || dp_str_is(part, "..")) return false;
+        start = i + 1;
+    }
+    return true;
+}
+
+const char *dp_shape_text(const int64_t *shape, int32_t n_dims, char *out, size_t size) {
+    size_t used = 0;
+    out[0] = 0;
+    for (int32_t i = 0; i < n_dims && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "[%lld]", (long long)shape[i]);
+    return out;
+}
+
+/* ---- files ---- */
+
+dp_status dp_checkpoint_add_file(dp_checkpoint *c, dp_str name, int32_t *index) {
+    if (!dp_filename_is_safe(name))
+        return dp_fail(DP_E_FORMAT, "%s: unsafe file name \"" DP_STR_FMT "\": it must stay within the model's folder",
+                       c->path, DP_STR_ARG(name));
+    if (c->file_count == FILES_MAX) return dp_fail(DP_E_FORMAT, "%s: more than %d files", c->path, FILES_MAX);
+    size_t capacity = c->file_capacity;
+    if (!dp_grow((void **)&c->files, &capacity, c->file_count + 1, sizeof *c->files) ||
+        !dp_grow((void **)&c->file_names, &c->file_capacity, c->file_count + 1, sizeof *c->file_names))
+        return dp_no_memory(c->file_count * sizeof *c->files);
+    char *copy = dp_arena_copy(&c->arena, name.p, name.n);
+    char *path = copy ? dp_path_join(c->folder, copy) : NULL;
+    if (!path) return dp_no_memory(name.n);
+    dp_status status = dp_file_open(path, &c->files[c->file_count]);
+    dp_free(path);
+    if (status != DP_OK) return status;
+    c->file_names[c->file_count] = copy;
+    if (index) *index = (int32_t)c->file_count;
+    c->file_count++;
+    return DP_OK;
+}
+
+bool dp_checkpoint_has_file(const dp_checkpoint *c, const char *name) {
+    char *path = dp_path_join(c->folder, name);
+    bool found = path && dp_path_what(path) == DP_PATH_FILE;
+    dp_free(path);
+    return found;
+}
+
+dp_status dp_checkpoint_load_json(dp_checkpoint *c, const char *name, size_t limit, const dp_json **out) {
+    char *path = dp_path_join(c->folder, name), *loaded = NULL;
+    size_t size = 0;
+    if (!path) return dp_no_memory(strlen(name));
+    dp_status status = dp_file_load(path, limit, &loaded, &size);
+    char *text = status == DP_OK ? dp_arena_copy(&c->arena, loaded, size) : NULL;
+    dp_free(loaded);
+    if (status == DP_OK) status = text ? dp_json_parse(&c->arena, (dp_str){text, size}, out) : dp_no_memory(size);
+    if (status == DP_OK && (*out)->type != DP_JSON_OBJECT)
+        status = dp_fail(DP_E_FORMAT, "expected an object, found %s", dp_json_type_name(*out));
+    if (status == DP_E_FORMAT) status = dp_fail_in(status, "%s", path);
+    dp_free(path);
+    return status;
+}
+
+/* ---- tensors ---- */
+
+static dp_status mul_u64(uint64_t a, uint64_t b, uint64_t *out) {
+    if (b && a > UINT64_MAX / b) return dp_fail(DP_E_FORMAT, "its size overflows 64 bits");
+    *out = a * b;
+    return DP_OK;
+}
+
+dp_status dp_tensor_bytes(dp_dtype dtype, const int64_t *shape, int32_t n_dims, uint64_t *out) {
+    const dp_dtype_info *info = dp_dtype_get(dtype);
+    uint64_t elements = 1, cols = n_dims ? (uint64_t)shape[n_dims - 1] : 1;
+    for (int32_t i = 0; i < n_dims; i++) {
+        if (shape[i] < 0) return dp_fail(DP_E_FORMAT, "dimension %d is %lld", i, (long long)shape[i]);
+        TRY(mul_u64(elements, (uint64_t)shape[i], &elements));
+    }
+    if (elements > INT64_MAX) return dp_fail(DP_E_FORMAT, "its size overflows 64 bits");
+    if (cols % info->block)
+        return dp_fail(DP_E_FORMAT, "rows of %llu elements are no whole number of %u-element %s blocks",
+                       (unsigned long long)cols, info->block, info->name);
+    return mul_u64(elements / info->block, info->bytes, out);
+}
+
+static dp_status check_spans(const dp_checkpoint *c, const dp_tensor_source *s, uint64_t expected) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < s->span_count; i++) {
+        const dp_span *span = &s->spans[i];
+        uint64_t length = dp_file_size(c->files[span->file]);
+        if (span->offset > length || span->size > length - span->offset)
+            return dp_fail(DP_E_FORMAT,
+                           "%llu bytes at offset %llu lie beyond the end of %s (%llu bytes): is it truncated?",
+                           (unsigned long long)span->size, (unsigned long long)span->offset, c->file_names[span->file],
+                           (unsigned long long)length);
+        if (span->size > UINT64_MAX - total) return dp_fail(DP_E_FORMAT, "its spans overflow 64 bits");
+        total += span->size;
+    }
+    if (total == expected) return DP_OK;
+    char shape[96];
+    return dp_fail(DP_E_FORMAT, "%s %s takes %llu bytes, found %llu", dp_dtype_get(s->dtype)->name,
+                   dp_shape_text(s->shape, s->n_dims, shape, sizeof shape), (unsigned long long)expected,
+                   (unsigned long long)total);
+}
+
+static dp_status add_checked(dp_checkpoint *c, const dp_tensor_source *s) {
+    dp_tensor t = {.dtype = s->dtype, .n_dims = s->n_dims, .span_count = (int32_t)s->span_count};
+    if (s->n_dims < 0 || s->n_dims > 4 || s->span_count > INT32_MAX)
+        return dp_fail(DP_E_UNSUPPORTED, "%d dimensions, at most 4 are supported", s->n_dims);
+    TRY(dp_tensor_bytes(s->dtype, s->shape, s->n_dims, &t.size));
+    TRY(check_spans(c, s, t.size));
+    memcpy(t.shape, s->shape, sizeof t.shape);
+    dp_span *spans = dp_arena_calloc(&c->arena, s->span_count, sizeof *spans);
+    t.name = dp_arena_copy(&c->arena, s->name.p, s->name.n);
+    t.source_name =
+        dp_str_eq(s->name, s->source_name) ? t.name : dp_arena_copy(&c->arena, s->source_name.p, s->source_name.n);
+    if (!spans || !t.name || !t.source_name ||
+        !dp_grow((void **)&c->tensors, &c->tensor_capacity, c->tensor_count + 1, sizeof t))
+        return dp_no_memory(sizeof t);
+    if (s->span_count) memcpy(spans, s->spans, s->span_count * sizeof *spans);
+    t.spans = spans;
+    bool twice;
+    TRY(dp_map_set(&c->tensor_map, (dp_str){t.name, s->name.n}, c->tensor_count, &twice));
+    if (twice) return dp_fail(DP_E_FORMAT, "the name occurs twice");
+    c->tensors[c->tensor_count++] = t;
+    return DP_OK;
+}
+
+dp_status dp_checkpoint_add_tensor(dp_checkpoint *c, const dp_tensor_source *s) {
+    dp_status status = s->name.n == 0                    ? dp_fail(DP_E_FORMAT, "a tensor without a name")
+                       : memchr(s->name.p, 0, s->name.n) ? dp_fail(DP_E_FORMAT, "a name with a NUL byte")
+                                                         : add_checked(c, s);
+    return status == DP_OK || status == DP_E_MEMORY
+               ? status
+               : dp_fail_in(status, "%s: tensor " DP_STR_FMT, s->file, DP_STR_ARG(s->source_name));
+}
