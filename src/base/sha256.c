@@ -1,4 +1,5 @@
-/* sha256.c: SHA-256. The portable function is the specification; x86 processors with SHA extensions take the other. */
+/* sha256.c: SHA-256. The portable function is the specification; x86 processors with SHA extensions take another,
+ * chosen at run time; on arm64 the compiler's target decides (Apple's processors all have them). */
 #include "base/sha256.h"
 
 #include "base/hash.h"
@@ -10,6 +11,8 @@
 #define HAVE_SHA_NI 1
 #include <cpuid.h>
 #include <immintrin.h>
+#elif defined(__ARM_FEATURE_SHA2)
+#include <arm_neon.h>
 #endif
 
 static const uint32_t round_constant[64] = {
@@ -97,6 +100,30 @@ static compress_fn best_compress(void) {
     bool sha = features >> 29 & 1, ssse3 = c >> 9 & 1, sse41 = c >> 19 & 1;
     return sha && ssse3 && sse41 ? compress_sha_ni : compress_portable;
 }
+#elif defined(__ARM_FEATURE_SHA2)
+static void compress_neon(uint32_t state[8], const uint8_t *blocks, size_t count) {
+    uint32x4_t abcd = vld1q_u32(state), efgh = vld1q_u32(state + 4);
+    for (; count > 0; count--, blocks += 64) {
+        uint32x4_t w[4], abcd_before = abcd, efgh_before = efgh;
+        for (int i = 0; i < 16; i++) { /* as above */
+            if (i < 4) {
+                w[i] = vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(blocks + 16 * i)));
+            } else {
+                uint32x4_t sum = vsha256su0q_u32(w[i % 4], w[(i + 1) % 4]);
+                w[i % 4] = vsha256su1q_u32(sum, w[(i + 2) % 4], w[(i + 3) % 4]);
+            }
+            uint32x4_t wk = vaddq_u32(w[i % 4], vld1q_u32(round_constant + 4 * i)), old = abcd;
+            abcd = vsha256hq_u32(abcd, efgh, wk);
+            efgh = vsha256h2q_u32(efgh, old, wk);
+        }
+        abcd = vaddq_u32(abcd, abcd_before);
+        efgh = vaddq_u32(efgh, efgh_before);
+    }
+    vst1q_u32(state, abcd);
+    vst1q_u32(state + 4, efgh);
+}
+
+static compress_fn best_compress(void) { return compress_neon; }
 #else
 static compress_fn best_compress(void) { return compress_portable; }
 #endif

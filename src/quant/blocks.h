@@ -44,9 +44,7 @@ static inline void quant_store_f16(uint8_t *p, float f) {
 }
 
 /* Infinities and NaN count as 0. */
-static inline float quant_finite(float f) {
-    return (quant_bits_of(f) & 0x7F800000) == 0x7F800000 ? 0.0f : f;
-}
+static inline float quant_finite(float f) { return (quant_bits_of(f) & 0x7F800000) == 0x7F800000 ? 0.0f : f; }
 
 /* What the quantisers work on: finite, and within a range that no format here represents but whose sums stay finite. */
 static inline void quant_clean(const float *values, float *clean, int n) {

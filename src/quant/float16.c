@@ -18,7 +18,7 @@ uint16_t dp_f32_to_f16(float f) {
     uint32_t bits = quant_bits_of(f), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7FFFFFFF;
     if (magnitude > 0x7F800000) return (uint16_t)(sign | 0x7E00 | (magnitude >> 13 & 0x3FF));
     if (magnitude >= 0x477FF000) return (uint16_t)(sign | 0x7C00); /* rounds to 2^16 or more */
-    if (magnitude >= 0x38800000) {                                 /* normal; a carry of the rounding moves the exponent */
+    if (magnitude >= 0x38800000) { /* normal; a carry of the rounding moves the exponent */
         uint32_t odd = magnitude >> 13 & 1;
         return (uint16_t)(sign | (magnitude - 0x38000000 + 0xFFF + odd) >> 13);
     }

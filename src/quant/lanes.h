@@ -1,6 +1,6 @@
-/* lanes.h: four floats at a time, written with the compilers' portable vectors (SSE2, NEON, wasm SIMD, or plain floats).
- * The quantisers give each lane its own sub-block: every sum then runs in the order of the elements, as a scalar
- * program would take it, so results do not depend on the target. */
+/* lanes.h: four floats at a time, written with the compilers' portable vectors (SSE2, NEON, wasm SIMD, or plain
+ * floats). The quantisers give each lane its own sub-block: every sum then runs in the order of the elements, as a
+ * scalar program would take it, so results do not depend on the target. */
 #ifndef DP_QUANT_LANES_H
 #define DP_QUANT_LANES_H
 

@@ -1,7 +1,8 @@
 /* quant.c: the table of dtypes, and looking dtypes up by name or by GGUF id. */
 #include "quant/blocks.h"
 
-#define BLOCKS(NAME, lower, type, block, bytes) [DP_##NAME] = {#NAME, type, block, bytes, quant_read_##lower, quant_write_##lower}
+#define BLOCKS(NAME, lower, type, block, bytes)                                                                        \
+    [DP_##NAME] = {#NAME, type, block, bytes, quant_read_##lower, quant_write_##lower}
 #define PLAIN(NAME, type, bytes) [DP_##NAME] = {#NAME, type, 1, bytes, NULL, NULL}
 
 static const dp_dtype_info table[DP_DTYPE_COUNT] = {
@@ -32,12 +33,12 @@ static const struct {
     const char *name;
     dp_dtype dtype;
 } aliases[] = {
-    {"float32", DP_F32}, {"fp32", DP_F32},    {"float", DP_F32},   {"float16", DP_F16},  {"fp16", DP_F16},
-    {"half", DP_F16},    {"bfloat16", DP_BF16}, {"float64", DP_F64}, {"fp64", DP_F64},   {"double", DP_F64},
-    {"uint8", DP_U8},    {"int8", DP_I8},     {"int16", DP_I16},   {"int32", DP_I32},    {"int64", DP_I64},
-    {"Q2_K_S", DP_Q2_K}, {"Q3_K_S", DP_Q3_K}, {"Q3_K_M", DP_Q3_K}, {"Q3_K_L", DP_Q3_K},  {"Q4_K_S", DP_Q4_K},
-    {"Q4_K_M", DP_Q4_K}, {"Q5_K_S", DP_Q5_K}, {"Q5_K_M", DP_Q5_K}, {"Q2K", DP_Q2_K},     {"Q3K", DP_Q3_K},
-    {"Q4K", DP_Q4_K},    {"Q5K", DP_Q5_K},    {"Q6K", DP_Q6_K},    {"MXFP4_MOE", DP_MXFP4},
+    {"float32", DP_F32}, {"fp32", DP_F32},      {"float", DP_F32},   {"float16", DP_F16},     {"fp16", DP_F16},
+    {"half", DP_F16},    {"bfloat16", DP_BF16}, {"float64", DP_F64}, {"fp64", DP_F64},        {"double", DP_F64},
+    {"uint8", DP_U8},    {"int8", DP_I8},       {"int16", DP_I16},   {"int32", DP_I32},       {"int64", DP_I64},
+    {"Q2_K_S", DP_Q2_K}, {"Q3_K_S", DP_Q3_K},   {"Q3_K_M", DP_Q3_K}, {"Q3_K_L", DP_Q3_K},     {"Q4_K_S", DP_Q4_K},
+    {"Q4_K_M", DP_Q4_K}, {"Q5_K_S", DP_Q5_K},   {"Q5_K_M", DP_Q5_K}, {"Q2K", DP_Q2_K},        {"Q3K", DP_Q3_K},
+    {"Q4K", DP_Q4_K},    {"Q5K", DP_Q5_K},      {"Q6K", DP_Q6_K},    {"MXFP4_MOE", DP_MXFP4},
 };
 
 const dp_dtype_info *dp_dtype_get(dp_dtype dtype) { return (unsigned)dtype < DP_DTYPE_COUNT ? &table[dtype] : NULL; }
@@ -68,11 +69,11 @@ bool dp_dtype_by_ggml(uint32_t ggml_type, dp_dtype *out) {
 const char *dp_ggml_type_name(uint32_t ggml_type) {
     /* Ids 4, 5, 31-33 and 36-38 belonged to types that ggml has removed. */
     static const char *const names[] = {
-        "F32",    "F16",     "Q4_0",    "Q4_1",    "Q4_2",     "Q4_3",     "Q5_0",    "Q5_1",   "Q8_0",
-        "Q8_1",   "Q2_K",    "Q3_K",    "Q4_K",    "Q5_K",     "Q6_K",     "Q8_K",    "IQ2_XXS", "IQ2_XS",
-        "IQ3_XXS", "IQ1_S",  "IQ4_NL",  "IQ3_S",   "IQ2_S",    "IQ4_XS",   "I8",      "I16",    "I32",
-        "I64",    "F64",     "IQ1_M",   "BF16",    "Q4_0_4_4", "Q4_0_4_8", "Q4_0_8_8", "TQ1_0", "TQ2_0",
-        "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4", "NVFP4", "Q1_0", "Q2_0"};
+        "F32",        "F16",        "Q4_0",       "Q4_1",  "Q4_2",     "Q4_3",     "Q5_0",     "Q5_1",    "Q8_0",
+        "Q8_1",       "Q2_K",       "Q3_K",       "Q4_K",  "Q5_K",     "Q6_K",     "Q8_K",     "IQ2_XXS", "IQ2_XS",
+        "IQ3_XXS",    "IQ1_S",      "IQ4_NL",     "IQ3_S", "IQ2_S",    "IQ4_XS",   "I8",       "I16",     "I32",
+        "I64",        "F64",        "IQ1_M",      "BF16",  "Q4_0_4_4", "Q4_0_4_8", "Q4_0_8_8", "TQ1_0",   "TQ2_0",
+        "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4", "NVFP4",    "Q1_0",     "Q2_0"};
     return ggml_type < DP_COUNT(names) ? names[ggml_type] : "unknown";
 }
 

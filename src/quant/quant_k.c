@@ -9,7 +9,7 @@
  *
  * Order of the elements: two-bit fields of 32 bytes hold 4 x 32 elements, lowest bits first; nibbles of 32 bytes hold
  * 2 x 32 elements, low nibbles first; hmask and qh of Q5_K give bit k of byte l to element 32k + l.
- * quant_k_search.c writes the same formats. Products are taken in the order written here: results are exact to the bit. */
+ * quant_k_write.c writes the same formats. Products are taken in this file's order: results are exact to the bit. */
 #include "quant/quant_k.h"
 
 void quant_k_scale_min(const uint8_t *packed, int j, int *scale, int *min) {

@@ -1,7 +1,7 @@
 /* quant_k_search.c: finding the scale (and minimum) of each sub-block of the super-block formats. Instead of spanning
- * the range of the values, a number of slightly different scales is tried; for each the least-squares scale of the codes
- * that it leads to is taken, and the best of these is kept. Elements are weighted: large weights matter more.
- * The candidates and the order of all sums are those of llama.cpp's quantisers without importance matrix. */
+ * the range of the values, a number of slightly different scales is tried; for each the least-squares scale of the
+ * codes that it leads to is taken, and the best of these is kept. Elements are weighted: large weights matter more. The
+ * candidates and the order of all sums are those of llama.cpp's quantisers without importance matrix. */
 #include "quant/quant_k_search.h"
 
 void search_load(const float *x, int size, lanes *out) {
@@ -131,8 +131,8 @@ static lanes_mask improve_codes(const lanes *x, float half, lanes *codes, scale_
         lanes code = lanes_clamp(lanes_round(x[i] * l2 / lanes_select(usable, lx, lanes_all(1))), -half, half - 1);
         lx += weight * x[i] * code;
         l2 += weight * code * code;
-        lanes_mask better = usable & (code != codes[i]) & (l2 > lanes_all(0)) &
-                            (lx * lx * sums->l2 > sums->lx * sums->lx * l2);
+        lanes_mask better =
+            usable & (code != codes[i]) & (l2 > lanes_all(0)) & (lx * lx * sums->l2 > sums->lx * sums->lx * l2);
         codes[i] = lanes_select(better, code, codes[i]);
         sums->lx = lanes_select(better, lx, sums->lx);
         sums->l2 = lanes_select(better, l2, sums->l2);
@@ -146,8 +146,7 @@ lanes search_scale_by_codes(const lanes *x, float half) {
     lanes_mask negligible = lanes_abs(extreme) < lanes_all(NEGLIGIBLE);
     extreme = lanes_select(negligible, lanes_all(1), extreme);
     scale_sums sums = sum_scaled(x, -half / extreme, half, codes);
-    for (int pass = 0; pass < 5 && lanes_any(improve_codes(x, half, codes, &sums)); pass++) {
-    }
+    for (int pass = 0; pass < 5 && lanes_any(improve_codes(x, half, codes, &sums)); pass++) {}
     lanes_mask usable = (sums.l2 > lanes_all(0)) & ~negligible;
     return lanes_select(usable, sums.lx / sums.l2, lanes_all(0));
 }

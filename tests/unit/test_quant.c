@@ -60,7 +60,8 @@ static void compare_with_reference(const char *type) {
     uint32_t guard = dp_load_u32(values + n);
     float found = wrong < n ? values[wrong] : 0;
     free(values);
-    CHECK_MSG(wrong == n, "%s: value %zu is %.9g, expected %.9g", type, wrong, found, dp_load_f32(expected + 4 * wrong));
+    CHECK_MSG(wrong == n, "%s: value %zu is %.9g, expected %.9g", type, wrong, found,
+              dp_load_f32(expected + 4 * wrong));
     CHECK_MSG(guard == 0x5A5A5A5A, "%s: wrote behind the output", type);
 }
 
@@ -144,9 +145,9 @@ TEST(error_of_a_round_trip_is_small) {
     static const struct {
         dp_dtype dtype;
         double relative; /* root mean square error over root mean square */
-    } bounds[] = {{DP_F32, 0},       {DP_F16, 3e-4},    {DP_BF16, 2e-3},   {DP_Q8_0, 0.0055}, {DP_Q6_K, 0.018},
-                  {DP_Q5_K, 0.037},  {DP_Q5_1, 0.039},  {DP_Q5_0, 0.043},  {DP_Q4_K, 0.072},  {DP_Q4_1, 0.079},
-                  {DP_Q4_0, 0.086},  {DP_MXFP4, 0.117}, {DP_Q3_K, 0.152},  {DP_Q2_K, 0.3}};
+    } bounds[] = {{DP_F32, 0},      {DP_F16, 3e-4},    {DP_BF16, 2e-3},  {DP_Q8_0, 0.0055}, {DP_Q6_K, 0.018},
+                  {DP_Q5_K, 0.037}, {DP_Q5_1, 0.039},  {DP_Q5_0, 0.043}, {DP_Q4_K, 0.072},  {DP_Q4_1, 0.079},
+                  {DP_Q4_0, 0.086}, {DP_MXFP4, 0.117}, {DP_Q3_K, 0.152}, {DP_Q2_K, 0.3}};
     fill_bell(bell, BELL);
     for (size_t i = 0; i < DP_COUNT(bounds); i++) {
         double error = 0, square = 0;
@@ -242,6 +243,39 @@ TEST(infinities_and_nan_count_as_zero) {
         info->quantize(clean, expected, 512);
         info->quantize(dirty, blocks, 512);
         CHECK_MSG(memcmp(expected, blocks, dp_dtype_row_bytes((dp_dtype)d, 512)) == 0, "%s", info->name);
+    }
+}
+
+/* Whatever the bytes are (scales may be infinite or NaN), reading block by block and reading all at once agree. */
+TEST(any_bytes_can_be_read) {
+    static float whole[2048], part[256];
+    for (size_t i = 0; i < sizeof blocks; i++) blocks[i] = (uint8_t)dp_splitmix64(i);
+    for (int d = 0; d < DP_DTYPE_COUNT; d++) {
+        const dp_dtype_info *info = dp_dtype_get((dp_dtype)d);
+        if (!info->dequantize) continue;
+        info->dequantize(blocks, whole, 2048);
+        for (size_t i = 0; i < 2048; i += info->block) {
+            info->dequantize(blocks + i / info->block * info->bytes, part, info->block);
+            for (size_t j = 0; j < info->block; j++) {
+                bool same = part[j] == whole[i + j] || (isnan(part[j]) && isnan(whole[i + j]));
+                CHECK_MSG(same, "%s at %zu: %g, alone %g", info->name, i + j, whole[i + j], part[j]);
+            }
+        }
+    }
+}
+
+TEST(blocks_do_not_depend_on_their_neighbours) {
+    uint8_t single[1024];
+    fill_bell(bell, BELL);
+    for (int d = 0; d < DP_DTYPE_COUNT; d++) {
+        const dp_dtype_info *info = dp_dtype_get((dp_dtype)d);
+        if (!info->quantize) continue;
+        info->quantize(bell, blocks, 2048);
+        for (size_t i = 0; i < 2048; i += info->block) {
+            info->quantize(bell + i, single, info->block);
+            CHECK_MSG(memcmp(single, blocks + i / info->block * info->bytes, info->bytes) == 0, "%s at %zu", info->name,
+                      i);
+        }
     }
 }
 
@@ -353,8 +387,9 @@ TEST(unreadable_ggml_types_have_names) {
     static const struct {
         uint32_t type;
         const char *name;
-    } names[] = {{16, "IQ2_XXS"}, {20, "IQ4_NL"}, {23, "IQ4_XS"}, {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},
-                 {40, "NVFP4"},   {9, "Q8_1"},    {15, "Q8_K"},   {43, "unknown"}, {UINT32_MAX, "unknown"}};
+    } names[] = {{16, "IQ2_XXS"}, {20, "IQ4_NL"},  {23, "IQ4_XS"},         {29, "IQ1_M"},
+                 {34, "TQ1_0"},   {35, "TQ2_0"},   {40, "NVFP4"},          {9, "Q8_1"},
+                 {15, "Q8_K"},    {43, "unknown"}, {UINT32_MAX, "unknown"}};
     dp_dtype found;
     for (size_t i = 0; i < DP_COUNT(names); i++) {
         CHECK_MSG(strcmp(dp_ggml_type_name(names[i].type), names[i].name) == 0, "%u", names[i].type);
