@@ -176,6 +176,8 @@ const float *dp_session_logits(const dp_session *session);
 /* Positions in the KV cache. */
 int32_t dp_session_length(const dp_session *session);
 int32_t dp_session_context(const dp_session *session);
+/* The ids at these positions [length]; generated ones included. Valid until the next call on the session. */
+const int32_t *dp_session_ids(const dp_session *session);
 /* Forgets all positions from `length` on. Layers with a sliding window may already have dropped what an earlier
  * position needs; then the session goes back to 0. Returns the length it now has. */
 int32_t dp_session_truncate(dp_session *session, int32_t length);

@@ -17,7 +17,7 @@ typedef struct cpu_backend {
 struct dp_plan {
     cpu_backend *backend;
     const dp_program *program;
-    int32_t max_tokens;
+    dp_plan_size size;
     float **slots;
     void *memory;
     struct dp_cpu_fast *fast;
@@ -35,7 +35,8 @@ static dp_status place_slots(dp_plan *plan) {
         for (size_t i = 0; i < program->slot_count; i++) {
             if (pass) plan->slots[i] = (float *)(void *)((char *)plan->memory + at);
             size_t bytes;
-            if (!dp_mul_size((size_t)plan->max_tokens * sizeof(float), (size_t)program->slots[i].cols, &bytes) || bytes > SIZE_MAX / 2 - at)
+            int32_t rows = program->slots[i].rows == DP_ROWS_TOKENS ? plan->size.tokens : plan->size.outputs;
+            if (!dp_mul_size((size_t)rows * sizeof(float), (size_t)program->slots[i].cols, &bytes) || bytes > SIZE_MAX / 2 - at)
                 return dp_no_memory(SIZE_MAX);
             at += (bytes + LINE - 1) / LINE * LINE;
         }
@@ -44,7 +45,7 @@ static dp_status place_slots(dp_plan *plan) {
         plan->memory = dp_malloc(total);
         if (!plan->memory) {
             dp_no_memory(total);
-            return dp_fail_in(DP_E_MEMORY, "activations for %d tokens (a smaller batch needs less)", (int)plan->max_tokens);
+            return dp_fail_in(DP_E_MEMORY, "activations for %d tokens (a smaller batch needs less)", (int)plan->size.tokens);
         }
     }
     return DP_OK;
@@ -58,15 +59,15 @@ static void plan_free(dp_plan *plan) {
     dp_free(plan);
 }
 
-static dp_status plan_new(dp_backend *base, const dp_program *program, int32_t max_tokens, dp_plan **out) {
+static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_size size, dp_plan **out) {
     cpu_backend *backend = (cpu_backend *)base;
     dp_plan *plan = dp_calloc(1, sizeof *plan);
     if (!plan) return dp_no_memory(sizeof *plan);
-    *plan = (dp_plan){.backend = backend, .program = program, .max_tokens = max_tokens};
+    *plan = (dp_plan){.backend = backend, .program = program, .size = size};
     plan->slots = dp_calloc(program->slot_count, sizeof *plan->slots);
     dp_status status = plan->slots ? place_slots(plan) : dp_no_memory(program->slot_count * sizeof *plan->slots);
     if (status == DP_OK && !backend->reference)
-        status = dp_cpu_fast_new(program, max_tokens, dp_pool_threads(backend->pool), &plan->fast);
+        status = dp_cpu_fast_new(program, size.tokens, dp_pool_threads(backend->pool), &plan->fast);
     if (status != DP_OK) {
         plan_free(plan);
         return status;
@@ -99,8 +100,9 @@ static dp_status run_ops(dp_cpu_run *run, const dp_cpu_table *table) {
 }
 
 static dp_status run(dp_plan *plan, const dp_step *step) {
-    if (step->count > plan->max_tokens || step->outputs > step->count)
-        return dp_fail(DP_E_ARG, "a step of %d tokens in a plan for %d", (int)step->count, (int)plan->max_tokens);
+    if (step->count > plan->size.tokens || step->outputs > plan->size.outputs || step->outputs > step->count)
+        return dp_fail(DP_E_ARG, "a step of %d tokens and %d outputs in a plan for %d and %d", (int)step->count, (int)step->outputs,
+                       (int)plan->size.tokens, (int)plan->size.outputs);
     dp_cpu_run r = {plan->program, step, plan->slots, plan->backend->pool, plan->fast};
     dp_mutex_lock(plan->backend->lock);
     if (plan->fast) dp_cpu_fast_begin(plan->fast);

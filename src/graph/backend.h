@@ -6,8 +6,13 @@
 #include "graph/program.h"
 
 typedef struct dp_backend dp_backend;
-typedef struct dp_plan dp_plan; /* a program made ready on a device: activation buffers for up to max_tokens tokens */
+typedef struct dp_plan dp_plan; /* a program made ready on a device: buffers for a bounded number of tokens and outputs */
 typedef struct dp_kv dp_kv;     /* the KV cache of one session, paged, in the device's memory */
+
+/* The most tokens and the most wanted outputs that one step may have. */
+typedef struct dp_plan_size {
+    int32_t tokens, outputs;
+} dp_plan_size;
 
 /* One forward pass over `count` tokens at positions kv length .. kv length + count - 1. */
 typedef struct dp_step {
@@ -25,7 +30,7 @@ typedef struct dp_backend_api {
     const char *name;
     void (*close)(dp_backend *backend);
     const char *(*describe)(const dp_backend *backend);
-    dp_status (*plan_new)(dp_backend *backend, const dp_program *program, int32_t max_tokens, dp_plan **out);
+    dp_status (*plan_new)(dp_backend *backend, const dp_program *program, dp_plan_size size, dp_plan **out);
     void (*plan_free)(dp_plan *plan);
     dp_status (*kv_new)(dp_backend *backend, const dp_program *program, dp_kv_type type, dp_kv **out);
     void (*kv_free)(dp_kv *kv);

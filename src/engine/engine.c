@@ -1,0 +1,109 @@
+/* engine.c: engines and models. */
+#include "engine/engine.h"
+
+#include "cpu/cpu.h"
+
+dp_status dp_engine_open(const dp_engine_desc *desc, dp_engine **out) {
+    dp_engine_desc zero = {0};
+    if (!out) return dp_fail(DP_E_ARG, "dp_engine_open: out is NULL");
+    if (!desc) desc = &zero;
+    if ((unsigned)desc->backend > DP_BACKEND_CPU_REF) return dp_fail(DP_E_ARG, "dp_engine_open: unknown backend %d", (int)desc->backend);
+    if (desc->threads < 0 || desc->threads > 1024) return dp_fail(DP_E_ARG, "threads is %d, expected 0 to 1024", (int)desc->threads);
+    dp_engine *engine = dp_calloc(1, sizeof *engine);
+    if (!engine) return dp_no_memory(sizeof *engine);
+    engine->reference = desc->backend == DP_BACKEND_CPU_REF;
+    dp_cpu_desc cpu = {.reference = engine->reference, .threads = desc->threads, .isa = desc->cpu_isa};
+    dp_status status = dp_cpu_open(&cpu, &engine->backend);
+    if (status != DP_OK) {
+        dp_free(engine);
+        return status;
+    }
+    *out = engine;
+    return DP_OK;
+}
+
+void dp_engine_close(dp_engine *engine) {
+    if (!engine) return;
+    engine->backend->api->close(engine->backend);
+    dp_free(engine);
+}
+
+const char *dp_engine_describe(const dp_engine *engine) { return engine->backend->api->describe(engine->backend); }
+
+/* ---- model ---- */
+
+static void count_weights(dp_model_info *info, const dp_program *p) {
+    for (size_t i = 0; i < p->weight_count; i++) {
+        const dp_weight *w = &p->weights[i];
+        uint64_t copies = w->experts ? (uint64_t)w->experts : 1;
+        info->parameters += copies * (uint64_t)w->rows * (uint64_t)w->cols;
+        info->weight_bytes += copies * w->bytes;
+    }
+    for (size_t i = 0; i < p->op_count; i++) {
+        const dp_op *op = &p->ops[i];
+        if (op->weight < 0) continue;
+        const dp_weight *w = &p->weights[op->weight];
+        if (op->kind == DP_OP_EMBED) info->active_bytes += w->row_bytes;
+        if (op->kind == DP_OP_MATMUL || op->kind == DP_OP_HEAD_MATMUL) info->active_bytes += w->bytes;
+        if (op->kind == DP_OP_MOE_MATMUL) info->active_bytes += w->bytes * (uint64_t)op->moe_matmul.k;
+    }
+    for (size_t i = 0; i < p->kv_count; i++)
+        info->kv_bytes_per_token += 2 * (uint64_t)p->kv[i].heads * (uint64_t)(p->kv[i].k_dim + p->kv[i].v_dim);
+}
+
+static dp_status describe(dp_model *model) {
+    const dp_shape *s = &model->built->shape;
+    dp_str type = {0};
+    TRY(dp_json_get_str(model->checkpoint->config, "model_type", &type));
+    const char *architecture = dp_arena_copy(&model->checkpoint->arena, type.p ? type.p : "", type.n);
+    if (!architecture) return dp_no_memory(type.n);
+    model->info = (dp_model_info){.name = model->checkpoint->name, .architecture = architecture, .quantization = model->checkpoint->quantization,
+                                  .layers = s->layers, .hidden = s->hidden, .heads = s->heads, .kv_heads = s->kv_heads, .head_dim = s->head_dim,
+                                  .vocab = s->vocab, .context = s->context, .experts = s->experts, .experts_per_token = s->experts_per_token};
+    count_weights(&model->info, model->built->program);
+    return DP_OK;
+}
+
+static dp_status verify_shards(const dp_checkpoint *checkpoint, const dp_model_desc *desc) {
+    for (size_t i = 0; desc->verify && i < checkpoint->shard_count; i++)
+        TRY(dp_checkpoint_verify_shard(checkpoint, i, desc->progress, desc->user));
+    return DP_OK;
+}
+
+static dp_status open_model(dp_model *model, const char *path, const dp_model_desc *desc) {
+    TRY(dp_checkpoint_open(path, &model->checkpoint));
+    TRY(verify_shards(model->checkpoint, desc));
+    TRY(dp_arch_build(model->checkpoint, &model->built));
+    TRY(dp_weights_load(model->built, &model->weights, desc->progress, desc->user));
+    dp_status status = dp_checkpoint_tokenizer(model->checkpoint, &model->tokenizer);
+    if (status != DP_OK && status != DP_E_NOT_FOUND) return status;
+    return describe(model);
+}
+
+dp_status dp_model_open(dp_engine *engine, const char *path, const dp_model_desc *desc, dp_model **out) {
+    dp_model_desc zero = {0};
+    if (!engine || !path || !out) return dp_fail(DP_E_ARG, "dp_model_open: engine, path or out is NULL");
+    dp_model *model = dp_calloc(1, sizeof *model);
+    if (!model) return dp_no_memory(sizeof *model);
+    model->engine = engine;
+    dp_status status = open_model(model, path, desc ? desc : &zero);
+    if (status != DP_OK) {
+        dp_model_close(model);
+        /* the formats' own messages name the file already */
+        return strstr(dp_error_message(), path) ? status : dp_fail_in(status, "%s", path);
+    }
+    *out = model;
+    return DP_OK;
+}
+
+void dp_model_close(dp_model *model) {
+    if (!model) return;
+    dp_tokenizer_close(model->tokenizer);
+    dp_weights_free(&model->weights);
+    dp_builder_free(model->built);
+    dp_checkpoint_close(model->checkpoint);
+    dp_free(model);
+}
+
+const dp_model_info *dp_model_get_info(const dp_model *model) { return &model->info; }
+const dp_tokenizer *dp_model_tokenizer(const dp_model *model) { return model->tokenizer; }

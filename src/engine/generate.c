@@ -1,0 +1,130 @@
+/* generate.c: the loop from a prompt to text: prefill, then sample, decode, stop, feed back. */
+#include "engine/engine.h"
+#include "engine/sampling.h"
+
+typedef struct generation {
+    dp_session *session;
+    const dp_generate_desc *desc;
+    dp_generate_result *result;
+    dp_sampler *sampler;
+    dp_decoder *decoder;
+    dp_buf held; /* text not yet passed on: it may be the beginning of a stop string */
+    bool stopped;
+} generation;
+
+/* ---- text ---- */
+
+static void stop(generation *g, dp_stop_reason reason) {
+    g->result->reason = reason;
+    g->stopped = true;
+}
+
+static void pass_on(generation *g, size_t size) {
+    if (size && g->desc->on_text && !g->desc->on_text(g->desc->user, g->held.data, size)) stop(g, DP_STOP_CALLER);
+    memmove(g->held.data, g->held.data + size, g->held.size - size);
+    g->held.size -= size;
+}
+
+/* The first place where a stop string stands, or where one might begin at the end of the text; held.size if none. */
+static size_t first_stop(const generation *g, bool *whole) {
+    size_t best = g->held.size;
+    *whole = false;
+    for (size_t i = 0; i < g->desc->stop_count; i++) {
+        size_t n = strlen(g->desc->stops[i]);
+        for (size_t at = 0; n && at < best; at++) {
+            size_t room = g->held.size - at;
+            if (memcmp(g->held.data + at, g->desc->stops[i], DP_MIN(n, room)) != 0) continue;
+            best = at;
+            *whole = n <= room;
+        }
+    }
+    return best;
+}
+
+static dp_status emit(generation *g, const char *text, size_t size) {
+    bool whole;
+    if (!size) return DP_OK;
+    dp_buf_append(&g->held, text, size);
+    if (g->held.failed) return dp_no_memory(size);
+    size_t at = first_stop(g, &whole);
+    if (at) pass_on(g, at);
+    if (whole && !g->stopped) stop(g, DP_STOP_STRING);
+    return DP_OK;
+}
+
+/* What the decoder and the stop check still hold, unless a stop string ended the text. */
+static dp_status flush(generation *g) {
+    const char *text;
+    size_t size;
+    if (g->result->reason == DP_STOP_STRING || g->result->reason == DP_STOP_CALLER) return DP_OK;
+    if (g->decoder) {
+        TRY(dp_decoder_finish(g->decoder, &text, &size));
+        TRY(emit(g, text, size));
+    }
+    if (g->held.size && g->result->reason != DP_STOP_STRING) pass_on(g, g->held.size);
+    return DP_OK;
+}
+
+/* ---- tokens ---- */
+
+static dp_status prefill(generation *g) {
+    const dp_generate_desc *d = g->desc;
+    size_t batch = (size_t)g->session->batch;
+    if (d->prompt_count > (size_t)(g->session->context - g->session->length))
+        return dp_fail(DP_E_CONTEXT, "the prompt has %zu tokens, but only %d of the context's %d positions are free", d->prompt_count,
+                       (int)(g->session->context - g->session->length), (int)g->session->context);
+    double start = dp_host_seconds();
+    for (size_t done = 0; done < d->prompt_count;) {
+        size_t n = DP_MIN(batch, d->prompt_count - done);
+        TRY(dp_session_eval(g->session, d->prompt + done, n, NULL));
+        done += n;
+        if (d->on_prefill && !d->on_prefill(d->user, done, d->prompt_count)) return dp_fail(DP_E_CANCELLED, "cancelled while reading the prompt");
+    }
+    g->result->prompt_tokens = (int32_t)d->prompt_count;
+    g->result->prefill_seconds = dp_host_seconds() - start;
+    return g->session->has_logits ? DP_OK : dp_fail(DP_E_ARG, "the prompt is empty: there is nothing to continue");
+}
+
+static dp_status next_token(generation *g) {
+    dp_session *s = g->session;
+    const dp_tokenizer *tokenizer = s->model->tokenizer;
+    int32_t id = dp_sampler_draw(g->sampler, s->logits, s->ids, (size_t)s->length);
+    if (tokenizer && dp_tokenizer_is_end(tokenizer, id)) {
+        stop(g, DP_STOP_END);
+        return DP_OK;
+    }
+    g->result->new_tokens++;
+    if (g->decoder) {
+        const char *text;
+        size_t size;
+        TRY(dp_decoder_feed(g->decoder, id, &text, &size));
+        TRY(emit(g, text, size));
+    }
+    if (g->stopped) return DP_OK;
+    if (g->desc->max_tokens > 0 && g->result->new_tokens >= g->desc->max_tokens) stop(g, DP_STOP_LENGTH);
+    else if (s->length >= s->context) stop(g, DP_STOP_CONTEXT);
+    else return dp_session_eval(s, &id, 1, NULL);
+    return DP_OK;
+}
+
+static dp_status generate(generation *g) {
+    TRY(prefill(g));
+    double start = dp_host_seconds();
+    while (!g->stopped) TRY(next_token(g));
+    g->result->decode_seconds = dp_host_seconds() - start;
+    return flush(g);
+}
+
+dp_status dp_session_generate(dp_session *session, const dp_generate_desc *desc, dp_generate_result *result) {
+    dp_generate_result own;
+    if (!session || !desc || (!desc->prompt && desc->prompt_count)) return dp_fail(DP_E_ARG, "dp_session_generate: session, desc or prompt is NULL");
+    generation g = {.session = session, .desc = desc, .result = result ? result : &own};
+    *g.result = (dp_generate_result){0};
+    dp_status status = dp_sampler_new(&desc->sampling, session->model->built->program->vocab, &g.sampler);
+    if (status == DP_OK && session->model->tokenizer) status = dp_decoder_new(session->model->tokenizer, !desc->show_special, &g.decoder);
+    if (status == DP_OK) status = generate(&g);
+    dp_sampler_free(g.sampler);
+    dp_decoder_free(g.decoder);
+    dp_buf_free(&g.held);
+    return status;
+}

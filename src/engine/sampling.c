@@ -1,0 +1,139 @@
+/* sampling.c: candidates live in a heap by logit, so that only those that top-k and top-p let through are ever sorted. */
+#include "engine/sampling.h"
+
+#include <math.h>
+
+#include "base/hash.h"
+
+typedef struct candidate {
+    float logit;
+    int32_t id;
+} candidate;
+
+struct dp_sampler {
+    dp_sampling s;
+    int32_t vocab;
+    uint64_t drawn;    /* numbers taken from the seed's sequence */
+    float *logits;     /* [vocab] with penalty and temperature */
+    candidate *heap;   /* [vocab] */
+    float *weights;    /* [vocab] of the candidates kept */
+};
+
+dp_status dp_sampler_new(const dp_sampling *s, int32_t vocab, dp_sampler **out) {
+    bool finite = isfinite(s->temperature) && isfinite(s->top_p) && isfinite(s->min_p) && isfinite(s->repetition_penalty);
+    if (!finite || s->temperature < 0 || s->top_k < 0 || s->top_p < 0 || s->top_p > 1 || s->min_p < 0 || s->min_p > 1 ||
+        s->repetition_penalty < 0 || s->repeat_last < 0)
+        return dp_fail(DP_E_ARG, "sampling: temperature %g, top-k %d, top-p %g, min-p %g, repetition penalty %g: temperature, top-k and penalty "
+                       "must not be negative, top-p and min-p lie in 0 to 1", (double)s->temperature, (int)s->top_k, (double)s->top_p,
+                       (double)s->min_p, (double)s->repetition_penalty);
+    dp_sampler *sampler = dp_calloc(1, sizeof *sampler);
+    if (!sampler) return dp_no_memory(sizeof *sampler);
+    *sampler = (dp_sampler){.s = *s, .vocab = vocab};
+    sampler->logits = dp_malloc((size_t)vocab * sizeof *sampler->logits);
+    sampler->heap = dp_malloc((size_t)vocab * sizeof *sampler->heap);
+    sampler->weights = dp_malloc((size_t)vocab * sizeof *sampler->weights);
+    if (!sampler->logits || !sampler->heap || !sampler->weights) {
+        dp_sampler_free(sampler);
+        return dp_no_memory((size_t)vocab * 16);
+    }
+    *out = sampler;
+    return DP_OK;
+}
+
+void dp_sampler_free(dp_sampler *sampler) {
+    if (!sampler) return;
+    dp_free(sampler->logits);
+    dp_free(sampler->heap);
+    dp_free(sampler->weights);
+    dp_free(sampler);
+}
+
+/* ---- heap: largest logit first, lower id first among equals ---- */
+
+static bool before(candidate a, candidate b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id); }
+
+static void sift_down(candidate *heap, int32_t n, int32_t i) {
+    for (;;) {
+        int32_t child = 2 * i + 1;
+        if (child >= n) return;
+        if (child + 1 < n && before(heap[child + 1], heap[child])) child++;
+        if (!before(heap[child], heap[i])) return;
+        candidate swap = heap[i];
+        heap[i] = heap[child];
+        heap[child] = swap;
+        i = child;
+    }
+}
+
+/* Moves the best of heap[0..n) to heap[n - 1]. */
+static candidate pop(candidate *heap, int32_t n) {
+    candidate best = heap[0];
+    heap[0] = heap[n - 1];
+    heap[n - 1] = best;
+    sift_down(heap, n - 1, 0);
+    return best;
+}
+
+/* ---- the chain ---- */
+
+/* As in CTRL (arXiv 1909.05858): positive logits are divided, negative ones multiplied, once per distinct id. */
+static void penalise(dp_sampler *d, const float *logits, const int32_t *recent, size_t count) {
+    float penalty = d->s.repetition_penalty;
+    size_t window = d->s.repeat_last ? (size_t)d->s.repeat_last : 64;
+    if (penalty == 0 || penalty == 1) return;
+    for (size_t i = count > window ? count - window : 0; i < count; i++) {
+        float logit = logits[recent[i]];
+        d->logits[recent[i]] = logit > 0 ? logit / penalty : logit * penalty;
+    }
+}
+
+static int32_t greatest(const float *logits, int32_t n) {
+    int32_t best = 0;
+    for (int32_t i = 1; i < n; i++)
+        if (logits[i] > logits[best]) best = i;
+    return best;
+}
+
+static double next_uniform(dp_sampler *d) {
+    uint64_t bits = dp_splitmix64(d->s.seed + 0x9E3779B97F4A7C15u * d->drawn++);
+    return (double)(bits >> 11) / 9007199254740992.0;
+}
+
+/* The sum of exp(logit - top) over all candidates that top-k lets through. */
+static double total_weight(dp_sampler *d, float top) {
+    double sum = 0;
+    for (int32_t i = 0; i < d->vocab; i++) sum += exp((double)(d->heap[i].logit - top));
+    return sum;
+}
+
+int32_t dp_sampler_draw(dp_sampler *d, const float *logits, const int32_t *recent, size_t count) {
+    int32_t n = d->vocab;
+    memcpy(d->logits, logits, (size_t)n * sizeof *logits);
+    penalise(d, logits, recent, count);
+    if (d->s.temperature == 0) return greatest(d->logits, n);
+    for (int32_t i = 0; i < n; i++) d->heap[i] = (candidate){d->logits[i] / d->s.temperature, i};
+    for (int32_t i = n / 2 - 1; i >= 0; i--) sift_down(d->heap, n, i);
+
+    int32_t most = d->s.top_k > 0 ? DP_MIN(d->s.top_k, n) : n, kept = 0;
+    bool cut = d->s.top_k > 0 && d->s.top_k < n; /* then top-p is a share of these alone */
+    float top = d->heap[0].logit;
+    double total = cut ? 0 : total_weight(d, top), reached = 0, sum = 0;
+    double share = d->s.top_p > 0 ? (double)d->s.top_p : 1;
+    for (; kept < most; kept++) {
+        candidate c = pop(d->heap, n - kept);
+        double weight = exp((double)(c.logit - top));
+        if (weight < (double)d->s.min_p || (!cut && kept > 0 && share < 1 && reached >= share * total)) break;
+        d->weights[kept] = (float)weight;
+        reached += weight;
+    }
+    if (cut && share < 1) {
+        int32_t i = 0;
+        for (double part = 0; i < kept && part < share * reached; i++) part += (double)d->weights[i];
+        kept = i;
+    }
+    for (int32_t i = 0; i < kept; i++) sum += (double)d->weights[i];
+    double target = next_uniform(d) * sum;
+    int32_t chosen = 0;
+    for (double part = 0; chosen < kept - 1 && (part += (double)d->weights[chosen]) <= target;) chosen++;
+    return d->heap[n - 1 - chosen].id;
+}

@@ -1,0 +1,117 @@
+/* session.c: one conversation: the KV cache, and the plan that runs tokens through the program. */
+#include "engine/engine.h"
+
+enum {
+    CONTEXT_DEFAULT = 4096,
+    BATCH_DEFAULT = 512,
+    OUTPUTS_MAX = 32 /* rows of logits per step, when all are wanted: bounds the logits buffer */
+};
+
+static dp_status check(const dp_model *model, const dp_session_desc *desc) {
+    if (desc->context < 0 || desc->batch < 0) return dp_fail(DP_E_ARG, "context %d, batch %d: expected 0 or more", (int)desc->context, (int)desc->batch);
+    if ((unsigned)desc->kv > DP_KV_F32) return dp_fail(DP_E_ARG, "unknown KV cache type %d", (int)desc->kv);
+    if (desc->context > model->built->shape.context)
+        return dp_fail(DP_E_CONTEXT, "a context of %d positions was asked for, the model was made for %d", (int)desc->context,
+                       (int)model->built->shape.context);
+    return DP_OK;
+}
+
+static dp_status set_up(dp_session *s, const dp_session_desc *desc) {
+    dp_backend *backend = s->model->engine->backend;
+    const dp_program *program = s->model->built->program;
+    int32_t most = s->model->built->shape.context;
+    s->context = desc->context ? desc->context : DP_MIN(most, CONTEXT_DEFAULT);
+    s->batch = DP_MIN(desc->batch ? desc->batch : BATCH_DEFAULT, s->context);
+    s->ids = dp_malloc((size_t)s->context * sizeof *s->ids);
+    s->logits = dp_malloc((size_t)program->vocab * sizeof *s->logits);
+    if (!s->ids || !s->logits) return dp_no_memory(((size_t)s->context + (size_t)program->vocab) * 4);
+    dp_plan_size size = {s->batch, DP_MIN(OUTPUTS_MAX, s->batch)};
+    TRY(backend->api->plan_new(backend, program, size, &s->plan));
+    return backend->api->kv_new(backend, program, s->model->engine->reference ? DP_KV_F32 : desc->kv, &s->kv);
+}
+
+dp_status dp_session_new(dp_model *model, const dp_session_desc *desc, dp_session **out) {
+    dp_session_desc zero = {0};
+    if (!model || !out) return dp_fail(DP_E_ARG, "dp_session_new: model or out is NULL");
+    if (!desc) desc = &zero;
+    TRY(check(model, desc));
+    dp_session *s = dp_calloc(1, sizeof *s);
+    if (!s) return dp_no_memory(sizeof *s);
+    s->model = model;
+    dp_status status = set_up(s, desc);
+    if (status != DP_OK) {
+        dp_session_free(s);
+        return status;
+    }
+    *out = s;
+    return DP_OK;
+}
+
+void dp_session_free(dp_session *s) {
+    if (!s) return;
+    const dp_backend_api *api = s->model->engine->backend->api;
+    api->plan_free(s->plan);
+    api->kv_free(s->kv);
+    dp_free(s->logits);
+    dp_free(s->ids);
+    dp_free(s);
+}
+
+/* ---- eval ---- */
+
+static dp_status check_ids(const dp_session *s, const int32_t *ids, size_t count) {
+    int32_t vocab = s->model->built->program->vocab;
+    if (count > (size_t)(s->context - s->length))
+        return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit: %d of the context's %d positions are used", count, (int)s->length, (int)s->context);
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= vocab) return dp_fail(DP_E_ARG, "token id %d at index %zu, expected 0 to %d", (int)ids[i], i, (int)vocab - 1);
+    return DP_OK;
+}
+
+/* One step. logits: NULL, or room for `outputs` rows. */
+static dp_status step(dp_session *s, const int32_t *ids, int32_t count, int32_t outputs, float *logits) {
+    const dp_backend_api *api = s->model->engine->backend->api;
+    int32_t slot = s->model->built->program->logits;
+    TRY(api->kv_reserve(s->kv, s->length, s->length + count));
+    dp_step args = {.tokens = ids, .count = count, .position = s->length, .outputs = outputs, .context = s->context,
+                    .kv = s->kv, .trace = s->trace, .trace_user = s->trace_user};
+    TRY(api->run(s->plan, &args));
+    if (logits) TRY(api->read(s->plan, slot, 0, outputs, logits));
+    if (outputs) TRY(api->read(s->plan, slot, outputs - 1, 1, s->logits));
+    s->has_logits = outputs > 0;
+    memcpy(s->ids + s->length, ids, (size_t)count * sizeof *ids);
+    s->length += count;
+    return DP_OK;
+}
+
+dp_status dp_session_eval(dp_session *s, const int32_t *ids, size_t count, float *logits) {
+    if (!s || (!ids && count)) return dp_fail(DP_E_ARG, "dp_session_eval: session or ids is NULL");
+    TRY(check_ids(s, ids, count));
+    size_t chunk = (size_t)(logits ? DP_MIN(s->batch, OUTPUTS_MAX) : s->batch);
+    size_t vocab = (size_t)s->model->built->program->vocab;
+    for (size_t done = 0; done < count;) {
+        size_t n = DP_MIN(chunk, count - done);
+        int32_t outputs = logits ? (int32_t)n : done + n == count;
+        TRY(step(s, ids + done, (int32_t)n, outputs, logits ? logits + done * vocab : NULL));
+        done += n;
+    }
+    return DP_OK;
+}
+
+const float *dp_session_logits(const dp_session *s) { return s->has_logits ? s->logits : NULL; }
+int32_t dp_session_length(const dp_session *s) { return s->length; }
+int32_t dp_session_context(const dp_session *s) { return s->context; }
+const int32_t *dp_session_ids(const dp_session *s) { return s->ids; }
+
+int32_t dp_session_truncate(dp_session *s, int32_t length) {
+    if (length < 0) length = 0;
+    if (length >= s->length) return s->length;
+    s->length = s->model->engine->backend->api->kv_truncate(s->kv, length);
+    s->has_logits = false;
+    return s->length;
+}
+
+void dp_session_set_trace(dp_session *s, dp_trace_fn fn, void *user) {
+    s->trace = fn;
+    s->trace_user = user;
+}

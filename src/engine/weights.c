@@ -1,0 +1,145 @@
+/* weights.c: see weights.h. */
+#include "engine/weights.h"
+
+#include "format/mxfp4_hf.h"
+
+typedef struct loader {
+    dp_builder *builder;
+    dp_weights *weights;
+} loader;
+
+static dp_status own(loader *l, size_t size, void **out) {
+    dp_weights *w = l->weights;
+    if (!dp_grow((void **)&w->owned, &w->owned_capacity, w->owned_count + 1, sizeof *w->owned)) return dp_no_memory(sizeof *w->owned);
+    *out = dp_malloc(size);
+    if (!*out) return dp_no_memory(size);
+    w->owned[w->owned_count++] = *out;
+    return DP_OK;
+}
+
+/* The tensor's bytes as stored: mapped if the host can, else read into memory. */
+static dp_status load_tensor(loader *l, const dp_tensor *t, const void **out) {
+    dp_weights *w = l->weights;
+    if (!dp_grow((void **)&w->mappings, &w->mapping_capacity, w->mapping_count + 1, sizeof *w->mappings)) return dp_no_memory(sizeof *w->mappings);
+    dp_mapping mapping = {0};
+    dp_status status = dp_checkpoint_map(l->builder->checkpoint, t, &mapping);
+    if (status == DP_OK) {
+        w->mappings[w->mapping_count++] = mapping;
+        *out = mapping.data;
+    }
+    if (status != DP_E_UNSUPPORTED) return status;
+    void *memory;
+    TRY(own(l, (size_t)t->size, &memory));
+    *out = memory;
+    return dp_checkpoint_read(l->builder->checkpoint, t, 0, memory, (size_t)t->size);
+}
+
+/* Reads a small tensor and converts it to f32. */
+static dp_status read_f32(loader *l, const dp_tensor *t, float *out) {
+    const dp_dtype_info *info = dp_dtype_get(t->dtype);
+    void *raw = dp_malloc((size_t)t->size);
+    if (!raw) return dp_no_memory((size_t)t->size);
+    dp_status status = dp_checkpoint_read(l->builder->checkpoint, t, 0, raw, (size_t)t->size);
+    if (status == DP_OK) info->dequantize(raw, out, (size_t)t->size / info->bytes * info->block);
+    dp_free(raw);
+    return status;
+}
+
+static dp_status load_vector(loader *l, dp_weight *w, const dp_weight_source *s) {
+    void *memory;
+    TRY(own(l, w->bytes, &memory));
+    w->data = memory;
+    if (s->kind == DP_SOURCE_VECTOR) return read_f32(l, s->tensor, memory);
+    for (int32_t e = 0; e < w->rows; e++) /* expert biases, one tensor each */
+        TRY(read_f32(l, s->experts[e], (float *)memory + (size_t)e * (size_t)w->cols));
+    return DP_OK;
+}
+
+/* gpt-oss biases [expert][stored rows]: every row_step-th value from first_row on. */
+static dp_status load_strided(loader *l, dp_weight *w, const dp_weight_source *s) {
+    size_t stored = (size_t)w->cols * (size_t)s->row_step, total = stored * (size_t)w->rows;
+    void *memory;
+    TRY(own(l, w->bytes, &memory));
+    float *all = dp_malloc(total * sizeof(float)), *out = memory;
+    if (!all) return dp_no_memory(total * sizeof(float));
+    dp_status status = read_f32(l, s->tensor, all);
+    for (size_t i = 0; status == DP_OK && i < (size_t)w->rows * (size_t)w->cols; i++)
+        out[i] = all[i * (size_t)s->row_step + (size_t)s->first_row];
+    dp_free(all);
+    w->data = memory;
+    return status;
+}
+
+static dp_status expert_table(loader *l, dp_weight *w) {
+    void *memory;
+    TRY(own(l, (size_t)w->experts * sizeof(void *), &memory));
+    memset(memory, 0, (size_t)w->experts * sizeof(void *));
+    w->expert = memory;
+    return DP_OK;
+}
+
+static dp_status load_stacked(loader *l, dp_weight *w, const dp_weight_source *s) {
+    const void *data;
+    TRY(expert_table(l, w));
+    TRY(load_tensor(l, s->tensor, &data));
+    for (int32_t e = 0; e < w->experts; e++) w->expert[e] = (const char *)data + (size_t)e * w->bytes;
+    return DP_OK;
+}
+
+static dp_status load_separate(loader *l, dp_weight *w, const dp_weight_source *s) {
+    TRY(expert_table(l, w));
+    for (int32_t e = 0; e < w->experts; e++) TRY(load_tensor(l, s->experts[e], &w->expert[e]));
+    return DP_OK;
+}
+
+/* gpt-oss as published keeps scales apart and gate and up rows interleaved: repacked row by row into MXFP4 blocks. */
+static dp_status load_mxfp4(loader *l, dp_weight *w, const dp_weight_source *s) {
+    size_t blocks = (size_t)w->cols / 32, stored_rows = (size_t)w->rows * (size_t)s->row_step;
+    const void *nibbles, *scales;
+    void *memory;
+    TRY(expert_table(l, w));
+    TRY(load_tensor(l, s->tensor, &nibbles));
+    TRY(load_tensor(l, s->scales, &scales));
+    TRY(own(l, w->bytes * (size_t)w->experts, &memory));
+    for (int32_t e = 0; e < w->experts; e++) {
+        uint8_t *out = (uint8_t *)memory + (size_t)e * w->bytes;
+        w->expert[e] = out;
+        for (size_t r = 0; r < (size_t)w->rows; r++) {
+            size_t row = ((size_t)e * stored_rows + r * (size_t)s->row_step + (size_t)s->first_row) * blocks;
+            dp_mxfp4_from_hf((const uint8_t *)nibbles + row * 16, (const uint8_t *)scales + row, (int64_t)blocks, out + r * w->row_bytes);
+        }
+    }
+    return DP_OK;
+}
+
+static dp_status load_weight(loader *l, dp_weight *w, const dp_weight_source *s) {
+    switch (s->kind) {
+    case DP_SOURCE_TENSOR: return load_tensor(l, s->tensor, &w->data);
+    case DP_SOURCE_VALUES: w->data = s->values; return DP_OK;
+    case DP_SOURCE_VECTOR: return load_vector(l, w, s);
+    case DP_SOURCE_STACKED: return load_stacked(l, w, s);
+    case DP_SOURCE_SEPARATE: return w->experts ? load_separate(l, w, s) : load_vector(l, w, s);
+    case DP_SOURCE_MXFP4_HF: return load_mxfp4(l, w, s);
+    case DP_SOURCE_ROWS_HF: return load_strided(l, w, s);
+    }
+    return dp_fail(DP_E_ARG, "%s: unknown weight source", w->name);
+}
+
+dp_status dp_weights_load(dp_builder *builder, dp_weights *weights, dp_progress_fn progress, void *user) {
+    loader l = {builder, weights};
+    dp_program *p = builder->program;
+    for (size_t i = 0; i < p->weight_count; i++) {
+        dp_status status = load_weight(&l, &p->weights[i], &builder->sources[i]);
+        if (status != DP_OK) return dp_fail_in(status, "tensor %s", p->weights[i].name);
+        if (progress && !progress(user, "loading weights", i + 1, p->weight_count)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");
+    }
+    return DP_OK;
+}
+
+void dp_weights_free(dp_weights *weights) {
+    for (size_t i = 0; i < weights->mapping_count; i++) dp_host_unmap(&weights->mappings[i]);
+    for (size_t i = 0; i < weights->owned_count; i++) dp_free(weights->owned[i]);
+    dp_free(weights->mappings);
+    dp_free(weights->owned);
+    *weights = (dp_weights){0};
+}
