@@ -125,6 +125,9 @@ readme_example() {
     # the file's head comment stays out of the README
     sed '1,/\*\//d' examples/minimal.c | diff - "$scratch/readme.c"
 }
+model_guide() {
+    awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' docs/ADDING_A_MODEL.md | diff src/arch/mixtral.c -
+}
 readme_commands() {
     [ -x build/doppler ] || return 0
     build/doppler --help >"$scratch/help" 2>&1 || echo "doppler --help fails"
@@ -149,6 +152,7 @@ check head_comments "files start with a comment"
 check public_header "doppler.h compiles alone as C11 and as C++11"
 check machine_traces "no machine's paths or package hosts"
 check shell_syntax "shell scripts parse"
+check model_guide "docs/ADDING_A_MODEL.md shows src/arch/mixtral.c as it is"
 if [ -f README.md ]; then
     check readme_example "README: the C program is examples/minimal.c"
     check readme_commands "README: every command is in doppler --help"
