@@ -14,7 +14,7 @@ test:
 	@bash tests/run.sh
 
 quick:
-	@bash tests/run.sh checks release
+	@bash tests/run.sh release checks
 
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) bash tests/run.sh fuzz

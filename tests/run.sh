@@ -1,8 +1,8 @@
 #!/bin/bash
 # Builds and runs the tests in stages; each stage has its own build folder, which the next run reuses.
 #   tests/run.sh [STAGE...]     no stage: all of them, in this order
-#   checks    the source text: layers, headers, calls, README (tools/check_source.sh)
 #   release   the default compiler with warnings as errors: unit, ops, golden, command line, examples
+#   checks    the source text: layers, headers, calls, README (tools/check_source.sh)
 #   sanitize  clang, AddressSanitizer with leak detection and UndefinedBehaviorSanitizer: unit, ops, golden
 #   clang     the whole tree compiles with clang, warnings as errors
 #   wasm      the core links as a WebAssembly module and runs in Node
@@ -228,7 +228,7 @@ stage_fuzz() {
         xargs -P "$jobs" -I{} bash -c 'fuzz_one "$1" "$2"' _ {} "$fuzz_seconds"
 }
 
-stages=${*:-checks release sanitize clang wasm arm64 fuzz}
+stages=${*:-release checks sanitize clang wasm arm64 fuzz}
 for stage in $stages; do
     declare -F "stage_$stage" >/dev/null || { echo "run.sh: no stage '$stage'" >&2; exit 2; }
 done
