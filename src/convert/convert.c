@@ -1,0 +1,92 @@
+/* convert.c: dp_convert: from any checkpoint to an RDRR folder or a GGUF file. */
+#include "convert/convert.h"
+
+enum { SHARD_SIZE = 64 << 20 };
+
+static bool has_experts(const dp_source *source) {
+    for (size_t i = 0; i < source->count; i++)
+        if (dp_name_expert(source->tensors[i].name) >= 0) return true;
+    return false;
+}
+
+static bool has_tensor(const dp_source *source, const char *name) {
+    for (size_t i = 0; i < source->count; i++)
+        if (strcmp(source->tensors[i].name, name) == 0) return true;
+    return false;
+}
+
+dp_status dp_output_settle(dp_output *output, const dp_source *source) {
+    if (!output->path || !*output->path) return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
+    if (output->sharding < DP_SHARD_AUTO || output->sharding > DP_SHARD_EXPERT)
+        return dp_fail(DP_E_ARG, "sharding: unknown value %d", (int)output->sharding);
+    if (output->shard_size > INT64_MAX) return dp_fail(DP_E_ARG, "shard size: too large");
+    if (!output->shard_size) output->shard_size = SHARD_SIZE;
+    output->shard_size = (output->shard_size + DP_RDRR_ALIGN - 1) / DP_RDRR_ALIGN * DP_RDRR_ALIGN;
+    if (output->sharding == DP_SHARD_AUTO)
+        output->sharding = has_experts(source) ? DP_SHARD_EXPERT : DP_SHARD_FIXED;
+    return DP_OK;
+}
+
+dp_status dp_write_model(const dp_source *source, const dp_mixture *mixture, const dp_output *output,
+                         dp_convert_result *result) {
+    dp_plan plan = {0};
+    if (dp_str_ends(dp_str_of(output->path), ".gguf"))
+        return dp_fail(DP_E_UNSUPPORTED, "%s: GGUF files cannot be written yet", output->path);
+    TRY(dp_plan_canonical(source, mixture, output->sharding == DP_SHARD_EXPERT, &plan));
+    dp_status status = dp_rdrr_write(&plan, output, result);
+    if (status == DP_OK) result->tensors = plan.count;
+    dp_plan_free(&plan);
+    return status;
+}
+
+/* The last part of a path, without trailing slashes, so that the record does not tell of this machine. */
+static char *last_part(dp_arena *arena, const char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    size_t from = n;
+    while (from && path[from - 1] != '/') from--;
+    return dp_arena_copy(arena, path + from, n - from);
+}
+
+static dp_status convert_source(const dp_convert_desc *desc, const dp_checkpoint *checkpoint, dp_source *source,
+                                dp_convert_result *result) {
+    dp_quantize quantize;
+    dp_mixture mixture;
+    dp_assets assets = {0};
+    TRY(dp_quantize_parse(desc->quantize, &quantize));
+    dp_mixture_init(&mixture, quantize, checkpoint->config, !has_tensor(source, "lm_head.weight"));
+    dp_output output = {.path = desc->output, .overwrite = desc->overwrite, .sharding = desc->sharding,
+                        .shard_size = desc->shard_size, .threads = desc->threads, .progress = desc->progress,
+                        .user = desc->user, .name = desc->name ? desc->name : checkpoint->name,
+                        .config = checkpoint->config, .assets = &assets};
+    output.quantization = dp_quantize_label(quantize) ? dp_quantize_label(quantize) : checkpoint->quantization;
+    output.source = last_part(&source->arena, checkpoint->path);
+    if (!output.source) return dp_no_memory(strlen(checkpoint->path));
+    TRY(dp_output_settle(&output, source));
+    TRY(dp_assets_from_checkpoint(checkpoint, &assets));
+    dp_status status = dp_write_model(source, &mixture, &output, result);
+    dp_assets_free(&assets);
+    return status;
+}
+
+static dp_status convert_checkpoint(const dp_convert_desc *desc, const dp_checkpoint *checkpoint,
+                                    dp_convert_result *result) {
+    dp_source source = {0};
+    TRY(dp_source_from_checkpoint(checkpoint, &source));
+    for (size_t i = 0; i < checkpoint->tensor_count; i++) result->bytes_in += checkpoint->tensors[i].size;
+    dp_status status = convert_source(desc, checkpoint, &source, result);
+    dp_source_free(&source);
+    return status;
+}
+
+dp_status dp_convert(const dp_convert_desc *desc, dp_convert_result *result) {
+    if (!desc || !desc->input || !*desc->input) return dp_fail(DP_E_ARG, "input: expected a model folder or file");
+    if (!desc->output || !*desc->output) return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
+    dp_convert_result done = {0};
+    dp_checkpoint *checkpoint = NULL;
+    TRY(dp_checkpoint_open(desc->input, &checkpoint));
+    dp_status status = convert_checkpoint(desc, checkpoint, &done);
+    dp_checkpoint_close(checkpoint);
+    if (status == DP_OK && result) *result = done;
+    return status;
+}

@@ -1,0 +1,140 @@
+/* output.c: taking an output's place safely. A folder grows under a hidden name beside its final one and is renamed when
+ * it is complete; its manifest is written last, so that what a killed run leaves is no model. The next run for the same
+ * output removes it. */
+#include "convert/output.h"
+
+#include <stdio.h>
+
+enum { SLACK = 1 << 20 }; /* room for the manifest and what file systems add */
+
+dp_status dp_output_part(const char *path, const char *suffix, char **out) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    size_t base = n;
+    while (base && path[base - 1] != '/') base--;
+    size_t size = n + strlen(suffix) + 2;
+    char *name = dp_malloc(size);
+    if (!name) return dp_no_memory(size);
+    snprintf(name, size, "%.*s.%.*s%s", (int)base, path, (int)(n - base), path + base, suffix);
+    *out = name;
+    return DP_OK;
+}
+
+static dp_status is_empty(const char *folder, bool *out) {
+    dp_buf names = {0};
+    dp_status status = dp_folder_list(folder, &names);
+    *out = names.size == 0;
+    dp_buf_free(&names);
+    return status;
+}
+
+static dp_status is_model(const char *folder, bool *out) {
+    char *manifest = dp_path_join(folder, "manifest.json");
+    if (!manifest) return dp_no_memory(strlen(folder));
+    *out = dp_path_what(manifest) == DP_PATH_FILE;
+    dp_free(manifest);
+    return DP_OK;
+}
+
+static dp_status check_folder(const dp_output *output) {
+    bool empty = false, model = false;
+    TRY(is_empty(output->path, &empty));
+    if (empty) return DP_OK;
+    if (!output->overwrite)
+        return dp_fail(DP_E_ARG, "%s: already exists; choose another output or ask to overwrite it", output->path);
+    TRY(is_model(output->path, &model));
+    if (!model)
+        return dp_fail(DP_E_ARG, "%s: holds files but no manifest.json, so it is not replaced", output->path);
+    return DP_OK;
+}
+
+static dp_status check_place(const dp_output *output) {
+    bool file = dp_str_ends(dp_str_of(output->path), ".gguf");
+    switch (dp_path_what(output->path)) {
+    case DP_PATH_NONE: return DP_OK;
+    case DP_PATH_FOLDER:
+        if (!file) return check_folder(output);
+        return dp_fail(DP_E_ARG, "%s: is a folder, expected the name of a GGUF file", output->path);
+    case DP_PATH_FILE:
+        if (file && output->overwrite) return DP_OK;
+        if (file) return dp_fail(DP_E_ARG, "%s: already exists; choose another output or ask to overwrite it", output->path);
+        return dp_fail(DP_E_ARG, "%s: is a file, expected a folder to make", output->path);
+    default: return dp_fail(DP_E_ARG, "%s: is neither a file nor a folder", output->path);
+    }
+}
+
+dp_status dp_output_check(const dp_output *output, uint64_t bytes) {
+    TRY(check_place(output));
+    uint64_t free_space = dp_path_free_space(output->path);
+    if (free_space < bytes || free_space - bytes < SLACK)
+        return dp_fail(DP_E_DISK_FULL, "%s: needs %llu bytes, only %llu are free", output->path,
+                       (unsigned long long)(bytes + SLACK), (unsigned long long)free_space);
+    return DP_OK;
+}
+
+/* ---- assets ---- */
+
+enum { ASSET_MAX_BYTES = 256 << 20 };
+
+void dp_assets_free(dp_assets *assets) {
+    for (size_t i = 0; i < assets->count; i++) dp_free(assets->files[i].data);
+    *assets = (dp_assets){0};
+}
+
+const dp_asset *dp_assets_find(const dp_assets *assets, const char *name) {
+    for (size_t i = 0; i < assets->count; i++)
+        if (strcmp(assets->files[i].name, name) == 0) return &assets->files[i];
+    return NULL;
+}
+
+static dp_status load_files(const char *folder, dp_assets *out) {
+    static const char *const names[DP_ASSETS_MAX] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json",
+                                                     "chat_template.jinja"};
+    for (size_t i = 0; i < DP_COUNT(names); i++) {
+        char *path = dp_path_join(folder, names[i]);
+        if (!path) return dp_no_memory(strlen(folder));
+        dp_asset asset = {.name = names[i]};
+        dp_status status = DP_OK;
+        bool there = dp_path_what(path) == DP_PATH_FILE;
+        if (there) status = dp_file_load(path, ASSET_MAX_BYTES, &asset.data, &asset.size);
+        dp_free(path);
+        TRY(status);
+        if (there) out->files[out->count++] = asset;
+    }
+    return DP_OK;
+}
+
+static dp_status take(dp_buf *buf, const char *name, dp_assets *out) {
+    dp_asset *asset = &out->files[out->count];
+    TRY(dp_buf_take(buf, &asset->data, &asset->size));
+    asset->name = name;
+    out->count++;
+    return DP_OK;
+}
+
+static dp_status write_files(const dp_checkpoint *checkpoint, dp_assets *out) {
+    dp_tokenizer *tokenizer = NULL;
+    dp_status status = dp_checkpoint_tokenizer(checkpoint, &tokenizer);
+    if (status == DP_E_NOT_FOUND) return DP_OK;
+    TRY(status);
+    dp_buf json = {0}, config = {0};
+    status = dp_tokenizer_write_hf(tokenizer, &json, &config);
+    if (status == DP_OK) status = take(&json, "tokenizer.json", out);
+    if (status == DP_OK) status = take(&config, "tokenizer_config.json", out);
+    dp_buf_free(&json);
+    dp_buf_free(&config);
+    dp_tokenizer_close(tokenizer);
+    return status;
+}
+
+dp_status dp_assets_from_checkpoint(const dp_checkpoint *checkpoint, dp_assets *out) {
+    dp_assets assets = {0};
+    dp_status status = checkpoint->kind == DP_CHECKPOINT_GGUF ? write_files(checkpoint, &assets)
+                                                              : load_files(checkpoint->folder, &assets);
+    if (status != DP_OK) {
+        dp_assets_free(&assets);
+        return status;
+    }
+    *out = assets;
+    return DP_OK;
+}

@@ -1,0 +1,54 @@
+/* output.h: the writers of models. A plan says what to write; this says where and with what beside it. Floor 5. */
+#ifndef DP_OUTPUT_H
+#define DP_OUTPUT_H
+
+#include "convert/layout.h"
+
+/* A text file that comes with the model: tokenizer.json, tokenizer_config.json, ... */
+typedef struct dp_asset {
+    const char *name;
+    char *data;
+    size_t size;
+} dp_asset;
+
+enum { DP_ASSETS_MAX = 4 };
+typedef struct dp_assets {
+    dp_asset files[DP_ASSETS_MAX];
+    size_t count;
+} dp_assets;
+
+/* The files in the checkpoint's folder, or made from a GGUF vocabulary. None is fine. */
+dp_status dp_assets_from_checkpoint(const dp_checkpoint *checkpoint, dp_assets *out);
+/* NULL when missing. */
+const dp_asset *dp_assets_find(const dp_assets *assets, const char *name);
+void dp_assets_free(dp_assets *assets);
+
+typedef struct dp_output {
+    const char *path;
+    bool overwrite;
+    dp_sharding sharding; /* RDRR only, not AUTO */
+    uint64_t shard_size;
+    int32_t threads;
+    dp_progress_fn progress;
+    void *user;
+    const char *name;         /* modelId, general.name */
+    const char *quantization; /* label of the whole, e.g. "Q4_K_M" */
+    const char *source;       /* where it comes from, for the record: a file or folder name */
+    const dp_json *config;    /* Hugging Face keys */
+    const dp_assets *assets;
+    const dp_json *gguf;      /* what a GGUF source said besides the config (gguf_extra.h), or NULL */
+} dp_output;
+
+/* Writes a folder: appears whole at output->path or not at all. Fills shards and bytes_out of *result. */
+dp_status dp_rdrr_write(const dp_plan *plan, const dp_output *output, dp_convert_result *result);
+/* The manifest's text. Hashes of the layout's shards must be filled. */
+dp_status dp_manifest_write(const dp_plan *plan, const dp_layout *layout, const dp_output *output, dp_buf *out);
+
+/* ---- outputs that replace or refuse what is there (output.c) ---- */
+
+/* DP_E_ARG if something is at output->path that must not be replaced; DP_E_DISK_FULL if `bytes` will not fit. */
+dp_status dp_output_check(const dp_output *output, uint64_t bytes);
+/* "folder/.name.part" for "folder/name": where a folder grows. Trailing slashes are dropped. dp_free() it. */
+dp_status dp_output_part(const char *path, const char *suffix, char **out);
+
+#endif
