@@ -222,7 +222,7 @@ export -f fuzz_one
 stage_fuzz() {
     has fuzz cmake ninja clang || return
     ls tests/fuzz/*.c >/dev/null 2>&1 || return 0
-    build fuzz fuzz doppler_fuzz || return
+    build fuzz fuzz doppler_fuzz
     sanitizer_options
     for source in tests/fuzz/*.c; do basename "$source" .c; done |
         xargs -P "$jobs" -I{} bash -c 'fuzz_one "$1" "$2"' _ {} "$fuzz_seconds"
