@@ -4,6 +4,7 @@
 #   release   the default compiler with warnings as errors: unit, ops, golden, command line, examples
 #   checks    the source text: layers, headers, calls, README (tools/check_source.sh)
 #   sanitize  clang, AddressSanitizer with leak detection and UndefinedBehaviorSanitizer: unit, ops, golden
+#   threads   clang, ThreadSanitizer: the unit tests that start threads
 #   clang     the whole tree compiles with clang, warnings as errors
 #   wasm      the core links as a WebAssembly module and runs in Node
 #   arm64     cross compiled, unit and ops under qemu
@@ -174,6 +175,28 @@ stage_sanitize() {
     run_all sanitize "" $(programs build-sanitize unit ops golden)
 }
 
+stage_threads() {
+    has threads cmake ninja clang || return
+    local names prefix="" probe=$logs/threads/probe
+    mkdir -p "$logs/threads"
+    echo 'int main(void) { return 0; }' >"$probe.c"
+    clang -fsanitize=thread "$probe.c" -o "$probe" 2>"$probe.log"
+    if ! "$probe" 2>>"$probe.log"; then # too much address space randomisation for this ThreadSanitizer
+        prefix="setarch -R"
+        if ! $prefix "$probe" 2>>"$probe.log"; then
+            echo "  ***** ThreadSanitizer cannot run here: races are not looked for *****"
+            record threads thread_sanitizer 0 0 1 0
+            return
+        fi
+    fi
+    names=$(grep -lE 'dp_thread_start|dp_pool_new|threads' tests/unit/*.c | xargs -n 1 basename | sed 's/\.c$//')
+    # shellcheck disable=SC2086
+    build threads threads $names
+    export TSAN_OPTIONS=halt_on_error=1
+    # shellcheck disable=SC2046
+    run_all threads "$prefix" $(printf 'build-threads/tests/%s\n' $names)
+}
+
 stage_clang() {
     has clang cmake ninja clang || return
     local targets="doppler doppler_tests doppler_examples"
@@ -228,7 +251,7 @@ stage_fuzz() {
         xargs -P "$jobs" -I{} bash -c 'fuzz_one "$1" "$2"' _ {} "$fuzz_seconds"
 }
 
-stages=${*:-release checks sanitize clang wasm arm64 fuzz}
+stages=${*:-release checks sanitize threads clang wasm arm64 fuzz}
 for stage in $stages; do
     declare -F "stage_$stage" >/dev/null || { echo "run.sh: no stage '$stage'" >&2; exit 2; }
 done
