@@ -1,0 +1,227 @@
+/* bench.c: `doppler bench`: speed of prefill and decode, and how much of the machine's read bandwidth decoding uses. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bandwidth.h"
+#include "base/hash.h"
+#include "host/host.h"
+#include "progress.h"
+#include "tool.h"
+
+enum { PREFILLS_MAX = 16, REPEATS_MAX = 100 };
+
+static const char *prefill_list = "512";
+static int32_t decode_tokens = 128, repeats = 3;
+static bool no_bandwidth;
+
+static const option options[] = {
+    {"prefill", 'p', OPTION_TEXT, &prefill_list, "N,...", "prompt lengths to measure; 0: none (default: 512)", 0, 0},
+    {"decode", 'd', OPTION_INT, &decode_tokens, "N", "tokens to decode one by one; 0: none (default: 128)", 0, 1 << 20},
+    {"repeat", 'r', OPTION_INT, &repeats, "N", "runs of each measurement; medians count (default: 3)", 1, REPEATS_MAX},
+    {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure the read bandwidth of this machine", 0, 0},
+    OPTIONS_END,
+};
+static const option_group own = {"Measurements", options};
+
+typedef struct job {
+    setup s;
+    int32_t prefills[PREFILLS_MAX];
+    double prefill_seconds[PREFILLS_MAX]; /* medians */
+    size_t prefill_count;
+    double decode_seconds; /* median of a whole run */
+    double token_seconds;  /* median of all tokens */
+    double bandwidth;      /* bytes per second; 0: not measured */
+    uint64_t peak_memory;  /* before the bandwidth was measured, whose buffer would count */
+    int32_t *ids;          /* random tokens, as many as the longest run needs */
+    double *token_times;
+    progress bar;
+    uint64_t done, total; /* tokens */
+} job;
+
+static dp_status parse_prefills(job *j) {
+    const char *p = prefill_list;
+    while (*p) {
+        char *end;
+        long n = strtol(p, &end, 10);
+        if (end == p || n < 0 || n > 1 << 20 || (*end && *end != ',') || j->prefill_count == PREFILLS_MAX)
+            return dp_fail(DP_E_ARG, "--prefill: expected at most %d numbers apart by commas, found \"%s\"",
+                           PREFILLS_MAX, prefill_list);
+        if (n > 0) j->prefills[j->prefill_count++] = (int32_t)n;
+        p = *end ? end + 1 : end;
+    }
+    return DP_OK;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t count) {
+    qsort(values, count, sizeof *values, by_value);
+    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+static dp_status prepare(job *j) {
+    size_t longest = (size_t)decode_tokens;
+    for (size_t i = 0; i < j->prefill_count; i++) {
+        longest = DP_MAX(longest, (size_t)j->prefills[i]);
+        j->total += (uint64_t)j->prefills[i] * (uint64_t)repeats;
+    }
+    j->total += (uint64_t)decode_tokens * (uint64_t)repeats;
+    TRY(setup_session(&j->s, longest + 1));
+    if (longest > (size_t)dp_session_context(j->s.session))
+        return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit the context of %d positions; --context N sets its size",
+                       longest, (int)dp_session_context(j->s.session));
+    j->ids = dp_malloc((longest + 1) * sizeof *j->ids);
+    j->token_times = dp_malloc(((size_t)decode_tokens * (size_t)repeats + 1) * sizeof *j->token_times);
+    if (!j->ids || !j->token_times) return dp_no_memory(longest * sizeof *j->ids);
+    uint64_t vocab = (uint64_t)dp_model_get_info(j->s.model)->vocab;
+    for (size_t i = 0; i <= longest; i++) j->ids[i] = (int32_t)(dp_splitmix64(i) % vocab);
+    return dp_session_eval(j->s.session, j->ids, 1, NULL); /* warms up: first touch of weights is no measurement */
+}
+
+static dp_status advance(job *j, const char *what, int32_t tokens) {
+    j->done += (uint64_t)tokens;
+    return progress_update(&j->bar, what, j->done, j->total) ? DP_OK : interrupted_status();
+}
+
+static dp_status measure_prefill(job *j, size_t which) {
+    double seconds[REPEATS_MAX];
+    for (int32_t r = 0; r < repeats; r++) {
+        dp_session_truncate(j->s.session, 0);
+        double start = dp_host_seconds();
+        TRY(dp_session_eval(j->s.session, j->ids, (size_t)j->prefills[which], NULL));
+        seconds[r] = dp_host_seconds() - start;
+        TRY(advance(j, "Prefill", j->prefills[which]));
+    }
+    j->prefill_seconds[which] = median(seconds, (size_t)repeats);
+    return DP_OK;
+}
+
+static dp_status measure_decode(job *j) {
+    double seconds[REPEATS_MAX], *times = j->token_times;
+    for (int32_t r = 0; r < repeats; r++) {
+        dp_session_truncate(j->s.session, 0);
+        seconds[r] = 0;
+        for (int32_t i = 0; i < decode_tokens; i++, times++) {
+            double start = dp_host_seconds();
+            TRY(dp_session_eval(j->s.session, j->ids + i, 1, NULL));
+            *times = dp_host_seconds() - start;
+            seconds[r] += *times;
+            TRY(advance(j, "Decode", 1));
+        }
+    }
+    j->decode_seconds = median(seconds, (size_t)repeats);
+    j->token_seconds = median(j->token_times, (size_t)decode_tokens * (size_t)repeats);
+    return DP_OK;
+}
+
+static dp_status measure(job *j) {
+    TRY(prepare(j));
+    for (size_t i = 0; i < j->prefill_count; i++) TRY(measure_prefill(j, i));
+    if (decode_tokens) TRY(measure_decode(j));
+    progress_end(&j->bar);
+    j->peak_memory = dp_host_memory_peak();
+    return no_bandwidth ? DP_OK : bandwidth_measure(set.threads ? set.threads : dp_host_cpu_count(), &j->bandwidth);
+}
+
+/* ---- report ---- */
+
+static void report_text(const job *j) {
+    const dp_model_info *info = dp_model_get_info(j->s.model);
+    double bytes = (double)info->active_bytes, rate = j->token_seconds > 0 ? bytes / j->token_seconds : 0;
+    printf("model      %s, %s, %s: %s parameters, %s\n", info->name, info->architecture, info->quantization,
+           show_count((double)info->parameters), show_bytes((double)info->weight_bytes));
+    printf("backend    %s\n", dp_engine_describe(j->s.engine));
+    printf("load       %.2f s\n", j->s.load_seconds);
+    for (size_t i = 0; i < j->prefill_count; i++)
+        printf("prefill    %.1f tokens/s (%d tokens in %.3f s)\n", j->prefills[i] / j->prefill_seconds[i],
+               (int)j->prefills[i], j->prefill_seconds[i]);
+    if (decode_tokens)
+        printf("decode     %.1f tokens/s (%d tokens in %.3f s, median %.2f ms a token)\n",
+               decode_tokens / j->decode_seconds, (int)decode_tokens, j->decode_seconds, j->token_seconds * 1e3);
+    if (decode_tokens) printf("reads      %s of weights a token, %s/s\n", show_bytes(bytes), show_bytes(rate));
+    if (j->bandwidth > 0) printf("bandwidth  %s/s read from memory, measured now", show_bytes(j->bandwidth));
+    if (j->bandwidth > 0 && decode_tokens) printf("; decoding uses %.0f %%", 100 * rate / j->bandwidth);
+    if (j->bandwidth > 0) putchar('\n');
+    printf("memory     %s at the peak, mapped weights included\n", show_bytes((double)j->peak_memory));
+}
+
+static void put_prefills(const job *j, dp_buf *out) {
+    json_open(out, "prefill", '[');
+    for (size_t i = 0; i < j->prefill_count; i++) {
+        json_open(out, NULL, '{');
+        json_integer(out, "tokens", j->prefills[i]);
+        json_number(out, "seconds", j->prefill_seconds[i]);
+        json_number(out, "tokens_per_second", j->prefills[i] / j->prefill_seconds[i]);
+        json_close(out, '}');
+    }
+    json_close(out, ']');
+}
+
+static void put_decode(const job *j, dp_buf *out) {
+    double bytes = (double)dp_model_get_info(j->s.model)->active_bytes, rate = bytes / j->token_seconds;
+    json_open(out, "decode", '{');
+    json_integer(out, "tokens", decode_tokens);
+    json_number(out, "seconds", j->decode_seconds);
+    json_number(out, "tokens_per_second", decode_tokens / j->decode_seconds);
+    json_number(out, "median_token_seconds", j->token_seconds);
+    json_number(out, "bytes_per_token", bytes);
+    json_number(out, "bytes_per_second", rate);
+    if (j->bandwidth > 0) json_number(out, "bandwidth_share", rate / j->bandwidth);
+    json_close(out, '}');
+}
+
+static dp_status report_json(const job *j) {
+    const dp_model_info *info = dp_model_get_info(j->s.model);
+    dp_buf out = {0};
+    json_open(&out, NULL, '{');
+    json_text(&out, "model", dp_str_of(info->name));
+    json_text(&out, "architecture", dp_str_of(info->architecture));
+    json_text(&out, "quantization", dp_str_of(info->quantization));
+    json_text(&out, "backend", dp_str_of(dp_engine_describe(j->s.engine)));
+    json_integer(&out, "parameters", (int64_t)info->parameters);
+    json_integer(&out, "weight_bytes", (int64_t)info->weight_bytes);
+    json_integer(&out, "repeats", repeats);
+    json_number(&out, "load_seconds", j->s.load_seconds);
+    put_prefills(j, &out);
+    if (decode_tokens) put_decode(j, &out);
+    if (j->bandwidth > 0) json_number(&out, "bandwidth_bytes_per_second", j->bandwidth);
+    json_integer(&out, "peak_memory_bytes", (int64_t)j->peak_memory);
+    json_close(&out, '}');
+    return stdout_print(&out);
+}
+
+static dp_status run(char **arguments, int count) {
+    job j = {.bar = {.unit = "tokens"}};
+    char *bundled = NULL;
+    TRY(parse_prefills(&j));
+    if (count == 0) TRY(setup_find_bundled(&bundled));
+    dp_status status = setup_open(&j.s, count ? arguments[0] : bundled);
+    if (status == DP_OK) status = measure(&j);
+    progress_end(&j.bar);
+    if (status == DP_OK && set.json)
+        status = report_json(&j);
+    else if (status == DP_OK)
+        report_text(&j);
+    setup_close(&j.s);
+    dp_free(bundled);
+    dp_free(j.ids);
+    dp_free(j.token_times);
+    return status;
+}
+
+const command command_bench = {
+    .name = "bench",
+    .summary = "measure how fast a model runs here",
+    .arguments = "[MODEL]",
+    .details = "Measures prefill and decode on random tokens, then how fast as many threads read memory: decoding one\n"
+               "token reads all active weights once, so that bandwidth is its bound. Medians of all repeats.\n",
+    .examples = "  doppler bench\n"
+                "  doppler bench model.gguf --prefill 128,512,2048 --decode 256 --json\n"
+                "  doppler bench model/ --threads 4 --repeat 5\n",
+    .most = 1,
+    .groups = {&own, &session_options, &engine_options, &output_options},
+    .run = run,
+};

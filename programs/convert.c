@@ -1,0 +1,169 @@
+/* convert.c: `doppler convert` and `doppler synth`: both make a model and say what was made. */
+#include <stdio.h>
+
+#include "host/host.h"
+#include "progress.h"
+#include "tool.h"
+
+static const char *quantize, *name, *like;
+static int sharding;
+static uint64_t shard_size, seed;
+static int32_t threads;
+static bool overwrite, list;
+
+#define QUANTIZE_WORDS "keep|q4_k_m|q5_k_m|q8_0|q6_k|f16|bf16|mxfp4"
+
+static const option convert_options[] = {
+    {"quantize", 'z', OPTION_TEXT, &quantize, QUANTIZE_WORDS, "weight format of the output (default: keep)", 0, 0},
+    {"name", 0, OPTION_TEXT, &name, "ID", "name of the model (default: from the input)", 0, 0},
+    OPTIONS_END,
+};
+static const option synth_options[] = {
+    {"like", 0, OPTION_TEXT, &like, "MODEL", "the published model whose shapes to copy (--list names them)", 0, 0},
+    {"list", 0, OPTION_FLAG, &list, NULL, "list the known shapes and end", 0, 0},
+    {"quantize", 'z', OPTION_TEXT, &quantize, QUANTIZE_WORDS, "weight format (default: q4_k_m; mxfp4 for gpt-oss)", 0,
+     0},
+    {"seed", 's', OPTION_SEED, &seed, "N", "of the random weights (default: 0)", 0, 0},
+    OPTIONS_END,
+};
+static const option making_options[] = {
+    {"sharding", 0, OPTION_CHOICE, &sharding, "auto|fixed|layer|expert",
+     "what a shard holds (default: auto, which is expert for mixtures of experts, else fixed)", 0, 0},
+    {"shard-size", 0, OPTION_SIZE, &shard_size, "SIZE", "of fixed shards (default: 64M)", 0, 0},
+    {"threads", 't', OPTION_INT, &threads, "N", "threads (default: one per available core)", 1, 1024},
+    {"overwrite", 'f', OPTION_FLAG, &overwrite, NULL, "replace OUT if it exists", 0, 0},
+    OPTIONS_END,
+};
+static const option_group convert_own = {"Options", convert_options};
+static const option_group synth_own = {"Options", synth_options};
+static const option_group making = {"Making", making_options};
+
+static dp_status check_output(const char *path) {
+    if (overwrite || dp_path_what(path) == DP_PATH_NONE) return DP_OK;
+    return dp_fail(DP_E_ARG, "%s exists; choose another name or pass --overwrite", path);
+}
+
+static dp_status report(const char *output, const dp_convert_result *r, double seconds) {
+    if (!set.json) {
+        note("%s: %llu tensors%s%s%s, %s, made in %s (%s/s)", output, (unsigned long long)r->tensors,
+             r->shards ? " in " : "", r->shards ? show_count((double)r->shards) : "", r->shards ? " shards" : "",
+             show_bytes((double)r->bytes_out), show_duration(seconds),
+             show_bytes(seconds > 0 ? (double)r->bytes_out / seconds : 0));
+        return DP_OK;
+    }
+    dp_buf out = {0};
+    json_open(&out, NULL, '{');
+    json_text(&out, "output", dp_str_of(output));
+    json_integer(&out, "tensors", (int64_t)r->tensors);
+    json_integer(&out, "shards", (int64_t)r->shards);
+    json_integer(&out, "bytes_in", (int64_t)r->bytes_in);
+    json_integer(&out, "bytes_out", (int64_t)r->bytes_out);
+    json_number(&out, "seconds", seconds);
+    json_integer(&out, "peak_memory_bytes", (int64_t)dp_host_memory_peak());
+    json_close(&out, '}');
+    return stdout_print(&out);
+}
+
+static dp_status run_convert(char **arguments, int count) {
+    (void)count;
+    progress bar = {0};
+    dp_convert_result result = {0};
+    double start = dp_host_seconds();
+    TRY(check_output(arguments[1]));
+    dp_status status = dp_convert(
+        &(dp_convert_desc){
+            .input = arguments[0],
+            .output = arguments[1],
+            .quantize = quantize,
+            .sharding = (dp_sharding)sharding,
+            .shard_size = shard_size,
+            .name = name,
+            .threads = threads,
+            .overwrite = overwrite,
+            .progress = progress_update,
+            .user = &bar,
+        },
+        &result);
+    progress_end(&bar);
+    TRY(status);
+    return report(arguments[1], &result, dp_host_seconds() - start);
+}
+
+static void print_shapes(void) {
+    for (size_t i = 0; dp_synth_name(i); i++) printf("%s\n", dp_synth_name(i));
+}
+
+/* DP_OK if dp_synth knows the shape; otherwise an error with all it knows. */
+static dp_status check_like(void) {
+    dp_buf known = {0};
+    for (size_t i = 0; dp_synth_name(i); i++) {
+        if (like && strcmp(like, dp_synth_name(i)) == 0) {
+            dp_buf_free(&known);
+            return DP_OK;
+        }
+        dp_buf_printf(&known, "%s%s", i ? ", " : "", dp_synth_name(i));
+    }
+    dp_status status = dp_fail(DP_E_ARG, "--like: expected one of %s; found %s", known.data ? known.data : "nothing",
+                               like ? like : "nothing");
+    dp_buf_free(&known);
+    return status;
+}
+
+static dp_status run_synth(char **arguments, int count) {
+    progress bar = {0};
+    dp_convert_result result = {0};
+    double start = dp_host_seconds();
+    if (list) {
+        print_shapes();
+        return DP_OK;
+    }
+    TRY(check_like());
+    if (count < 1) return dp_fail(DP_E_ARG, "missing argument; usage: doppler synth --like MODEL OUT");
+    TRY(check_output(arguments[0]));
+    dp_status status = dp_synth(
+        &(dp_synth_desc){
+            .like = like,
+            .output = arguments[0],
+            .quantize = quantize,
+            .sharding = (dp_sharding)sharding,
+            .shard_size = shard_size,
+            .seed = seed,
+            .threads = threads,
+            .overwrite = overwrite,
+            .progress = progress_update,
+            .user = &bar,
+        },
+        &result);
+    progress_end(&bar);
+    TRY(status);
+    return report(arguments[0], &result, dp_host_seconds() - start);
+}
+
+const command command_convert = {
+    .name = "convert",
+    .summary = "turn a model into RDRR or GGUF, quantised on the way",
+    .arguments = "IN OUT",
+    .details = "IN is a Hugging Face folder, a .gguf file or an RDRR folder. OUT becomes an RDRR folder, or one GGUF\n"
+               "file if its name ends in .gguf. It appears when it is complete; Ctrl-C leaves nothing behind.\n",
+    .examples = "  doppler convert checkpoint/ model/ --quantize q4_k_m\n"
+                "  doppler convert model.gguf model/ --sharding expert\n"
+                "  doppler convert model/ model.gguf\n",
+    .least = 2,
+    .most = 2,
+    .groups = {&convert_own, &making, &output_options},
+    .run = run_convert,
+};
+
+const command command_synth = {
+    .name = "synth",
+    .summary = "make a model of published shapes with random weights, for benchmarks",
+    .arguments = "--like MODEL OUT",
+    .details = "OUT becomes an RDRR folder, or one GGUF file if its name ends in .gguf. The text such a model writes\n"
+               "is noise, its speed that of the real one.\n",
+    .examples = "  doppler synth --list\n"
+                "  doppler synth --like llama-3.2-1b llama-1b.gguf\n"
+                "  doppler synth --like qwen3-30b-a3b --quantize q4_k_m qwen3-moe/\n",
+    .most = 1,
+    .groups = {&synth_own, &making, &output_options},
+    .run = run_synth,
+};

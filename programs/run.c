@@ -1,0 +1,222 @@
+/* run.c: `doppler run`: one prompt, one text. */
+#include <stdio.h>
+
+#include "base/json.h"
+#include "host/host.h"
+#include "tool.h"
+
+static bool raw, show_special;
+static const char *system_prompt;
+
+static const option options[] = {
+    {"system", 0, OPTION_TEXT, &system_prompt, "TEXT", "system prompt, for models with a chat template", 0, 0},
+    {"raw", 0, OPTION_FLAG, &raw, NULL, "continue the prompt as it is, without the chat template", 0, 0},
+    {"special", 0, OPTION_FLAG, &show_special, NULL, "also show special tokens", 0, 0},
+    OPTIONS_END,
+};
+static const option_group own = {"Text", options};
+
+static const char default_prompt[] = "Tell me a story about a brave fox.";
+
+typedef struct job {
+    setup s;
+    char *model, *prompt; /* owned */
+    int32_t *ids;
+    size_t id_count;
+    dp_buf text; /* all that was generated */
+    dp_generate_result result;
+    dp_status output; /* of writing to standard output */
+} job;
+
+/* ---- what to run ---- */
+
+static bool looks_like_path(const char *text) {
+    dp_str s = dp_str_of(text);
+    return dp_str_ends(s, ".gguf") || (strchr(text, '/') && !strpbrk(text, " \n"));
+}
+
+static dp_status copy(const char *text, char **out) {
+    dp_buf buf = {0};
+    dp_buf_str(&buf, text);
+    return dp_buf_take(&buf, out, NULL);
+}
+
+/* One argument is a model if there is such a path, a prompt for the bundled model otherwise. */
+static dp_status choose(job *j, char **arguments, int count) {
+    const char *model = NULL, *prompt = NULL;
+    if (count == 2)
+        model = arguments[0], prompt = arguments[1];
+    else if (count == 1 && (dp_path_what(arguments[0]) != DP_PATH_NONE || looks_like_path(arguments[0])))
+        model = arguments[0];
+    else if (count == 1)
+        prompt = arguments[0];
+    TRY(model ? copy(model, &j->model) : setup_find_bundled(&j->model));
+    bool from_stdin = prompt ? strcmp(prompt, "-") == 0 : !stdin_is_terminal();
+    if (!from_stdin && prompt) return copy(prompt, &j->prompt);
+    if (from_stdin) {
+        size_t size;
+        TRY(stdin_read(&j->prompt, &size));
+        if (size && j->prompt[size - 1] == '\n') j->prompt[--size] = 0;
+        if (size) return DP_OK;
+        dp_free(j->prompt);
+        j->prompt = NULL;
+    }
+    if (model) return dp_fail(DP_E_ARG, "no prompt: give it behind the model, in quotes, or on standard input");
+    note("prompt: %s", default_prompt);
+    return copy(default_prompt, &j->prompt);
+}
+
+static dp_status render(const job *j, const dp_tokenizer *tokenizer, char **text) {
+    dp_buf messages = {0};
+    json_open(&messages, NULL, '[');
+    for (int i = system_prompt ? 0 : 1; i < 2; i++) {
+        json_open(&messages, NULL, '{');
+        json_text(&messages, "role", dp_str_of(i ? "user" : "system"));
+        json_text(&messages, "content", dp_str_of(i ? j->prompt : system_prompt));
+        json_close(&messages, '}');
+    }
+    json_close(&messages, ']');
+    char *json = NULL;
+    TRY(dp_buf_take(&messages, &json, NULL));
+    dp_status status =
+        dp_chat_render(tokenizer, &(dp_chat_desc){.messages = json, .add_generation_prompt = true}, text);
+    dp_free(json);
+    return status;
+}
+
+/* The prompt's ids. A chat template writes the special tokens itself. */
+static dp_status encode(job *j) {
+    const dp_tokenizer *tokenizer;
+    TRY(setup_tokenizer(&j->s, &tokenizer));
+    if (raw || !dp_chat_available(tokenizer)) {
+        if (system_prompt)
+            return dp_fail(DP_E_ARG, "--system needs a chat template, and %s",
+                           raw ? "--raw skips it" : "this model has none");
+        return dp_tokenizer_encode(tokenizer, j->prompt, strlen(j->prompt), true, &j->ids, &j->id_count);
+    }
+    char *text = NULL;
+    TRY(render(j, tokenizer, &text));
+    dp_status status = dp_tokenizer_encode(tokenizer, text, strlen(text), false, &j->ids, &j->id_count);
+    dp_free(text);
+    return status;
+}
+
+/* ---- generation ---- */
+
+static bool on_text(void *user, const char *text, size_t size) {
+    job *j = user;
+    dp_buf_append(&j->text, text, size);
+    if (!set.json) j->output = stdout_write(text, size);
+    if (!set.json && j->output == DP_OK && fflush(stdout) != 0) j->output = stdout_write("", 1);
+    return j->output == DP_OK && !interrupted();
+}
+
+static bool on_prefill(void *user, size_t done, size_t total) {
+    (void)user, (void)done, (void)total;
+    return !interrupted();
+}
+
+static dp_status generate(job *j) {
+    TRY(setup_session(&j->s, j->id_count + (size_t)(set.max_tokens ? set.max_tokens : 1024)));
+    int32_t context = dp_session_context(j->s.session);
+    if (j->id_count >= (size_t)context)
+        return dp_fail(DP_E_CONTEXT, "the prompt has %zu tokens, the context %d positions; shorten it or set --context",
+                       j->id_count, (int)context);
+    dp_generate_desc desc = {
+        .prompt = j->ids,
+        .prompt_count = j->id_count,
+        .sampling = *settings_sampling(),
+        .max_tokens = set.max_tokens,
+        .stops = set.stops.items,
+        .stop_count = set.stops.count,
+        .show_special = show_special,
+        .on_text = on_text,
+        .on_prefill = on_prefill,
+        .user = j,
+    };
+    dp_status status = dp_session_generate(j->s.session, &desc, &j->result);
+    if (status == DP_OK && j->output != DP_OK) return stdout_write("", 0);
+    return status;
+}
+
+/* ---- what came of it ---- */
+
+static const char *const reasons[] = {"end of text", "stop string", "--max-tokens reached", "context full",
+                                      "interrupted"};
+static const char *const reason_words[] = {"end", "stop", "length", "context", "interrupted"};
+
+static double per_second(int32_t tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }
+
+static void print_summary(const job *j) {
+    const dp_generate_result *r = &j->result;
+    if (j->text.size && j->text.data[j->text.size - 1] != '\n') putchar('\n');
+    fflush(stdout);
+    note("%s%d prompt tokens in %.2f s (%.1f tokens/s), %d new tokens in %.2f s (%.1f tokens/s), %s, seed %llu",
+         stderr_is_terminal() ? "\n" : "", (int)r->prompt_tokens, r->prefill_seconds,
+         per_second(r->prompt_tokens, r->prefill_seconds), (int)r->new_tokens, r->decode_seconds,
+         per_second(r->new_tokens, r->decode_seconds), reasons[r->reason], (unsigned long long)set.sampling.seed);
+}
+
+static dp_status print_json(const job *j) {
+    const dp_generate_result *r = &j->result;
+    dp_buf out = {0};
+    json_open(&out, NULL, '{');
+    json_text(&out, "model", dp_str_of(dp_model_get_info(j->s.model)->name));
+    json_text(&out, "backend", dp_str_of(dp_engine_describe(j->s.engine)));
+    json_text(&out, "prompt", dp_str_of(j->prompt));
+    json_text(&out, "text", (dp_str){j->text.data ? j->text.data : "", j->text.size});
+    json_text(&out, "stop", dp_str_of(reason_words[r->reason]));
+    json_integer(&out, "seed", (int64_t)set.sampling.seed);
+    json_integer(&out, "prompt_tokens", r->prompt_tokens);
+    json_integer(&out, "new_tokens", r->new_tokens);
+    json_number(&out, "load_seconds", j->s.load_seconds);
+    json_number(&out, "prefill_seconds", r->prefill_seconds);
+    json_number(&out, "decode_seconds", r->decode_seconds);
+    json_number(&out, "prefill_tokens_per_second", per_second(r->prompt_tokens, r->prefill_seconds));
+    json_number(&out, "decode_tokens_per_second", per_second(r->new_tokens, r->decode_seconds));
+    json_close(&out, '}');
+    return stdout_print(&out);
+}
+
+static dp_status run_job(job *j, char **arguments, int count) {
+    TRY(choose(j, arguments, count));
+    TRY(setup_open(&j->s, j->model));
+    TRY(encode(j));
+    TRY(generate(j));
+    if (j->text.failed) return dp_no_memory(j->text.size);
+    if (set.json)
+        TRY(print_json(j));
+    else
+        print_summary(j);
+    return j->result.reason == DP_STOP_CALLER ? interrupted_status() : DP_OK;
+}
+
+static dp_status run(char **arguments, int count) {
+    job j = {0};
+    dp_status status = run_job(&j, arguments, count);
+    setup_close(&j.s);
+    dp_buf_free(&j.text);
+    dp_free(j.model);
+    dp_free(j.prompt);
+    dp_free(j.ids);
+    return status;
+}
+
+const command command_run = {
+    .name = "run",
+    .summary = "write a text with a model",
+    .arguments = "[MODEL] [PROMPT]",
+    .details = "MODEL is an RDRR folder, a .gguf file or a Hugging Face folder; without it the bundled model runs.\n"
+               "A single argument is a model if such a path exists, otherwise a prompt for the bundled model.\n"
+               "Without PROMPT, or with -, the prompt is read from standard input. The model's chat template is\n"
+               "applied where it has one. Tokens appear as they come; a summary goes to stderr. Ctrl-C ends the\n"
+               "text, a second Ctrl-C the program.\n",
+    .examples = "  doppler run \"Tell me a story about a brave fox.\"\n"
+                "  doppler run llama-3.2-1b.gguf \"Why is the sky blue?\" --max-tokens 200\n"
+                "  doppler run qwen3/ --greedy --system \"Answer in one sentence.\" \"What is a shard?\"\n"
+                "  doppler run base-model.gguf --raw \"Once upon a time\" --seed 7 --stop \"The End\"\n"
+                "  cat letter.txt | doppler run llama.gguf --json\n",
+    .most = 2,
+    .groups = {&own, &sampling_options, &session_options, &engine_options, &output_options},
+    .run = run,
+};

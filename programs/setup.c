@@ -1,0 +1,122 @@
+/* setup.c: engine, model and session from the settings; the bundled model. See tool.h. */
+#define _DEFAULT_SOURCE /* POSIX within -std=c11 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#if defined(__APPLE__)
+#include <mach-o/dyld.h>
+#endif
+
+#include "host/host.h"
+#include "progress.h"
+#include "tool.h"
+
+dp_status setup_open(setup *s, const char *model) {
+    static const dp_backend_kind kinds[] = {DP_BACKEND_AUTO, DP_BACKEND_CPU, DP_BACKEND_CPU_REF};
+    progress bar = {0};
+    double start = dp_host_seconds();
+    *s = (setup){0};
+    if (dp_path_what(model) == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", model);
+    TRY(dp_engine_open(&(dp_engine_desc){.backend = kinds[set.backend], .threads = set.threads, .cpu_isa = set.isa},
+                       &s->engine));
+    dp_status status = dp_model_open(
+        s->engine, model, &(dp_model_desc){.verify = set.verify, .progress = progress_update, .user = &bar}, &s->model);
+    progress_end(&bar);
+    s->load_seconds = dp_host_seconds() - start;
+    return status;
+}
+
+dp_status setup_session(setup *s, size_t positions) {
+    static const dp_kv_type types[] = {DP_KV_F16, DP_KV_F32};
+    enum { CONTEXT_DEFAULT = 4096 };
+    int32_t most = dp_model_get_info(s->model)->context, context = set.context;
+    if (!context && positions > CONTEXT_DEFAULT && positions <= (size_t)most) context = (int32_t)positions;
+    return dp_session_new(s->model, &(dp_session_desc){.context = context, .batch = set.batch, .kv = types[set.kv]},
+                          &s->session);
+}
+
+void setup_close(setup *s) {
+    dp_session_free(s->session);
+    dp_model_close(s->model);
+    dp_engine_close(s->engine);
+    *s = (setup){0};
+}
+
+dp_status setup_tokenizer(const setup *s, const dp_tokenizer **out) {
+    *out = dp_model_tokenizer(s->model);
+    if (*out) return DP_OK;
+    return dp_fail(DP_E_UNSUPPORTED, "the model has no tokenizer: put its tokenizer.json into the folder");
+}
+
+/* ---- logits in pieces ---- */
+
+static dp_status check_ids(const setup *s, const int32_t *ids, size_t count) {
+    int32_t vocab = dp_model_get_info(s->model)->vocab, context = dp_session_context(s->session);
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= vocab)
+            return dp_fail(DP_E_ARG, "token id %d is outside the model's vocabulary of %d", (int)ids[i], (int)vocab);
+    if (count > (size_t)context - (size_t)dp_session_length(s->session))
+        return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit the context of %d positions; --context N sets its size",
+                       count, (int)context);
+    return DP_OK;
+}
+
+dp_status setup_each_logits(setup *s, const int32_t *ids, size_t count, logits_fn each, void *user) {
+    enum { BUFFER_BYTES = 64 << 20, PIECE_MAX = 512 };
+    TRY(check_ids(s, ids, count));
+    size_t vocab = (size_t)dp_model_get_info(s->model)->vocab, row = vocab * sizeof(float);
+    size_t piece = DP_MAX(1, DP_MIN(BUFFER_BYTES / row, set.batch ? (size_t)set.batch : PIECE_MAX));
+    float *logits = dp_malloc(piece * row);
+    if (!logits) return dp_no_memory(piece * row);
+    dp_status status = DP_OK;
+    for (size_t i = 0; i < count && status == DP_OK; i += piece) {
+        size_t n = DP_MIN(piece, count - i);
+        status = interrupted() ? interrupted_status() : dp_session_eval(s->session, ids + i, n, logits);
+        if (status == DP_OK) status = each(user, i, n, logits);
+    }
+    dp_free(logits);
+    return status;
+}
+
+/* ---- the bundled model ---- */
+
+/* The folder of this program, without a slash at its end; false if not known. */
+static bool program_folder(char *path, size_t size) {
+#if defined(__APPLE__)
+    uint32_t room = (uint32_t)size;
+    if (_NSGetExecutablePath(path, &room) != 0) return false;
+#else
+    ssize_t n = readlink("/proc/self/exe", path, size - 1);
+    if (n <= 0) return false;
+    path[n] = 0;
+#endif
+    char *slash = strrchr(path, '/');
+    if (!slash) return false;
+    *slash = 0;
+    return true;
+}
+
+static dp_status copy_path(const char *path, char **out) {
+    dp_buf buf = {0};
+    dp_buf_str(&buf, path);
+    return dp_buf_take(&buf, out, NULL);
+}
+
+dp_status setup_find_bundled(char **path) {
+    static const char *const places[] = {"../models/storyteller", "../share/doppler/models/storyteller"};
+    static const char here[] = "models/storyteller";
+    char folder[4096], candidate[4096 + 64];
+    const char *chosen = getenv("DOPPLER_MODEL");
+    if (chosen && *chosen) return copy_path(chosen, path);
+    if (program_folder(folder, sizeof folder))
+        for (size_t i = 0; i < DP_COUNT(places); i++) {
+            snprintf(candidate, sizeof candidate, "%s/%s", folder, places[i]);
+            if (dp_path_what(candidate) == DP_PATH_FOLDER) return copy_path(candidate, path);
+        }
+    if (dp_path_what(here) == DP_PATH_FOLDER) return copy_path(here, path);
+    return dp_fail(DP_E_NOT_FOUND,
+                   "the bundled model was not found beside the program (%s); name a model, or set "
+                   "DOPPLER_MODEL",
+                   places[0]);
+}

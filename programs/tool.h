@@ -1,0 +1,110 @@
+/* tool.h: what the commands of the `doppler` tool share: the settings that options fill in, a model with its engine and
+ * session, the console (interrupts, standard input and output, numbers for people), JSON members.
+ * A command returns a dp_status with its message recorded; main() prints it and turns it into the exit code. */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include "base/base.h"
+#include "base/buf.h"
+#include "options.h"
+
+/* Exit codes: 0; usage errors 2; interrupted 130; any other status EXIT_STATUS + dp_status (docs/TOOL.md). */
+enum { EXIT_USAGE = 2, EXIT_STATUS = 10, EXIT_INTERRUPTED = 130 };
+
+extern const command command_run, command_chat, command_convert, command_synth, command_inspect, command_verify,
+    command_bench, command_perplexity, command_tokenize, command_logits, command_trace;
+
+/* ---- settings.c: values of the shared options, and the groups that set them ---- */
+
+typedef struct settings {
+    bool quiet, json;
+    int backend; /* dp_backend_kind */
+    int32_t threads;
+    const char *isa;
+    bool verify;
+    int32_t context, batch;
+    int kv; /* dp_kv_type */
+    dp_sampling sampling;
+    bool greedy;
+    int32_t max_tokens;
+    text_list stops;
+} settings;
+
+extern settings set;
+extern const option_group quiet_options;    /* --quiet */
+extern const option_group output_options;   /* --quiet, --json */
+extern const option_group engine_options;   /* --backend, --threads, --isa, --verify */
+extern const option_group session_options;  /* --context, --batch, --kv */
+extern const option_group sampling_options; /* --temperature ... --max-tokens */
+
+/* The sampling to use: --greedy applied, and a seed drawn unless one was given (then set.sampling.seed holds it). */
+const dp_sampling *settings_sampling(void);
+
+/* ---- setup.c: engine, model, session ---- */
+
+typedef struct setup {
+    dp_engine *engine;
+    dp_model *model;
+    dp_session *session;
+    double load_seconds;
+} setup;
+
+/* Opens engine and model from the settings. On failure setup_close() is still due. */
+dp_status setup_open(setup *s, const char *model);
+/* Adds a session for at least `positions`: enlarges the default context, never one that was asked for. */
+dp_status setup_session(setup *s, size_t positions);
+void setup_close(setup *s);
+/* The model's tokenizer or DP_E_UNSUPPORTED. */
+dp_status setup_tokenizer(const setup *s, const dp_tokenizer **out);
+/* The folder of the bundled model (dp_free() it): $DOPPLER_MODEL, beside the program, or in the current folder. */
+dp_status setup_find_bundled(char **path);
+/* Runs ids in pieces whose logits fit in a moderate buffer; each(user, first, count, logits [count][vocab]) per piece.
+ * Stops with DP_E_CANCELLED when interrupted. */
+typedef dp_status (*logits_fn)(void *user, size_t first, size_t count, const float *logits);
+dp_status setup_each_logits(setup *s, const int32_t *ids, size_t count, logits_fn each, void *user);
+
+/* ---- console.c ---- */
+
+/* From now on the first SIGINT or SIGTERM only makes interrupted() true; a second one ends the program. */
+void interrupts_catch(void);
+bool interrupted(void);
+void interrupts_reset(void);
+dp_status interrupted_status(void); /* DP_E_CANCELLED, "interrupted" */
+
+bool stdin_is_terminal(void);
+bool stdout_is_terminal(void);
+bool stderr_is_terminal(void);
+int terminal_width(void); /* of stderr; 80 if not known */
+
+/* Everything on standard input; dp_free() it. */
+dp_status stdin_read(char **text, size_t *size);
+/* One line without its end (dp_free() it); *line is NULL at the end of input. */
+dp_status stdin_read_line(char **line, size_t *size);
+/* Writes to standard output; DP_E_IO if it does not take it. */
+dp_status stdout_write(const void *data, size_t size);
+/* Writes the buffer and a line end, and frees it. */
+dp_status stdout_print(dp_buf *buf);
+/* A line on stderr, unless --quiet. */
+void note(const char *format, ...) DP_PRINTF(1, 2);
+
+/* "1.23 GB" (powers of 1000), "10.8 M", "0:42". The texts live in a few rotating buffers. */
+const char *show_bytes(double bytes);
+const char *show_count(double count);
+const char *show_duration(double seconds);
+
+/* ---- json_out.c: members of an object under construction; commas are put where needed, a NULL key makes an element */
+void json_open(dp_buf *buf, const char *key, char bracket); /* '{' or '[' */
+void json_close(dp_buf *buf, char bracket);
+void json_text(dp_buf *buf, const char *key, dp_str text);
+void json_number(dp_buf *buf, const char *key, double value);
+void json_integer(dp_buf *buf, const char *key, int64_t value);
+void json_ids(dp_buf *buf, const char *key, const int32_t *ids, size_t count);
+
+/* ---- ids.c: token ids from the command line ---- */
+
+/* Ids from a JSON array or numbers apart by commas or white space; dp_free() them. */
+dp_status ids_parse(const char *text, size_t size, int32_t **ids, size_t *count);
+/* `source` is a file of that form, "-" for standard input, or such a list itself. */
+dp_status ids_load(const char *source, int32_t **ids, size_t *count);
+
+#endif

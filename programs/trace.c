@@ -1,0 +1,256 @@
+/* trace.c: `doppler trace`: statistics of every intermediate result of one evaluation, and where two backends part. */
+#include <math.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "tool.h"
+
+static const char *ids_source, *compare;
+static float tolerance = 5e-2f;
+
+static const option options[] = {
+    {"ids", 'i', OPTION_TEXT, &ids_source, "FILE|LIST", "token ids instead of a prompt", 0, 0},
+    {"compare", 0, OPTION_TEXT, &compare, "A,B", "run backends A and B, e.g. cpu-ref,cpu; stop where they part", 0, 0},
+    {"tolerance", 0, OPTION_FLOAT, &tolerance, "X", "relative error that counts as parting (default: 0.05)", 0, 1e6},
+    OPTIONS_END,
+};
+static const option_group own = {"Options", options};
+
+typedef struct record {
+    char *label, *op;
+    size_t rows, cols;
+    float *data;                          /* kept for comparing, else NULL */
+    double mean, rms, least, most, error; /* error: relative, of the second backend */
+    size_t not_finite;
+    bool compared;
+} record;
+
+typedef struct job {
+    setup s;
+    int32_t *ids;
+    size_t id_count;
+    record *records;
+    size_t count, capacity;
+    size_t next;   /* second run: where the next op is looked for */
+    size_t parted; /* record where the backends part; SIZE_MAX: nowhere */
+    bool keep;
+    dp_status status; /* of what went wrong within a callback */
+    dp_arena arena;
+} job;
+
+/* ---- the first run: records ---- */
+
+static void measure(record *r, const float *data) {
+    size_t n = r->rows * r->cols;
+    double sum = 0, squares = 0;
+    r->least = INFINITY;
+    r->most = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        double x = (double)data[i];
+        if (!isfinite(x)) {
+            r->not_finite++;
+            continue;
+        }
+        sum += x;
+        squares += x * x;
+        r->least = fmin(r->least, x);
+        r->most = fmax(r->most, x);
+    }
+    size_t finite = n - r->not_finite;
+    if (!finite) return;
+    r->mean = sum / (double)finite;
+    r->rms = sqrt(squares / (double)finite);
+}
+
+static dp_status add_record(job *j, const record *given, const float *data) {
+    record r = *given;
+    size_t values = r.rows * r.cols;
+    r.label = dp_arena_copy(&j->arena, given->label, strlen(given->label));
+    r.op = dp_arena_copy(&j->arena, given->op, strlen(given->op));
+    if (j->keep) r.data = dp_arena_alloc(&j->arena, values * sizeof *data);
+    if (!r.label || !r.op || (j->keep && !r.data)) return dp_no_memory(values * sizeof *data);
+    if (j->keep) memcpy(r.data, data, values * sizeof *data);
+    measure(&r, data);
+    if (!dp_grow((void **)&j->records, &j->capacity, j->count + 1, sizeof r)) return dp_no_memory(j->count * sizeof r);
+    j->records[j->count++] = r;
+    return DP_OK;
+}
+
+static bool on_op(void *user, const char *op, const char *label, const float *data, size_t rows, size_t cols) {
+    job *j = user;
+    record r = {.label = (char *)label, .op = (char *)op, .rows = rows, .cols = cols};
+    if (interrupted())
+        j->status = interrupted_status();
+    else
+        j->status = add_record(j, &r, data);
+    return j->status == DP_OK;
+}
+
+/* ---- the second run: comparison ---- */
+
+/* |b - a| / |a| over the whole result; infinite if b is not finite where a is. */
+static double relative_error(const float *a, const float *b, size_t n) {
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(a[i]) && (a[i] == b[i] || (isnan(a[i]) && isnan(b[i])))) continue; /* masked alike */
+        difference += ((double)b[i] - a[i]) * ((double)b[i] - a[i]);
+        size += (double)a[i] * a[i];
+    }
+    if (isnan(difference)) return INFINITY;
+    return size > 0 ? sqrt(difference / size) : difference > 0 ? INFINITY : 0;
+}
+
+/* Backends may fuse ops: results that only one of them has are passed over. */
+static bool on_second(void *user, const char *op, const char *label, const float *data, size_t rows, size_t cols) {
+    job *j = user;
+    (void)op;
+    if (interrupted()) j->status = interrupted_status();
+    for (size_t i = j->next; i < j->count && j->status == DP_OK; i++) {
+        record *r = &j->records[i];
+        if (strcmp(r->label, label) != 0 || r->rows != rows || r->cols != cols) continue;
+        r->error = relative_error(r->data, data, rows * cols);
+        r->compared = true;
+        j->next = i + 1;
+        if (r->error > (double)tolerance) j->parted = i;
+        break;
+    }
+    return j->status == DP_OK && j->parted == SIZE_MAX;
+}
+
+/* ---- running ---- */
+
+static dp_status find_ids(job *j, const char *prompt) {
+    const dp_tokenizer *tokenizer;
+    if (ids_source) return ids_load(ids_source, &j->ids, &j->id_count);
+    TRY(setup_tokenizer(&j->s, &tokenizer));
+    const char *text = prompt ? prompt : "Once upon a time";
+    return dp_tokenizer_encode(tokenizer, text, strlen(text), true, &j->ids, &j->id_count);
+}
+
+/* One chunk, so that every op has one result. */
+static dp_status evaluate(job *j, char **arguments, int count, dp_trace_fn each) {
+    TRY(setup_open(&j->s, arguments[0]));
+    if (!j->ids) TRY(find_ids(j, count > 1 ? arguments[1] : NULL));
+    if (!set.batch) set.batch = (int32_t)DP_MAX(j->id_count, 1);
+    TRY(setup_session(&j->s, j->id_count));
+    dp_session_set_trace(j->s.session, each, j);
+    dp_status status = dp_session_eval(j->s.session, j->ids, j->id_count, NULL);
+    setup_close(&j->s);
+    if (j->status != DP_OK) return j->status;
+    return j->parted != SIZE_MAX ? DP_OK : status;
+}
+
+static dp_status backend_named(const char *name, size_t n, int *backend) {
+    static const char *const names[] = {"auto", "cpu", "cpu-ref"};
+    for (size_t i = 0; i < DP_COUNT(names); i++)
+        if (strlen(names[i]) == n && memcmp(names[i], name, n) == 0) {
+            *backend = (int)i;
+            return DP_OK;
+        }
+    return dp_fail(DP_E_ARG, "--compare: expected two of cpu, cpu-ref apart by a comma, found \"%s\"", compare);
+}
+
+static dp_status run_both(job *j, char **arguments, int count) {
+    int first = 0, second = 0;
+    const char *comma = strchr(compare, ',');
+    size_t n = comma ? (size_t)(comma - compare) : 0;
+    TRY(backend_named(compare, n, &first));
+    TRY(backend_named(comma + 1, strlen(comma + 1), &second));
+    j->keep = true;
+    set.kv = DP_KV_F32; /* rounding of the cache is not what is looked for */
+    set.backend = first;
+    TRY(evaluate(j, arguments, count, on_op));
+    set.backend = second;
+    return evaluate(j, arguments, count, on_second);
+}
+
+/* ---- report ---- */
+
+static void print_table(const job *j) {
+    size_t shown = j->parted == SIZE_MAX ? j->count : j->parted + 1;
+    printf("%-34s %-14s %12s %12s %12s %12s %12s %8s%s\n", "label", "op", "shape", "mean", "rms", "min", "max", "bad",
+           compare ? "        error" : "");
+    for (size_t i = 0; i < shown; i++) {
+        const record *r = &j->records[i];
+        char shape[32];
+        snprintf(shape, sizeof shape, "%zux%zu", r->rows, r->cols);
+        printf("%-34s %-14s %12s %12.5g %12.5g %12.5g %12.5g %8zu", r->label, r->op, shape, r->mean, r->rms, r->least,
+               r->most, r->not_finite);
+        if (compare && r->compared)
+            printf(" %12.4g", r->error);
+        else if (compare)
+            printf(" %12s", "-");
+        putchar('\n');
+    }
+}
+
+static dp_status print_json(const job *j) {
+    dp_buf out = {0};
+    json_open(&out, NULL, '{');
+    json_ids(&out, "ids", j->ids, j->id_count);
+    if (compare) json_text(&out, "parted", dp_str_of(j->parted == SIZE_MAX ? "" : j->records[j->parted].label));
+    json_open(&out, "ops", '[');
+    for (size_t i = 0; i < j->count; i++) {
+        const record *r = &j->records[i];
+        json_open(&out, NULL, '{');
+        json_text(&out, "label", dp_str_of(r->label));
+        json_text(&out, "op", dp_str_of(r->op));
+        json_integer(&out, "rows", (int64_t)r->rows);
+        json_integer(&out, "cols", (int64_t)r->cols);
+        json_number(&out, "mean", r->mean);
+        json_number(&out, "rms", r->rms);
+        json_number(&out, "min", r->least);
+        json_number(&out, "max", r->most);
+        json_integer(&out, "not_finite", (int64_t)r->not_finite);
+        if (r->compared) json_number(&out, "error", r->error);
+        json_close(&out, '}');
+    }
+    json_close(&out, ']');
+    json_close(&out, '}');
+    return stdout_print(&out);
+}
+
+static dp_status report(const job *j) {
+    size_t compared = 0;
+    if (set.json)
+        TRY(print_json(j));
+    else
+        print_table(j);
+    if (!compare) return DP_OK;
+    for (size_t i = 0; i < j->count; i++) compared += j->records[i].compared;
+    if (j->parted != SIZE_MAX)
+        return dp_fail(DP_E_DEVICE, "%s part at %s (%s): relative error %.3g, tolerance %.3g", compare,
+                       j->records[j->parted].label, j->records[j->parted].op, j->records[j->parted].error,
+                       (double)tolerance);
+    if (!compared) return dp_fail(DP_E_DEVICE, "%s have no op in common", compare);
+    note("%s agree within %.3g in %zu of %zu ops compared", compare, (double)tolerance, compared, j->count);
+    return DP_OK;
+}
+
+static dp_status run(char **arguments, int count) {
+    job j = {.parted = SIZE_MAX};
+    dp_status status = compare ? run_both(&j, arguments, count) : evaluate(&j, arguments, count, on_op);
+    if (status == DP_OK) status = report(&j);
+    setup_close(&j.s);
+    dp_free(j.ids);
+    dp_free(j.records);
+    dp_arena_free(&j.arena);
+    return status;
+}
+
+const command command_trace = {
+    .name = "trace",
+    .summary = "show the intermediate results, or where two backends part",
+    .arguments = "MODEL [PROMPT]",
+    .details =
+        "Evaluates the prompt once and shows shape, mean, root mean square, extremes and the number of values that\n"
+        "are not finite for each op. --compare runs two backends and ends at the first op whose relative error\n"
+        "exceeds --tolerance (exit code 21).\n",
+    .examples = "  doppler trace model/ \"Once upon a time\"\n"
+                "  doppler trace model.gguf --ids 1,726,289 --compare cpu-ref,cpu\n"
+                "  doppler trace model/ --compare cpu-ref,cpu --tolerance 0.01 --json\n",
+    .least = 1,
+    .most = 2,
+    .groups = {&own, &session_options, &engine_options, &output_options},
+    .run = run,
+};

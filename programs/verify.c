@@ -1,0 +1,68 @@
+/* verify.c: `doppler verify`: structure and every hash of a model. */
+#include <stdio.h>
+
+#include "progress.h"
+#include "tool.h"
+
+typedef struct job {
+    progress bar;
+    dp_buf bad; /* JSON array of what failed */
+    int count;
+} job;
+
+static bool on_progress(void *user, const char *what, uint64_t done, uint64_t total) {
+    return progress_update(&((job *)user)->bar, what, done, total);
+}
+
+static void on_bad(void *user, const char *file, const char *why) {
+    job *j = user;
+    progress_end(&j->bar);
+    j->count++;
+    if (!set.json) printf("bad   %s: %s\n", file, why);
+    json_open(&j->bad, NULL, '{');
+    json_text(&j->bad, "file", dp_str_of(file));
+    json_text(&j->bad, "why", dp_str_of(why));
+    json_close(&j->bad, '}');
+}
+
+static dp_status report(job *j, const char *path, dp_status status) {
+    dp_buf out = {0};
+    json_close(&j->bad, ']');
+    json_open(&out, NULL, '{');
+    json_text(&out, "model", dp_str_of(path));
+    json_text(&out, "status", dp_str_of(dp_status_name(status)));
+    if (status != DP_OK) json_text(&out, "message", dp_str_of(dp_error_message()));
+    json_open(&out, "bad", '[');
+    dp_buf_append(&out, j->bad.data + 1, j->bad.size - 1);
+    json_close(&out, '}');
+    return stdout_print(&out);
+}
+
+static dp_status run(char **arguments, int count) {
+    (void)count;
+    job j = {0};
+    json_open(&j.bad, NULL, '[');
+    dp_status status =
+        dp_verify(arguments[0], &(dp_verify_desc){.progress = on_progress, .on_bad = on_bad, .user = &j});
+    progress_end(&j.bar);
+    dp_status printed = DP_OK;
+    if (set.json && !j.bad.failed)
+        printed = report(&j, arguments[0], status);
+    else if (status == DP_OK)
+        printf("ok    %s\n", arguments[0]);
+    dp_buf_free(&j.bad);
+    return status == DP_OK ? printed : status;
+}
+
+const command command_verify = {
+    .name = "verify",
+    .summary = "check structure and every hash of a model",
+    .arguments = "MODEL",
+    .details = "Names every shard or file that fails. The exit code is 16 if any does.\n",
+    .examples = "  doppler verify model/\n"
+                "  doppler verify model.gguf --json\n",
+    .least = 1,
+    .most = 1,
+    .groups = {&output_options},
+    .run = run,
+};
