@@ -29,10 +29,14 @@ const char *dp_shape_text(const int64_t *shape, int32_t n_dims, char *out, size_
 
 /* ---- files ---- */
 
-dp_status dp_checkpoint_add_file(dp_checkpoint *c, dp_str name, int32_t *index) {
+dp_status dp_checkpoint_add_listed_file(dp_checkpoint *c, dp_str name, int32_t *index) {
     if (!dp_filename_is_safe(name))
         return dp_fail(DP_E_FORMAT, "%s: unsafe file name \"" DP_STR_FMT "\": it must stay within the model's folder",
                        c->path, DP_STR_ARG(name));
+    return dp_checkpoint_add_file(c, name, index);
+}
+
+dp_status dp_checkpoint_add_file(dp_checkpoint *c, dp_str name, int32_t *index) {
     if (c->file_count == FILES_MAX) return dp_fail(DP_E_FORMAT, "%s: more than %d files", c->path, FILES_MAX);
     size_t capacity = c->file_capacity;
     if (!dp_grow((void **)&c->files, &capacity, c->file_count + 1, sizeof *c->files) ||

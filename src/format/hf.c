@@ -105,7 +105,7 @@ static dp_status open_mapped(dp_checkpoint *c, const dp_json *weight_map, dp_map
         const uint64_t *known = dp_map_find(files, m->string);
         int32_t file = known ? (int32_t)*known : -1;
         if (!known) {
-            TRY(dp_checkpoint_add_file(c, m->string, &file));
+            TRY(dp_checkpoint_add_listed_file(c, m->string, &file));
             TRY(dp_map_set(files, m->string, (uint64_t)file, NULL));
         }
         TRY(dp_map_set(keep, m->key, (uint64_t)file, NULL));

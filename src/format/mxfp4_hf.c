@@ -1,5 +1,5 @@
-/* mxfp4_hf.c: see mxfp4_hf.h. Bytes b and b+8 of a source block hold elements 2b, 2b+1 and 2b+16, 2b+17, which are exactly
- * the two nibble pairs of bytes 2b and 2b+1 of the result, so a block is one zip of two 8-byte halves. */
+/* mxfp4_hf.c: see mxfp4_hf.h. Bytes b and b+8 of a source block hold elements 2b, 2b+1 and 2b+16, 2b+17, which are
+ * exactly the two nibble pairs of bytes 2b and 2b+1 of the result, so a block is one zip of two 8-byte halves. */
 #include "format/mxfp4_hf.h"
 
 #define LOW_NIBBLES UINT64_C(0x0F0F0F0F0F0F0F0F)
