@@ -1,6 +1,8 @@
 /* convert.c: dp_convert: from any checkpoint to an RDRR folder or a GGUF file. */
 #include "convert/convert.h"
 
+#include "convert/gguf_write.h"
+
 enum { SHARD_SIZE = 64 << 20 };
 
 static bool has_experts(const dp_source *source) {
@@ -30,10 +32,12 @@ dp_status dp_output_settle(dp_output *output, const dp_source *source) {
 dp_status dp_write_model(const dp_source *source, const dp_mixture *mixture, const dp_output *output,
                          dp_convert_result *result) {
     dp_plan plan = {0};
-    if (dp_str_ends(dp_str_of(output->path), ".gguf"))
-        return dp_fail(DP_E_UNSUPPORTED, "%s: GGUF files cannot be written yet", output->path);
-    TRY(dp_plan_canonical(source, mixture, output->sharding == DP_SHARD_EXPERT, &plan));
-    dp_status status = dp_rdrr_write(&plan, output, result);
+    bool gguf = dp_str_ends(dp_str_of(output->path), ".gguf");
+    if (gguf)
+        TRY(dp_plan_gguf(source, mixture, output, &plan));
+    else
+        TRY(dp_plan_canonical(source, mixture, output->sharding == DP_SHARD_EXPERT, &plan));
+    dp_status status = gguf ? dp_gguf_write(&plan, output, result) : dp_rdrr_write(&plan, output, result);
     if (status == DP_OK) result->tensors = plan.count;
     dp_plan_free(&plan);
     return status;
@@ -46,6 +50,13 @@ static char *last_part(dp_arena *arena, const char *path) {
     size_t from = n;
     while (from && path[from - 1] != '/') from--;
     return dp_arena_copy(arena, path + from, n - from);
+}
+
+/* What a GGUF said besides the config: from the file itself, or as an RDRR made from one recorded it. */
+static dp_status find_gguf_extra(const dp_checkpoint *checkpoint, dp_arena *arena, const dp_json **out) {
+    if (checkpoint->kind == DP_CHECKPOINT_GGUF) return dp_gguf_extra_collect(checkpoint, arena, out);
+    *out = dp_json_find(dp_json_find(checkpoint->manifest, "conversion"), "gguf");
+    return DP_OK;
 }
 
 static dp_status convert_source(const dp_convert_desc *desc, const dp_checkpoint *checkpoint, dp_source *source,
@@ -62,6 +73,7 @@ static dp_status convert_source(const dp_convert_desc *desc, const dp_checkpoint
     output.quantization = dp_quantize_label(quantize) ? dp_quantize_label(quantize) : checkpoint->quantization;
     output.source = last_part(&source->arena, checkpoint->path);
     if (!output.source) return dp_no_memory(strlen(checkpoint->path));
+    TRY(find_gguf_extra(checkpoint, &source->arena, &output.gguf));
     TRY(dp_output_settle(&output, source));
     TRY(dp_assets_from_checkpoint(checkpoint, &assets));
     dp_status status = dp_write_model(source, &mixture, &output, result);

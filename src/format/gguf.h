@@ -87,6 +87,10 @@ void dp_gguf_put_f32(dp_gguf_kvs *kvs, const char *key, float value);
 void dp_gguf_put_bool(dp_gguf_kvs *kvs, const char *key, bool value);
 void dp_gguf_put_str(dp_gguf_kvs *kvs, const char *key, dp_str value);
 void dp_gguf_put_strs(dp_gguf_kvs *kvs, const char *key, const dp_str *values, size_t count);
+/* Bytes of a fixed-size type, 0 for strings and arrays. */
+size_t dp_gguf_type_bytes(dp_gguf_type type);
+/* Any fixed-size type; value points at it. */
+void dp_gguf_put_scalar(dp_gguf_kvs *kvs, const char *key, dp_gguf_type type, const void *value);
 /* item_type is a fixed-size type; values are `count` of them, packed. */
 void dp_gguf_put_array(dp_gguf_kvs *kvs, const char *key, dp_gguf_type item_type, const void *values, size_t count);
 

@@ -28,6 +28,16 @@ static void put_array_head(dp_gguf_kvs *kvs, const char *key, dp_gguf_type item_
     dp_buf_append(&kvs->bytes, bytes, 8);
 }
 
+size_t dp_gguf_type_bytes(dp_gguf_type type) {
+    static const uint8_t bytes[DP_GGUF_TYPE_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+    return bytes[type];
+}
+
+void dp_gguf_put_scalar(dp_gguf_kvs *kvs, const char *key, dp_gguf_type type, const void *value) {
+    put_key(kvs, key, type);
+    dp_buf_append(&kvs->bytes, value, dp_gguf_type_bytes(type));
+}
+
 void dp_gguf_put_u16(dp_gguf_kvs *kvs, const char *key, uint16_t value) {
     put_key(kvs, key, DP_GGUF_U16);
     dp_buf_append(&kvs->bytes, &value, 2);
@@ -64,9 +74,8 @@ void dp_gguf_put_strs(dp_gguf_kvs *kvs, const char *key, const dp_str *values, s
 }
 
 void dp_gguf_put_array(dp_gguf_kvs *kvs, const char *key, dp_gguf_type item_type, const void *values, size_t count) {
-    static const uint8_t bytes[DP_GGUF_TYPE_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
     put_array_head(kvs, key, item_type, count);
-    dp_buf_append(&kvs->bytes, values, count * bytes[item_type]);
+    dp_buf_append(&kvs->bytes, values, count * dp_gguf_type_bytes(item_type));
 }
 
 /* ---- general.file_type ---- */

@@ -1,0 +1,43 @@
+/* verify.c: dp_verify: structure, which opening a checkpoint checks for every format, and the hashes of RDRR shards. */
+#include "format/checkpoint.h"
+
+/* Turns the bytes of one shard into bytes of the whole. */
+typedef struct relay {
+    const dp_verify_desc *desc;
+    uint64_t before, total;
+} relay;
+
+static bool pass_on(void *user, const char *what, uint64_t done, uint64_t total) {
+    const relay *r = user;
+    (void)total;
+    return r->desc->progress(r->desc->user, what, r->before + done, r->total);
+}
+
+static dp_status verify_shards(const dp_checkpoint *c, const dp_verify_desc *desc) {
+    relay r = {.desc = desc};
+    size_t bad = 0;
+    const char *last = "";
+    for (size_t i = 0; i < c->shard_count; i++) r.total += c->shards[i].size;
+    for (size_t i = 0; i < c->shard_count; i++) {
+        dp_status status = dp_checkpoint_verify_shard(c, i, desc->progress ? pass_on : NULL, &r);
+        r.before += c->shards[i].size;
+        if (status == DP_E_CANCELLED || status == DP_E_MEMORY) return status;
+        if (status == DP_OK) continue;
+        bad++;
+        last = c->shards[i].filename;
+        if (desc->on_bad) desc->on_bad(desc->user, last, dp_error_message());
+    }
+    if (bad == 1) return dp_fail(DP_E_CORRUPT, "%s: shard %s is bad", c->path, last);
+    if (bad) return dp_fail(DP_E_CORRUPT, "%s: %zu of %zu shards are bad, the last of them %s", c->path, bad, c->shard_count, last);
+    return DP_OK;
+}
+
+dp_status dp_verify(const char *path, const dp_verify_desc *desc) {
+    static const dp_verify_desc silent = {0};
+    if (!path || !*path) return dp_fail(DP_E_ARG, "verify: expected a path");
+    dp_checkpoint *c = NULL;
+    TRY(dp_checkpoint_open(path, &c));
+    dp_status status = verify_shards(c, desc ? desc : &silent);
+    dp_checkpoint_close(c);
+    return status;
+}
