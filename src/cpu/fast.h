@@ -1,0 +1,100 @@
+/* fast.h: inside of the vectorised CPU path.
+ *
+ *   fast.c          chooses the instruction set, fills the op table, keeps the state of a plan
+ *   fast_matmul.c   products with weights: how work is cut into tiles for the threads
+ *   fast_<isa>.c    the kernels of one instruction set: its few primitives, then the shared bodies
+ *                   fast_vec.h, fast_unpack.h, fast_dot.h, fast_panel.h
+ *
+ * Weights stay as they are mapped. Quantised ones are multiplied as integers: activations become int8 with a scale per
+ * 32 columns, once per slot and step. F32, F16 and BF16 weights are multiplied with f32 activations. */
+#ifndef DP_FAST_H
+#define DP_FAST_H
+
+#include "cpu/cpu.h"
+
+enum {
+    DP_UNIT = 256,             /* columns that are quantised, unpacked and multiplied at a time */
+    DP_PANEL_ROWS_MAX = 32,    /* weight rows of a panel, at most */
+    DP_PANEL_COLS = 16 * DP_UNIT,
+    DP_PANEL_COLS_F32 = 4 * DP_UNIT,
+    /* bytes and two floats per 16 columns; a panel of f32 is smaller */
+    DP_TILE_SCRATCH = DP_PANEL_ROWS_MAX * (DP_PANEL_COLS + DP_PANEL_COLS / 16 * 8)
+};
+
+/* 256 columns of one token's activations. Columns behind the row's end are zero. */
+typedef struct dp_act_unit {
+    int8_t q[DP_UNIT];
+    float scale[DP_UNIT / 16]; /* per 16 columns: equal in pairs */
+    float sum16[DP_UNIT / 16]; /* scale * sum of q over 16 columns, and over 32 */
+    float sum32[DP_UNIT / 32];
+} dp_act_unit;
+
+static inline int32_t dp_act_units(int32_t cols) { return cols / DP_UNIT + (cols % DP_UNIT != 0); }
+
+/* Some rows of a weight matrix times some tokens: y[t][row] = sum_k x[t][k] W[row][k] + bias[row]. */
+typedef struct dp_tile {
+    const dp_weight *weight;
+    const uint8_t *matrix;   /* row 0 */
+    int32_t first, rows;     /* the rows to compute */
+    int32_t tokens;
+    const void *const *x;    /* [tokens]: f32 rows, or rows of dp_act_unit for quantised weights */
+    float *const *y;         /* [tokens]: where row 0's result goes */
+    const float *bias;       /* of row 0, or NULL */
+    void *scratch;           /* DP_TILE_SCRATCH bytes on a cache line */
+} dp_tile;
+
+/* The kernels of one instruction set. */
+typedef struct dp_cpu_kernels {
+    const char *isa;      /* as in dp_engine_desc.cpu_isa */
+    const char *describe;
+    int32_t panel_rows;   /* rows that the panel kernels take at a time */
+    int32_t panel_tokens; /* from this many tokens on panels are faster than dot */
+    void (*quantize)(const float *x, int32_t cols, dp_act_unit *out);
+    void (*dot)(const dp_tile *tile);   /* row by row, for few tokens */
+    void (*panel)(const dp_tile *tile); /* blocks of rows unpacked once for many tokens */
+    dp_cpu_table table;                 /* NULL entries stay with the reference */
+} dp_cpu_kernels;
+
+/* NULL where the file was compiled without the instruction set. */
+const dp_cpu_kernels *dp_kernels_scalar(void);
+const dp_cpu_kernels *dp_kernels_avx2(void);
+const dp_cpu_kernels *dp_kernels_avx512(void);
+const dp_cpu_kernels *dp_kernels_neon(void);
+const dp_cpu_kernels *dp_kernels_dotprod(void);
+
+/* True if the fast path multiplies with this dtype through int8 activations / at all. */
+bool dp_fast_is_quantized(dp_dtype dtype);
+bool dp_fast_multiplies(dp_dtype dtype);
+
+/* ---- state of a plan ---- */
+
+typedef struct dp_act_cache {
+    dp_act_unit *units; /* NULL: no op needs this slot quantised */
+    size_t bytes;       /* room */
+    bool valid;         /* holds what the slot holds */
+} dp_act_cache;
+
+struct dp_cpu_fast {
+    size_t slot_count;
+    dp_act_cache *acts;  /* [slot_count] */
+    int32_t threads;
+    uint8_t *scratch;    /* [threads][DP_TILE_SCRATCH], on a cache line */
+    size_t pair_count;   /* most (token, expert) pairs, or tokens, of a step */
+    const void **x;      /* [pair_count]: rows of the slot */
+    const void **pair_x; /* [pair_count]: the same in the order of experts */
+    float **y;           /* [pair_count]: results, in the order that the tiles use */
+    int32_t *order;      /* [pair_count]: pairs sorted by expert */
+    int32_t *starts;     /* [experts + 1]: where an expert's pairs start in order */
+    int32_t *active;     /* [experts]: experts that have pairs */
+    void *memory;        /* what the pointers above live in */
+};
+
+static inline uint8_t *dp_fast_scratch(const struct dp_cpu_fast *fast, int32_t thread) {
+    return fast->scratch + (size_t)thread * DP_TILE_SCRATCH;
+}
+
+/* The ops; each instruction set wraps them with its kernels. */
+dp_status dp_fast_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
+dp_status dp_fast_moe_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
+
+#endif

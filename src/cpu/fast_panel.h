@@ -1,0 +1,220 @@
+/* fast_panel.h: products for many tokens. A panel is PANEL_ROWS weight rows times some columns, unpacked once and laid
+ * out so that a lane is a row: the inner loop multiplies a vector of rows with a broadcast activation, and sums need
+ * no turning around. It stays in the second-level cache while all tokens pass, TOKENS at a time in registers.
+ *
+ *   quantised   bytes [cols/4][rows][4], s and m [cols/16 or cols/32][rows] (m negated)
+ *   float       f32 [cols][rows]
+ *
+ * The instruction set's file defines PANEL_VECTORS (vectors of rows), PANEL_TOKENS and PANEL_TOKENS_F32, as many as its
+ * registers hold. */
+#ifndef DP_FAST_PANEL_H
+#define DP_FAST_PANEL_H
+
+#include "cpu/fast_dot.h"
+
+enum { PANEL_ROWS = PANEL_VECTORS * VL };
+
+typedef struct panel {
+    int32_t first, rows;   /* weight rows; rows <= PANEL_ROWS, the rest repeats the last */
+    int32_t column, cols;  /* multiples of DP_UNIT but at the end of a float row */
+    uint8_t *q;
+    float *s, *m;
+    float *f;              /* float: in the place of q */
+} panel;
+
+/* ---- results: registers <-> y, adding up over the panels of a row ---- */
+
+INLINE void add_result(const dp_tile *tile, const panel *p, int32_t token, const vf *acc) {
+    float sums[PANEL_ROWS], *y = tile->y[token] + p->first;
+    for (int v = 0; v < PANEL_VECTORS; v++) vf_store(sums + v * VL, acc[v]);
+    for (int32_t r = 0; r < p->rows; r++) {
+        float before = p->column ? y[r] : tile->bias ? tile->bias[p->first + r] : 0;
+        y[r] = before + sums[r];
+    }
+}
+
+/* ---- quantised ---- */
+
+/* grain: columns per scale, 16 or 32. */
+INLINE void pack_quantized(const dp_tile *tile, const panel *p, unpack_fn unpack, int unit_bytes, int grain) {
+    unpacked u;
+    for (int32_t r = 0; r < PANEL_ROWS; r++) {
+        const uint8_t *block = tile->matrix + (size_t)(p->first + DP_MIN(r, p->rows - 1)) * tile->weight->row_bytes +
+                               (size_t)(p->column / DP_UNIT) * (size_t)unit_bytes;
+        int32_t blocks = (tile->weight->cols - p->column) / 32;
+        for (int32_t c = 0; c < p->cols; c += DP_UNIT, block += unit_bytes, blocks -= 8) {
+            unpack(block, blocks < 8 ? blocks : 8, &u);
+            uint8_t *q = p->q + (size_t)(c * PANEL_ROWS + r * 4);
+            for (int k = 0; k < DP_UNIT / 4; k++) memcpy(q + k * PANEL_ROWS * 4, u.q + 4 * k, 4);
+            float *s = p->s + c / grain * PANEL_ROWS + r, *m = p->m + c / grain * PANEL_ROWS + r;
+            for (int g = 0; g < DP_UNIT / grain; g++) {
+                s[g * PANEL_ROWS] = u.s[g * grain / 16];
+                m[g * PANEL_ROWS] = -u.m[g * grain / 16];
+            }
+        }
+    }
+}
+
+/* One scale's columns of the panel times `count` tokens. a: first of these columns within a unit of each token. */
+INLINE void multiply_grain(const panel *p, int32_t at, const dp_act_unit *const *x, vf (*acc)[PANEL_VECTORS], int count,
+                           int grain, bool is_signed) {
+    vi sum[PANEL_TOKENS][PANEL_VECTORS] = {{{0}}};
+    int32_t unit = at / DP_UNIT, in_unit = at % DP_UNIT;
+    const uint8_t *q = p->q + (size_t)at * PANEL_ROWS;
+    UNROLL(8)
+    for (int k = 0; k < grain; k += 4) {
+        vi w[PANEL_VECTORS];
+        for (int v = 0; v < PANEL_VECTORS; v++) w[v] = vi_load(q + k * PANEL_ROWS + v * VL * 4);
+        UNROLL(16)
+        for (int t = 0; t < count; t++) {
+            vi a = vi_repeat4(x[t][unit].q + in_unit + k);
+            for (int v = 0; v < PANEL_VECTORS; v++) sum[t][v] = is_signed ? dot4s(sum[t][v], w[v], a) : dot4u(sum[t][v], w[v], a);
+        }
+    }
+    const float *s = p->s + at / grain * PANEL_ROWS, *m = p->m + at / grain * PANEL_ROWS;
+    UNROLL(16)
+    for (int t = 0; t < count; t++) {
+        const dp_act_unit *a = &x[t][unit];
+        float scale = a->scale[in_unit / 16], total = grain == 32 ? a->sum32[in_unit / 32] : a->sum16[in_unit / 16];
+        for (int v = 0; v < PANEL_VECTORS; v++) {
+            acc[t][v] += vf_of(sum[t][v]) * scale * vf_load(s + v * VL);
+            acc[t][v] += vf_load(m + v * VL) * total;
+        }
+    }
+}
+
+INLINE void multiply_quantized(const dp_tile *tile, const panel *p, int32_t token, int count, int grain, bool is_signed) {
+    vf acc[PANEL_TOKENS][PANEL_VECTORS] = {{{0}}};
+    const dp_act_unit *x[PANEL_TOKENS];
+    for (int t = 0; t < count; t++) x[t] = (const dp_act_unit *)tile->x[token + t] + p->column / DP_UNIT;
+    for (int32_t at = 0; at < p->cols; at += grain) multiply_grain(p, at, x, acc, count, grain, is_signed);
+    for (int t = 0; t < count; t++) add_result(tile, p, token + t, acc[t]);
+}
+
+/* A constant count for each number of tokens left over. */
+INLINE void multiply_tokens(const dp_tile *tile, const panel *p, int grain, bool is_signed) {
+    int32_t t = 0;
+    for (; t + PANEL_TOKENS <= tile->tokens; t += PANEL_TOKENS) multiply_quantized(tile, p, t, PANEL_TOKENS, grain, is_signed);
+    for (; t + 2 <= tile->tokens; t += 2) multiply_quantized(tile, p, t, 2, grain, is_signed);
+    if (t < tile->tokens) multiply_quantized(tile, p, t, 1, grain, is_signed);
+}
+
+/* Shared by the formats, so not inlined into each. */
+#define NOINLINE static __attribute__((noinline, unused))
+NOINLINE void multiply_16(const dp_tile *tile, const panel *p) { multiply_tokens(tile, p, 16, false); }
+NOINLINE void multiply_32(const dp_tile *tile, const panel *p) { multiply_tokens(tile, p, 32, false); }
+NOINLINE void multiply_signed(const dp_tile *tile, const panel *p) { multiply_tokens(tile, p, 32, true); }
+
+INLINE void panel_quantized(const dp_tile *tile, unpack_fn unpack, int unit_bytes, int grain, bool is_signed) {
+    panel p = {.q = tile->scratch};
+    p.s = (float *)(void *)(p.q + PANEL_ROWS * DP_PANEL_COLS);
+    p.m = p.s + PANEL_ROWS * (DP_PANEL_COLS / 16);
+    int32_t cols = dp_act_units(tile->weight->cols) * DP_UNIT;
+    for (int32_t r = 0; r < tile->rows; r += PANEL_ROWS) {
+        p.first = tile->first + r;
+        p.rows = DP_MIN(tile->rows - r, PANEL_ROWS);
+        for (p.column = 0; p.column < cols; p.column += DP_PANEL_COLS) {
+            p.cols = DP_MIN(cols - p.column, DP_PANEL_COLS);
+            pack_quantized(tile, &p, unpack, unit_bytes, grain);
+            if (is_signed) multiply_signed(tile, &p);
+            else if (grain == 32) multiply_32(tile, &p);
+            else multiply_16(tile, &p);
+        }
+    }
+}
+
+/* ---- float ---- */
+
+INLINE void pack_floats(const dp_tile *tile, const panel *p, load1_fn load1, int bytes) {
+    for (int32_t r = 0; r < PANEL_ROWS; r++) {
+        const uint8_t *row = tile->matrix + (size_t)(p->first + DP_MIN(r, p->rows - 1)) * tile->weight->row_bytes +
+                             (size_t)p->column * (size_t)bytes;
+        for (int32_t k = 0; k < p->cols; k++) p->f[k * PANEL_ROWS + r] = load1(row + k * bytes);
+    }
+}
+
+INLINE void multiply_floats(const dp_tile *tile, const panel *p, int32_t token, int count) {
+    vf acc[PANEL_TOKENS_F32][PANEL_VECTORS] = {{{0}}};
+    const float *x[PANEL_TOKENS_F32];
+    for (int t = 0; t < count; t++) x[t] = (const float *)tile->x[token + t] + p->column;
+    for (int32_t k = 0; k < p->cols; k++) {
+        vf w[PANEL_VECTORS];
+        for (int v = 0; v < PANEL_VECTORS; v++) w[v] = vf_load(p->f + k * PANEL_ROWS + v * VL);
+        UNROLL(16)
+        for (int t = 0; t < count; t++)
+            for (int v = 0; v < PANEL_VECTORS; v++) acc[t][v] += w[v] * x[t][k];
+    }
+    for (int t = 0; t < count; t++) add_result(tile, p, token + t, acc[t]);
+}
+
+NOINLINE void multiply_tokens_f32(const dp_tile *tile, const panel *p) {
+    int32_t t = 0;
+    for (; t + PANEL_TOKENS_F32 <= tile->tokens; t += PANEL_TOKENS_F32) multiply_floats(tile, p, t, PANEL_TOKENS_F32);
+    for (; t + 2 <= tile->tokens; t += 2) multiply_floats(tile, p, t, 2);
+    if (t < tile->tokens) multiply_floats(tile, p, t, 1);
+}
+
+INLINE void panel_floats(const dp_tile *tile, load1_fn load1, int bytes) {
+    panel p = {.f = tile->scratch};
+    for (int32_t r = 0; r < tile->rows; r += PANEL_ROWS) {
+        p.first = tile->first + r;
+        p.rows = DP_MIN(tile->rows - r, PANEL_ROWS);
+        for (p.column = 0; p.column < tile->weight->cols; p.column += DP_PANEL_COLS_F32) {
+            p.cols = DP_MIN(tile->weight->cols - p.column, DP_PANEL_COLS_F32);
+            pack_floats(tile, &p, load1, bytes);
+            multiply_tokens_f32(tile, &p);
+        }
+    }
+}
+
+static void panel_tile(const dp_tile *tile) {
+    switch (tile->weight->dtype) {
+    case DP_F32: panel_floats(tile, load1_f32, 4); break;
+    case DP_F16: panel_floats(tile, load1_f16, 2); break;
+    case DP_BF16: panel_floats(tile, load1_bf16, 2); break;
+    case DP_Q4_0: panel_quantized(tile, unpack_q4_0, 8 * 18, 32, false); break;
+    case DP_Q4_1: panel_quantized(tile, unpack_q4_1, 8 * 20, 32, false); break;
+    case DP_Q5_0: panel_quantized(tile, unpack_q5_0, 8 * 22, 32, false); break;
+    case DP_Q5_1: panel_quantized(tile, unpack_q5_1, 8 * 24, 32, false); break;
+    case DP_Q8_0: panel_quantized(tile, unpack_q8_0, 8 * 34, 32, !BIAS_BYTES); break;
+    case DP_Q2_K: panel_quantized(tile, unpack_q2_k, 84, 16, false); break;
+    case DP_Q3_K: panel_quantized(tile, unpack_q3_k, 110, 16, false); break;
+    case DP_Q4_K: panel_quantized(tile, unpack_q4_k, 144, 32, false); break;
+    case DP_Q5_K: panel_quantized(tile, unpack_q5_k, 176, 32, false); break;
+    case DP_Q6_K: panel_quantized(tile, unpack_q6_k, 210, 16, false); break;
+    case DP_MXFP4: panel_quantized(tile, unpack_mxfp4, 8 * 17, 32, false); break;
+    default: break; /* refused by dp_fast_multiplies */
+    }
+}
+
+/* ---- activations ---- */
+
+/* Blocks of 32 columns share a scale of largest magnitude / 127; values round to the nearest, ties to even. */
+INLINE void quantize_block(const float *restrict x, dp_act_unit *restrict out, int block) {
+    uint32_t most = 0;
+    for (int i = 0; i < 32; i++) {
+        uint32_t magnitude = dp_load_u32(x + i) & 0x7FFFFFFF;
+        most = DP_MAX(most, magnitude);
+    }
+    float largest = dp_load_f32(&most), scale = largest / 127, inverse = largest > 1e-35f ? 127 / largest : 0;
+    int32_t sums[2] = {0, 0};
+    for (int i = 0; i < 32; i++) {
+        float shifted = x[i] * inverse + 12582912.0f; /* 1.5 * 2^23: the low bits are the rounded integer */
+        int32_t q = (int32_t)dp_load_u32(&shifted) - 0x4B400000;
+        out->q[32 * block + i] = (int8_t)q;
+        sums[i / 16] += q;
+    }
+    out->scale[2 * block] = out->scale[2 * block + 1] = scale;
+    out->sum16[2 * block] = scale * (float)sums[0];
+    out->sum16[2 * block + 1] = scale * (float)sums[1];
+    out->sum32[block] = scale * (float)(sums[0] + sums[1]);
+}
+
+static void quantize_row(const float *x, int32_t cols, dp_act_unit *out) {
+    for (int32_t u = 0; u < dp_act_units(cols); u++) {
+        if (cols - u * DP_UNIT < DP_UNIT) memset(out + u, 0, sizeof *out);
+        for (int b = 0; b < 8 && u * DP_UNIT + b * 32 < cols; b++) quantize_block(x + u * DP_UNIT + b * 32, out + u, b);
+    }
+}
+
+#endif

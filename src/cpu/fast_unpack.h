@@ -1,0 +1,222 @@
+/* fast_unpack.h: one body per block format that turns 256 columns of a weight row into bytes and scales:
+ *
+ *   value[i] = s[i / 16] * q[i] - m[i / 16]
+ *
+ * q is unsigned and at most 63, but for Q8_0: signed, or with 128 added where BIAS_BYTES is 1.
+ * Loops have fixed lengths: the compiler turns them into vector code. The layouts are drawn in quant/quant_*.c. */
+#ifndef DP_FAST_UNPACK_H
+#define DP_FAST_UNPACK_H
+
+#include "cpu/fast_vec.h"
+
+typedef struct unpacked {
+    _Alignas(64) uint8_t q[DP_UNIT];
+    _Alignas(64) float s[DP_UNIT / 16];
+    _Alignas(64) float m[DP_UNIT / 16];
+} unpacked;
+
+/* `blocks` counts blocks of 32 up to the end of the row, at most 8; super-blocks ignore it. */
+typedef void (*unpack_fn)(const uint8_t *restrict p, int blocks, unpacked *restrict u);
+
+/* ---- blocks of 32 ---- */
+
+INLINE void set_pair(unpacked *restrict u, int block, float s, float m) {
+    u->s[2 * block] = u->s[2 * block + 1] = s;
+    u->m[2 * block] = u->m[2 * block + 1] = m;
+}
+
+/* Behind the end of the row. */
+INLINE void clear_tail(unpacked *restrict u, int blocks) {
+    for (int b = blocks; b < 8; b++) {
+        memset(u->q + 32 * b, 0, 32);
+        set_pair(u, b, 0, 0);
+    }
+}
+
+INLINE void split_nibbles(const uint8_t *restrict p, uint8_t *restrict q) {
+    for (int i = 0; i < 16; i++) {
+        q[i] = p[i] & 15;
+        q[i + 16] = p[i] >> 4;
+    }
+}
+
+/* Bit i of `bits` becomes bit 4 of q[i]. */
+INLINE void add_fifth_bits(uint32_t bits, uint8_t *restrict q) {
+    static const uint8_t one[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+    for (int i = 0; i < 32; i++) q[i] |= (uint8_t)(((uint8_t)(bits >> (i & 24)) & one[i & 7]) ? 16 : 0);
+}
+
+INLINE void unpack_q4_0(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    for (int b = 0; b < blocks; b++, p += 18) {
+        float d = half(p);
+        split_nibbles(p + 2, u->q + 32 * b);
+        set_pair(u, b, d, 8 * d);
+    }
+    clear_tail(u, blocks);
+}
+
+INLINE void unpack_q4_1(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    for (int b = 0; b < blocks; b++, p += 20) {
+        split_nibbles(p + 4, u->q + 32 * b);
+        set_pair(u, b, half(p), -half(p + 2));
+    }
+    clear_tail(u, blocks);
+}
+
+INLINE void unpack_q5_0(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    for (int b = 0; b < blocks; b++, p += 22) {
+        float d = half(p);
+        split_nibbles(p + 6, u->q + 32 * b);
+        add_fifth_bits(dp_load_u32(p + 2), u->q + 32 * b);
+        set_pair(u, b, d, 16 * d);
+    }
+    clear_tail(u, blocks);
+}
+
+INLINE void unpack_q5_1(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    for (int b = 0; b < blocks; b++, p += 24) {
+        split_nibbles(p + 8, u->q + 32 * b);
+        add_fifth_bits(dp_load_u32(p + 4), u->q + 32 * b);
+        set_pair(u, b, half(p), -half(p + 2));
+    }
+    clear_tail(u, blocks);
+}
+
+INLINE void unpack_q8_0(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    for (int b = 0; b < blocks; b++, p += 34) {
+        float d = half(p);
+        for (int i = 0; i < 32; i++) u->q[32 * b + i] = (uint8_t)(BIAS_BYTES ? p[2 + i] ^ 0x80 : p[2 + i]);
+        set_pair(u, b, d, BIAS_BYTES ? 128 * d : 0);
+    }
+    clear_tail(u, blocks);
+}
+
+/* Half the scale, as the table of values is doubled: 2^(e - 128). */
+INLINE float mxfp4_scale(uint8_t e) {
+    uint32_t bits = e < 2 ? (uint32_t)0x00200000 << e : (uint32_t)(e - 1) << 23;
+    return dp_load_f32(&bits);
+}
+
+#if defined(__SSSE3__)
+INLINE void look_up16(const uint8_t *restrict table, uint8_t *restrict q) {
+    __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table), *at = (__m128i *)(void *)q;
+    _mm_storeu_si128(at, _mm_shuffle_epi8(t, _mm_loadu_si128(at)));
+    _mm_storeu_si128(at + 1, _mm_shuffle_epi8(t, _mm_loadu_si128(at + 1)));
+}
+#elif defined(__aarch64__)
+INLINE void look_up16(const uint8_t *restrict table, uint8_t *restrict q) {
+    uint8x16_t t = vld1q_u8(table);
+    vst1q_u8(q, vqtbl1q_u8(t, vld1q_u8(q)));
+    vst1q_u8(q + 16, vqtbl1q_u8(t, vld1q_u8(q + 16)));
+}
+#else
+INLINE void look_up16(const uint8_t *restrict table, uint8_t *restrict q) {
+    for (int i = 0; i < 32; i++) q[i] = table[q[i]];
+}
+#endif
+
+INLINE void unpack_mxfp4(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    static const uint8_t plus12[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+    for (int b = 0; b < blocks; b++, p += 17) {
+        float d = mxfp4_scale(p[0]);
+        split_nibbles(p + 1, u->q + 32 * b);
+        look_up16(plus12, u->q + 32 * b);
+        set_pair(u, b, d, 12 * d);
+    }
+    clear_tail(u, blocks);
+}
+
+/* ---- super-blocks of 256 ---- */
+
+/* Q4_K's and Q5_K's scales (0..7) and minimums (8..15) of six bits, spread over bytes. */
+INLINE void six_bits(const uint8_t *restrict p, uint8_t *restrict out) {
+    uint32_t a = dp_load_u32(p), b = dp_load_u32(p + 4), c = dp_load_u32(p + 8);
+    dp_store_u32(out, a & 0x3F3F3F3F);
+    dp_store_u32(out + 4, (c & 0x0F0F0F0F) | (a >> 6 & 0x03030303) << 4);
+    dp_store_u32(out + 8, b & 0x3F3F3F3F);
+    dp_store_u32(out + 12, (c >> 4 & 0x0F0F0F0F) | (b >> 6 & 0x03030303) << 4);
+}
+
+INLINE void scales_of_32(const uint8_t *restrict p, unpacked *restrict u) {
+    uint8_t six[16];
+    six_bits(p + 4, six);
+    float d = half(p), dmin = half(p + 2);
+    for (int i = 0; i < 16; i++) u->s[i] = d * (float)six[i / 2];
+    for (int i = 0; i < 16; i++) u->m[i] = dmin * (float)six[8 + i / 2];
+}
+
+INLINE void unpack_q4_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    (void)blocks;
+    scales_of_32(p, u);
+    for (int g = 0; g < 4; g++)
+        for (int i = 0; i < 32; i++) {
+            u->q[64 * g + i] = p[16 + 32 * g + i] & 15;
+            u->q[64 * g + 32 + i] = p[16 + 32 * g + i] >> 4;
+        }
+}
+
+INLINE void unpack_q5_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    (void)blocks;
+    scales_of_32(p, u);
+    for (int g = 0; g < 4; g++)
+        for (int i = 0; i < 32; i++) {
+            uint8_t high = (uint8_t)(p[16 + i] >> 2 * g), low = p[48 + 32 * g + i];
+            u->q[64 * g + i] = (uint8_t)((low & 15) | (high & 1) << 4);
+            u->q[64 * g + 32 + i] = (uint8_t)(low >> 4 | (high & 2) << 3);
+        }
+}
+
+INLINE void unpack_q6_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    (void)blocks;
+    float d = half(p + 208);
+    for (int i = 0; i < 16; i++) {
+        u->s[i] = d * (float)(int8_t)p[192 + i];
+        u->m[i] = 32 * u->s[i];
+    }
+    for (int h = 0; h < 2; h++)
+        for (int i = 0; i < 32; i++) {
+            uint8_t a = p[64 * h + i], b = p[64 * h + 32 + i], high = p[128 + 32 * h + i], *q = u->q + 128 * h + i;
+            q[0] = (uint8_t)((a & 15) | (high & 0x03) << 4);
+            q[32] = (uint8_t)((b & 15) | (high & 0x0C) << 2);
+            q[64] = (uint8_t)(a >> 4 | (high & 0x30));
+            q[96] = (uint8_t)(b >> 4 | (high & 0xC0) >> 2);
+        }
+}
+
+/* Two-bit fields of 2 x 32 bytes. */
+INLINE void split_pairs(const uint8_t *restrict p, uint8_t *restrict q) {
+    for (int h = 0; h < 2; h++)
+        for (int i = 0; i < 32; i++) {
+            uint8_t x = p[32 * h + i];
+            q[128 * h + i] = x & 3;
+            q[128 * h + 32 + i] = x >> 2 & 3;
+            q[128 * h + 64 + i] = x >> 4 & 3;
+            q[128 * h + 96 + i] = x >> 6;
+        }
+}
+
+INLINE void unpack_q2_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    (void)blocks;
+    float d = half(p + 80), dmin = half(p + 82);
+    for (int i = 0; i < 16; i++) {
+        u->s[i] = d * (float)(p[i] & 15);
+        u->m[i] = dmin * (float)(p[i] >> 4);
+    }
+    split_pairs(p + 16, u->q);
+}
+
+INLINE void unpack_q3_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    (void)blocks;
+    float d = half(p + 108);
+    const uint8_t *scales = p + 96;
+    for (int i = 0; i < 16; i++) {
+        int low = i < 8 ? scales[i] & 15 : scales[i - 8] >> 4, high = scales[8 + i % 4] >> 2 * (i / 4) & 3;
+        u->s[i] = d * (float)((low | high << 4) - 32);
+        u->m[i] = 4 * u->s[i];
+    }
+    split_pairs(p + 32, u->q);
+    for (int k = 0; k < 8; k++)
+        for (int i = 0; i < 32; i++) u->q[32 * k + i] |= (uint8_t)((p[i] >> k & 1) << 2);
+}
+
+#endif
