@@ -2,7 +2,7 @@
 #include "golden.h"
 #include "host/host.h"
 
-static const dp_engine_desc reference = {.backend = DP_BACKEND_CPU_REF};
+static const golden_how reference = {{.backend = DP_BACKEND_CPU_REF}, DP_KV_F32, 1e-4};
 
 static dp_status copy_tokenizer(const char *folder) {
     char *data, path[400];
@@ -26,7 +26,7 @@ static void convert_and_check(const char *what, const char *from, const char *to
     snprintf(golden, sizeof golden, "tests/data/models/%s/golden.safetensors", what);
     snprintf(label, sizeof label, "%s %s", what, strrchr(to, '.') ? strrchr(to, '.') : "rdrr");
     CHECK_OK(dp_convert(&(dp_convert_desc){.input = from, .output = to, .sharding = sharding, .shard_size = shard_size}, NULL));
-    golden_check(label, to, test_path(golden), reference, 1e-4);
+    golden_check(label, to, test_path(golden), &reference);
 }
 
 TEST(every_family_survives_rdrr_and_gguf) {
@@ -53,7 +53,7 @@ TEST(quantised_reference_files_survive_rdrr) {
         snprintf(golden, sizeof golden, "tests/data/gguf/%s.Q4_K_M.golden.safetensors", names[i]);
         snprintf(rdrr, sizeof rdrr, "%s/%s.q4.rdrr", test_folder(), names[i]);
         CHECK_OK(dp_convert(&(dp_convert_desc){.input = test_path(gguf), .output = rdrr}, NULL));
-        golden_check(names[i], rdrr, test_path(golden), reference, 1e-4);
+        golden_check(names[i], rdrr, test_path(golden), &reference);
     }
 }
 

@@ -34,7 +34,7 @@ static int32_t best(const float *logits, size_t n) {
 }
 
 /* Prompt in chunks of `batch`, all logits compared; then greedy decoding with its margin. */
-static void compare(const char *what, dp_model *model, const golden *g, int32_t batch, double tolerance) {
+static void compare(const char *what, dp_model *model, const golden *g, int32_t batch, const golden_how *how) {
     size_t vocab = (size_t)dp_model_get_info(model)->vocab;
     dp_session *session = NULL;
     float *logits = dp_malloc(PROMPT * vocab * sizeof(float));
@@ -42,15 +42,15 @@ static void compare(const char *what, dp_model *model, const golden *g, int32_t 
     to_ids(&g->ids, ids, PROMPT);
     if (g->greedy.data) to_ids(&g->greedy, greedy, GREEDY);
     memset(logits, 0xff, PROMPT * vocab * sizeof(float));
-    CHECK_OK(dp_session_new(model, &(dp_session_desc){.context = 128, .batch = batch}, &session));
+    CHECK_OK(dp_session_new(model, &(dp_session_desc){.context = 128, .batch = batch, .kv = how->kv}, &session));
     CHECK_OK(dp_session_eval(session, ids, PROMPT, logits));
     double error = ref_relative_error(logits, g->logits.data, PROMPT * vocab);
     printf("  %-28s batch %2d: relative logit error %.2e\n", what, (int)batch, error);
-    CHECK_MSG(error <= tolerance, "%s: relative logit error %g, allowed %g", what, error, tolerance);
+    CHECK_MSG(error <= how->tolerance, "%s: relative logit error %g, allowed %g", what, error, how->tolerance);
     for (int i = 0; g->greedy.data && i < GREEDY; i++) {
         int32_t id = best(dp_session_logits(session), vocab);
         float margin = ((const float *)g->margin.data)[i];
-        CHECK_MSG(id == greedy[i] || (double)margin <= tolerance * 10, "%s: greedy token %d is %d, expected %d (margin %g)", what, i, (int)id, (int)greedy[i], (double)margin);
+        CHECK_MSG(id == greedy[i] || (double)margin <= how->tolerance * 10, "%s: greedy token %d is %d, expected %d (margin %g)", what, i, (int)id, (int)greedy[i], (double)margin);
         if (id != greedy[i]) break; /* a near tie went the other way: the rest has no meaning */
         CHECK_OK(dp_session_eval(session, &id, 1, NULL));
     }
@@ -58,16 +58,16 @@ static void compare(const char *what, dp_model *model, const golden *g, int32_t 
     dp_free(logits);
 }
 
-void golden_check(const char *what, const char *path, const char *golden_file, dp_engine_desc desc, double tolerance) {
+void golden_check(const char *what, const char *path, const char *golden_file, const golden_how *how) {
     golden g = {0};
     dp_engine *engine = NULL;
     dp_model *model = NULL;
     CHECK_OK(golden_load(golden_file, &g));
-    CHECK_OK(dp_engine_open(&desc, &engine));
+    CHECK_OK(dp_engine_open(&how->engine, &engine));
     CHECK_OK(dp_model_open(engine, path, NULL, &model));
-    compare(what, model, &g, 64, tolerance);
-    compare(what, model, &g, 1, tolerance);
-    compare(what, model, &g, 7, tolerance);
+    compare(what, model, &g, 64, how);
+    compare(what, model, &g, 1, how);
+    compare(what, model, &g, 7, how);
     dp_model_close(model);
     dp_engine_close(engine);
     golden_free(&g);

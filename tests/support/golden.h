@@ -4,8 +4,14 @@
 
 #include "refmodel.h"
 
-/* Opens `path` on an engine of `desc`, runs the golden prompt whole, token by token and in chunks of 7, then decodes
- * greedily. Records a failure where the relative logit error exceeds `tolerance` or a token differs beyond its margin. */
-void golden_check(const char *what, const char *path, const char *golden_file, dp_engine_desc desc, double tolerance);
+typedef struct golden_how {
+    dp_engine_desc engine;
+    dp_kv_type kv;
+    double tolerance; /* of the relative logit error */
+} golden_how;
+
+/* Opens `path` as `how` says, runs the golden prompt whole, token by token and in chunks of 7, then decodes
+ * greedily. Records a failure where the relative logit error exceeds the tolerance or a token differs beyond its margin. */
+void golden_check(const char *what, const char *path, const char *golden_file, const golden_how *how);
 
 #endif
