@@ -20,20 +20,23 @@ TEST(transformers_5_configs_give_the_same) {
     for (size_t i = 0; refmodel_case(i); i++) check_case(refmodel_case(i), "config.v5.json", &reference);
 }
 
-/* Weights are not quantised here, so sums in f32 are all that differs; gpt-oss multiplies MXFP4 with 8-bit activations. */
+/* Activations that meet MXFP4 experts are rounded to 8 bits, which moves some of these random routers' near ties. */
+static double fast_tolerance(const char *name, double otherwise) { return strcmp(name, "gpt-oss") == 0 ? 6e-2 : otherwise; }
+
+/* Weights are not quantised here but in gpt-oss, so sums in f32 are all that differs. */
 TEST(fast_path_matches_transformers) {
     for (size_t i = 0; refmodel_case(i); i++) {
-        bool quantised = strcmp(refmodel_case(i), "gpt-oss") == 0;
-        golden_how fast = {{.backend = DP_BACKEND_CPU, .threads = 2}, DP_KV_F32, quantised ? 3e-2 : 1e-4};
+        golden_how fast = {{.backend = DP_BACKEND_CPU, .threads = 2}, DP_KV_F32, fast_tolerance(refmodel_case(i), 1e-4)};
         check_case(refmodel_case(i), "config.json", &fast);
     }
 }
 
 /* Phi-MoE is left out: its router drops experts at a threshold, and rounding keys to f16 moves one across it. */
 TEST(f16_kv_cache_is_close) {
-    golden_how half = {{.backend = DP_BACKEND_CPU, .threads = 2}, DP_KV_F16, 3e-2};
-    for (size_t i = 0; refmodel_case(i); i++)
+    for (size_t i = 0; refmodel_case(i); i++) {
+        golden_how half = {{.backend = DP_BACKEND_CPU, .threads = 2}, DP_KV_F16, fast_tolerance(refmodel_case(i), 1e-3)};
         if (strcmp(refmodel_case(i), "phimoe") != 0) check_case(refmodel_case(i), "config.json", &half);
+    }
 }
 
 static void check_gguf(const golden_how *how) {
