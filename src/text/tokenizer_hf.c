@@ -195,7 +195,7 @@ static void mark_end(dp_tokenizer *t, int64_t id) {
 
 /* Texts that end a text or a turn in published chat formats; those that end a text stand first. */
 static const char *const END_TOKENS[] = {
-    "<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>", "[EOS]", "<|return|>",
+    "<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", ("<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"), "[EOS]", "<|return|>",
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|call|>", "<|end_of_turn|>", "<|endofprompt|>"};
 enum { END_OF_TEXT_COUNT = 7 };
 
