@@ -193,6 +193,16 @@ static void mark_end(dp_tokenizer *t, int64_t id) {
     if (id >= 0 && id < t->vocab_size) t->flags[id] |= DP_TOKEN_END;
 }
 
+/* One id or an array of ids; the first is the end of text where nothing else says so. */
+static void mark_ends(dp_tokenizer *t, const dp_json *ids) {
+    bool array = ids && ids->type == DP_JSON_ARRAY;
+    for (const dp_json *m = array ? ids->child : ids; m; m = array ? m->next : NULL) {
+        if (m->type != DP_JSON_NUMBER) continue;
+        if (t->eos < 0 && m->integer >= 0 && m->integer < t->vocab_size) t->eos = (int32_t)m->integer;
+        mark_end(t, m->integer);
+    }
+}
+
 /* Texts that end a text or a turn in published chat formats; those that end a text stand first. */
 static const char *const END_TOKENS[] = {
     "<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", ("<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"), "[EOS]", "<|return|>",
@@ -218,16 +228,12 @@ dp_status dp_tokenizer_finish(dp_tokenizer *t, const dp_json *generation) {
     if (!t->flags) return dp_no_memory((size_t)t->vocab_size);
     for (size_t i = 0; i < t->added_count; i++)
         t->flags[t->added[i].id] |= (uint8_t)(DP_TOKEN_ADDED | (t->added[i].special ? DP_TOKEN_SPECIAL : 0));
-    dp_str eos = dp_tokenizer_special(t, "eos_token");
+    dp_str eos = dp_tokenizer_special(t, "eos_token"), eot = dp_tokenizer_special(t, "eot_token");
     if (eos.n) t->eos = dp_tokenizer_find(t, eos);
-    const dp_json *ids = dp_json_find(generation, "eos_token_id");
-    for (const dp_json *m = ids && ids->type == DP_JSON_ARRAY ? ids->child : ids; m; m = m == ids ? NULL : m->next) {
-        if (m->type != DP_JSON_NUMBER) continue;
-        if (t->eos < 0 && m->integer >= 0 && m->integer < t->vocab_size) t->eos = (int32_t)m->integer;
-        mark_end(t, m->integer);
-    }
+    mark_ends(t, dp_json_find(generation, "eos_token_id"));
     mark_known_ends(t);
     mark_end(t, t->eos);
+    if (eot.n) mark_end(t, dp_tokenizer_find(t, eot));
     return DP_OK;
 }
 
@@ -267,6 +273,7 @@ static dp_status read_files(dp_tokenizer *t, dp_arena *arena, const dp_str file[
     TRY(read_roles(t, config));
     TRY(read_template(t, config, file[3]));
     TRY(dp_tokenizer_finish(t, generation));
+    mark_ends(t, dp_json_find(config, "end_token_ids")); /* dp_tokenizer_write_hf keeps them there */
     return check_template_ids(t);
 }
 

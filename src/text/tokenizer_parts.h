@@ -129,9 +129,12 @@ dp_status dp_tokenizer_add_added(dp_tokenizer *t, dp_added_token *token, int64_t
 /* Copies into the arena. */
 dp_status dp_tokenizer_keep(dp_tokenizer *t, dp_str text, dp_str *out);
 
+/* What ByteLevel splits by unless told otherwise. */
+#define DP_GPT2_PATTERN "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
 /* tokenizer_pre.c: pre-tokenizers that GGUF knows by name. */
 typedef struct dp_known_pre {
-    const char *names[12];      /* the first is the one we write */
+    const char *names[16];      /* the first is the one we write */
     const char *patterns[8];    /* each a Split of behaviour Isolated; then ByteLevel */
     bool ignore_merges, nfc;
 } dp_known_pre;

@@ -2,9 +2,6 @@
  * A type or option that we do not have is DP_E_UNSUPPORTED naming it. */
 #include "text/tokenizer_parts.h"
 
-static const char GPT2_PATTERN[] =
-    "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
 typedef dp_status (*read_fn)(dp_tokenizer *t, dp_steps *steps, const dp_json *json, dp_str type);
 
 static dp_status unsupported(const char *what, dp_str type) {
@@ -121,7 +118,7 @@ static dp_status read_byte_level(dp_tokenizer *t, dp_steps *steps, const dp_json
     TRY(dp_json_get_bool(json, "add_prefix_space", &prefix));
     TRY(dp_json_get_bool(json, "use_regex", &use_regex));
     if (prefix) TRY(add_step(steps, (dp_step){.kind = DP_STEP_SPACE_FIRST}));
-    if (use_regex) TRY(add_split(t, steps, GPT2_PATTERN, DP_SPLIT_ISOLATED));
+    if (use_regex) TRY(add_split(t, steps, DP_GPT2_PATTERN, DP_SPLIT_ISOLATED));
     return add_step(steps, (dp_step){.kind = DP_STEP_BYTE_LEVEL});
 }
 
