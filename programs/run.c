@@ -50,6 +50,8 @@ static dp_status choose(job *j, char **arguments, int count) {
         model = arguments[0];
     else if (count == 1)
         prompt = arguments[0];
+    if (model && dp_path_what(model) == DP_PATH_NONE)
+        return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", model);
     TRY(model ? copy(model, &j->model) : setup_find_bundled(&j->model));
     bool from_stdin = prompt ? strcmp(prompt, "-") == 0 : !stdin_is_terminal();
     if (!from_stdin && prompt) return copy(prompt, &j->prompt);
@@ -151,10 +153,12 @@ static void print_summary(const job *j) {
     const dp_generate_result *r = &j->result;
     if (j->text.size && j->text.data[j->text.size - 1] != '\n') putchar('\n');
     fflush(stdout);
-    note("%s%d prompt tokens in %.2f s (%.1f tokens/s), %d new tokens in %.2f s (%.1f tokens/s), %s, seed %llu",
+    char seed[32] = "greedy";
+    if (set.sampling.temperature > 0) snprintf(seed, sizeof seed, "seed %llu", (unsigned long long)set.sampling.seed);
+    note("%s%d prompt tokens in %.2f s (%.1f tokens/s), %d new tokens in %.2f s (%.1f tokens/s), %s, %s",
          stderr_is_terminal() ? "\n" : "", (int)r->prompt_tokens, r->prefill_seconds,
          per_second(r->prompt_tokens, r->prefill_seconds), (int)r->new_tokens, r->decode_seconds,
-         per_second(r->new_tokens, r->decode_seconds), reasons[r->reason], (unsigned long long)set.sampling.seed);
+         per_second(r->new_tokens, r->decode_seconds), reasons[r->reason], seed);
 }
 
 static dp_status print_json(const job *j) {
