@@ -8,7 +8,7 @@ all: build/build.ninja
 run:
 	@sh tools/setup.sh
 	@$(MAKE) --no-print-directory all
-	@build/doppler run
+	@build/doppler run </dev/null
 
 test:
 	@bash tests/run.sh

@@ -1,12 +1,11 @@
 /* inspect.c: `doppler inspect`: what a checkpoint says of itself. The library gives JSON; here it becomes text: members
- * as lines, lists of objects as tables. Nothing is known of the members' meaning but that sizes end in "bytes", "size".
- */
+ * as lines, lists of objects as tables. Of the members' meaning it knows only which are sizes. */
 #include <stdio.h>
 
 #include "base/json.h"
 #include "tool.h"
 
-enum { ROWS_SHOWN = 12, COLUMNS_MAX = 12, CELL_MAX = 48 };
+enum { ROWS_SHOWN = 12, COLUMNS_MAX = 12, CELL_MAX = 64 };
 
 static bool all;
 
@@ -18,18 +17,21 @@ static const option_group own = {"Options", options};
 
 /* ---- values ---- */
 
+/* Not vocab_size and the like, which count something else. */
 static bool is_size(dp_str key) {
-    return dp_str_ends(key, "bytes") || dp_str_ends(key, "size") || dp_str_ends(key, "Size") ||
+    return dp_str_is(key, "size") || dp_str_is(key, "totalSize") || dp_str_ends(key, "bytes") ||
            dp_str_ends(key, "Bytes");
 }
 
-/* A value in one line; objects and long lists only by their number of members. */
-static void put_value(dp_buf *out, const dp_json *v, bool size) {
+/* A value in one line; large objects and lists only by their number of members. */
+static void put_value(dp_buf *out, const dp_json *v, dp_str key) {
     if (v->type == DP_JSON_STRING) {
         dp_buf_append(out, v->string.p, v->string.n);
-    } else if (v->type == DP_JSON_NUMBER && size && v->number >= 1000) {
+    } else if (v->type == DP_JSON_NUMBER && is_size(key) && v->number >= 1000) {
         dp_buf_str(out, show_bytes(v->number));
-    } else if (v->type == DP_JSON_OBJECT && v->count) {
+    } else if (v->type == DP_JSON_NUMBER && dp_str_is(key, "parameters")) {
+        dp_buf_str(out, show_count(v->number));
+    } else if (v->type == DP_JSON_OBJECT && v->count > 4) {
         dp_buf_printf(out, "{%u members}", (unsigned)v->count);
     } else if (v->type == DP_JSON_ARRAY && v->count > 8) {
         dp_buf_printf(out, "[%u values]", (unsigned)v->count);
@@ -74,7 +76,7 @@ static void widen(table *t, const dp_json *m, dp_buf *scratch) {
         t->count++;
     }
     dp_buf_clear(scratch);
-    put_value(scratch, m, is_size(m->key));
+    put_value(scratch, m, m->key);
     t->widths[c] = DP_MAX(t->widths[c], DP_MIN(scratch->size, (size_t)CELL_MAX));
 }
 
@@ -92,7 +94,7 @@ static void put_row(dp_buf *out, const table *t, const dp_json *row, dp_buf *scr
         const dp_json *m = member(row, t->columns[c]);
         dp_buf_clear(scratch);
         dp_buf_str(scratch, "");
-        if (m) put_value(scratch, m, is_size(m->key));
+        if (m) put_value(scratch, m, m->key);
         tidy(scratch, 0, CELL_MAX);
         put_cell(out, t, c, (dp_str){scratch->data ? scratch->data : "", scratch->size});
     }
@@ -138,7 +140,7 @@ static void put_object(dp_buf *out, const dp_json *object, int indent) {
         } else {
             dp_buf_printf(out, "%*s%-*.*s  ", indent, "", (int)width, (int)DP_MIN(m->key.n, (size_t)200), m->key.p);
             size_t start = out->size;
-            put_value(out, m, is_size(m->key));
+            put_value(out, m, m->key);
             if (!out->failed) tidy(out, start, 120);
             dp_buf_char(out, '\n');
         }
