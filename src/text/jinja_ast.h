@@ -192,7 +192,6 @@ struct dp_jmacro {
 struct dp_jloop {
     const dp_jlist *list;
     size_t index;
-    int depth;
     dp_jv changed; /* what changed() saw last, UNSET before */
 };
 

@@ -149,8 +149,9 @@ dp_status dp_jop_compare(dp_jrun *run, dp_jop op, const dp_jv v[2], bool *out) {
 
 static dp_jv missing(dp_str name) { return (dp_jv){.type = DP_JV_UNDEFINED, .string = name}; }
 
-static dp_status namespace_or_loop(dp_jrun *run, dp_jv object, dp_str name, dp_jv *out) {
-    if (object.type == DP_JV_NAMESPACE) {
+/* Attributes that are no methods; *out stays as it is when there is none of that name. */
+static dp_status plain_attribute(dp_jv object, dp_str name, dp_jv *out) {
+    if (object.type == DP_JV_NAMESPACE || object.type == DP_JV_DICT) {
         const dp_jv *member = dp_jdict_find(object.dict, dp_jv_string(name));
         if (member) *out = *member;
         return DP_OK;
@@ -159,7 +160,6 @@ static dp_status namespace_or_loop(dp_jrun *run, dp_jv object, dp_str name, dp_j
     if (object.type != DP_JV_LOOP) return DP_OK;
     const dp_jloop *loop = object.loop;
     int64_t i = (int64_t)loop->index, n = (int64_t)loop->list->count;
-    (void)run;
     if (dp_str_is(name, "index")) *out = dp_jv_int(i + 1);
     else if (dp_str_is(name, "index0")) *out = dp_jv_int(i);
     else if (dp_str_is(name, "revindex")) *out = dp_jv_int(n - i);
@@ -167,8 +167,8 @@ static dp_status namespace_or_loop(dp_jrun *run, dp_jv object, dp_str name, dp_j
     else if (dp_str_is(name, "first")) *out = dp_jv_bool(i == 0);
     else if (dp_str_is(name, "last")) *out = dp_jv_bool(i == n - 1);
     else if (dp_str_is(name, "length")) *out = dp_jv_int(n);
-    else if (dp_str_is(name, "depth")) *out = dp_jv_int(loop->depth);
-    else if (dp_str_is(name, "depth0")) *out = dp_jv_int(loop->depth - 1);
+    else if (dp_str_is(name, "depth")) *out = dp_jv_int(1); /* of recursive loops, which there are none of */
+    else if (dp_str_is(name, "depth0")) *out = dp_jv_int(0);
     else if (dp_str_is(name, "previtem")) *out = i ? loop->list->items[i - 1] : missing(DP_LIT("loop.previtem"));
     else if (dp_str_is(name, "nextitem")) *out = i < n - 1 ? loop->list->items[i + 1] : missing(DP_LIT("loop.nextitem"));
     return DP_OK;
@@ -189,10 +189,7 @@ dp_status dp_jv_attribute(dp_jrun *run, dp_jv object, dp_str name, dp_jv *out) {
     *out = missing(name);
     if (object.type != DP_JV_NAMESPACE) TRY(bind_method(run, object, name, out));
     if (out->type != DP_JV_UNDEFINED) return DP_OK;
-    if (object.type != DP_JV_DICT) return namespace_or_loop(run, object, name, out);
-    const dp_jv *member = dp_jdict_find(object.dict, dp_jv_string(name));
-    if (member) *out = *member;
-    return DP_OK;
+    return plain_attribute(object, name, out);
 }
 
 static dp_status character(dp_jrun *run, dp_str s, int64_t index, dp_jv *out) {

@@ -35,6 +35,13 @@ void dp_jv_put_double(dp_buf *buf, double value) {
     if (n <= exponent + 1) dp_buf_str(buf, ".0");
 }
 
+/* Control, format and private characters and white space but ' ', which repr() escapes. */
+static bool is_printable(uint32_t c) {
+    if (c < 0x7F) return c >= 0x20;
+    return c > 0xA0 && c != 0xAD && c != 0xFEFF && !dp_jtext_is_space(c) && !(c >= 0x200B && c <= 0x200F) &&
+           !(c >= 0x202A && c <= 0x202E) && !(c >= 0x2060 && c <= 0x206F) && !(c >= 0xE000 && c < 0xF900);
+}
+
 /* repr(str): single quotes unless only they occur inside. */
 static void put_quoted(dp_buf *buf, dp_str s) {
     bool has_single = s.n && memchr(s.p, '\'', s.n), has_double = s.n && memchr(s.p, '"', s.n);
@@ -47,8 +54,7 @@ static void put_quoted(dp_buf *buf, dp_str s) {
         else if (c == '\n') dp_buf_str(buf, "\\n");
         else if (c == '\r') dp_buf_str(buf, "\\r");
         else if (c == '\t') dp_buf_str(buf, "\\t");
-        else if (c < 0x20 || (c >= 0x7F && c <= 0xA0) || c == 0xAD) dp_buf_printf(buf, "\\x%02x", c);
-        else if (c != ' ' && dp_jtext_is_space(c)) dp_buf_printf(buf, "\\u%04x", c);
+        else if (!is_printable(c)) dp_buf_printf(buf, c < 0x100 ? "\\x%02x" : "\\u%04x", c);
         else dp_buf_append(buf, s.p + i, n);
     }
     dp_buf_char(buf, quote);

@@ -163,9 +163,7 @@ static dp_status run_for(dp_jrun *run, const dp_jnode *node) {
     if (node->filter) TRY(loop_filter(run, node, &list));
     if (!list->count) return node->other ? run_scoped(run, node->other) : DP_OK;
     TRY(dp_jrun_alloc(run, sizeof *loop, (void **)&loop));
-    dp_jv outer;
-    TRY(dp_jscope_get(run, run->jinja->loop, &outer));
-    *loop = (dp_jloop){.list = list, .depth = outer.type == DP_JV_LOOP ? outer.loop->depth + 1 : 1, .changed = {.type = DP_JV_UNSET}};
+    *loop = (dp_jloop){.list = list, .changed = {.type = DP_JV_UNSET}};
     for (; loop->index < list->count; loop->index++) {
         TRY(iteration(run, node, list->items[loop->index], loop, NULL));
         dp_jflow flow = run->flow;

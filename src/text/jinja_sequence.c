@@ -245,16 +245,28 @@ static dp_status batch(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
 
 /* ---- filters and tests applied to each element ---- */
 
-/* The filter or test that args[at] names, applied to `item` with the arguments behind. */
-static dp_status apply(dp_jrun *run, const dp_jcall *call, size_t at, dp_jv item, dp_jv *out) {
+/* A filter or test to be applied to each element: args[0] names it, the other arguments are passed on. */
+typedef struct applied {
+    const dp_jfunction *function;
+    const char *kind;
+    dp_jcall call;
+} applied;
+
+static dp_status find_applied(dp_jrun *run, const dp_jcall *call, size_t at, applied *out) {
     dp_str name;
+    bool filter = dp_str_is(dp_str_of(out->kind), "filter");
     TRY(dp_jarg_string(run, &call->args[at], "the name of a filter or test", &name));
-    bool filter = call->self.type == DP_JV_STRING;
-    const dp_jfunction *function = filter ? dp_jfilter_find(name) : dp_jtest_find(name);
-    if (!function) return dp_jrun_fail(run, DP_E_UNSUPPORTED, "unknown %s '" DP_STR_FMT "'", filter ? "filter" : "test", DP_STR_ARG(name));
-    dp_jcall inner = {.self = item, .args = call->args + at + 1, .count = call->count - at - 1, .named = call->named,
-                      .named_count = call->named_count};
-    return dp_jcall_run(run, function, filter ? "filter" : "test", &inner, out);
+    out->function = filter ? dp_jfilter_find(name) : dp_jtest_find(name);
+    if (!out->function) return dp_jrun_fail(run, DP_E_UNSUPPORTED, "unknown %s '" DP_STR_FMT "'", out->kind, DP_STR_ARG(name));
+    out->call = (dp_jcall){.args = call->args + at + 1, .count = call->count - at - 1, .named = call->named,
+                           .named_count = call->named_count};
+    return DP_OK;
+}
+
+static dp_status apply(dp_jrun *run, const applied *what, dp_jv item, dp_jv *out) {
+    dp_jcall call = what->call;
+    call.self = item;
+    return dp_jcall_run(run, what->function, what->kind, &call, out);
 }
 
 /* map("filter", ...) or map(attribute="path", default=x) */
@@ -269,12 +281,12 @@ static dp_status map(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     if (!call->count && !path) return dp_jfunction_missing(run, "the filter of map");
     TRY(dp_jv_iterate(run, call->self, &list));
     TRY(dp_jlist_new(run, &mapped));
-    dp_jcall by_name = *call;
-    by_name.self = dp_jv_string(DP_LIT("")); /* tells apply() to look among the filters */
+    applied filter = {.kind = "filter"};
+    if (!path) TRY(find_applied(run, call, 0, &filter));
     for (size_t i = 0; i < list->count; i++) {
         dp_jv item;
         if (path) TRY(by_path(run, list->items[i], path, &item));
-        else TRY(apply(run, &by_name, 0, list->items[i], &item));
+        else TRY(apply(run, &filter, list->items[i], &item));
         if (path && given(substitute) && item.type == DP_JV_UNDEFINED) item = *substitute;
         TRY(dp_jlist_push(run, mapped, item));
     }
@@ -291,12 +303,12 @@ static dp_status choose(dp_jrun *run, const dp_jcall *call, choice how, dp_jv *o
     if (how.attribute && !call->count) return dp_jfunction_missing(run, "the attribute's name");
     TRY(dp_jv_iterate(run, call->self, &list));
     TRY(dp_jlist_new(run, &kept));
-    dp_jcall by_name = *call;
-    by_name.self = dp_jv_none();
+    applied test = {.kind = "test"};
+    if (call->count > at) TRY(find_applied(run, call, at, &test));
     for (size_t i = 0; i < list->count; i++) {
         dp_jv value = list->items[i];
         if (how.attribute) TRY(by_path(run, list->items[i], &call->args[0], &value));
-        if (call->count > at) TRY(apply(run, &by_name, at, value, &value));
+        if (test.function) TRY(apply(run, &test, value, &value));
         if (dp_jv_truth(value) == how.keep) TRY(dp_jlist_push(run, kept, list->items[i]));
     }
     *out = dp_jv_list(DP_JV_ITERATOR, kept);
