@@ -173,9 +173,12 @@ TEST(hostile_templates_are_stopped) {
         dp_status status = render(dp_str_of(table[i]), NULL, 0, &text);
         CHECK_MSG(status == DP_E_UNSUPPORTED, "%s: %s", table[i], status == DP_OK ? "rendered" : dp_error_message());
     }
-    static char deep[20000];
-    memset(deep, '(', sizeof deep - 1);
-    memcpy(deep, "{{", 2);
+    enum { DEEP = 10000 };
+    static char deep[2 * DEEP + 6] = "{{";
+    memset(deep + 2, '(', DEEP);
+    deep[2 + DEEP] = '1';
+    memset(deep + 3 + DEEP, ')', DEEP);
+    memcpy(deep + 3 + 2 * DEEP, "}}", 2);
     dp_str text;
     CHECK_FAILS(render(dp_str_of(deep), NULL, 0, &text), DP_E_FORMAT, "nested deeper");
 }
