@@ -296,6 +296,7 @@ void dp_bpe_scratch_free(dp_bpe_scratch *scratch) {
 }
 
 static bool copy_known(const dp_bpe_known *known, dp_ids *out) {
+    if (!known->count) return true; /* then `out` may have no memory yet */
     if (!dp_grow((void **)&out->p, &out->capacity, out->count + known->count, sizeof *out->p)) return false;
     memcpy(out->p + out->count, out->p + known->start, known->count * sizeof *out->p);
     out->count += known->count;

@@ -3,7 +3,7 @@
 #include "text/unicode.h"
 
 static bool has_plain(const dp_regex *regex, const dp_rx_class *set, uint32_t c) {
-    const uint32_t *range = regex->ranges + 2 * (size_t)set->range;
+    const uint32_t *range = set->range_count ? regex->ranges + 2 * (size_t)set->range : NULL;
     for (uint32_t i = 0; i < set->range_count; i++)
         if (c >= range[2 * i] && c <= range[2 * i + 1]) return true;
     if (set->categories && (set->categories >> dp_unicode_category(c) & 1)) return true;
@@ -44,7 +44,7 @@ void dp_rx_class_first(const dp_regex *regex, const dp_rx_class *set, bool first
         for (int b = 0x80; b < 256; b++) first[b] = true;
         return;
     }
-    const uint32_t *range = regex->ranges + 2 * (size_t)set->range;
+    const uint32_t *range = set->range_count ? regex->ranges + 2 * (size_t)set->range : NULL;
     for (uint32_t i = 0; i < set->range_count; i++)
         for (unsigned b = dp_rx_lead_byte(DP_MAX(range[2 * i], 0x80)); b <= dp_rx_lead_byte(range[2 * i + 1]); b++)
             if (b >= 0x80) first[b] = true;
