@@ -17,16 +17,24 @@ static dp_status own(loader *l, size_t size, void **out) {
     return DP_OK;
 }
 
+static dp_status map_in_file(loader *l, const dp_span *span, const void **out) {
+    dp_mapping *file = &l->weights->files[span->file];
+    if (!file->data) TRY(dp_checkpoint_map_file(l->builder->checkpoint, span->file, file));
+    *out = (const char *)file->data + span->offset;
+    return DP_OK;
+}
+
+static dp_status map_pieces(loader *l, const dp_tensor *t, const void **out) {
+    dp_weights *w = l->weights;
+    if (!dp_grow((void **)&w->pieces, &w->piece_capacity, w->piece_count + 1, sizeof *w->pieces)) return dp_no_memory(sizeof *w->pieces);
+    TRY(dp_checkpoint_map(l->builder->checkpoint, t, &w->pieces[w->piece_count]));
+    *out = w->pieces[w->piece_count++].data;
+    return DP_OK;
+}
+
 /* The tensor's bytes as stored: mapped if the host can, else read into memory. */
 static dp_status load_tensor(loader *l, const dp_tensor *t, const void **out) {
-    dp_weights *w = l->weights;
-    if (!dp_grow((void **)&w->mappings, &w->mapping_capacity, w->mapping_count + 1, sizeof *w->mappings)) return dp_no_memory(sizeof *w->mappings);
-    dp_mapping mapping = {0};
-    dp_status status = dp_checkpoint_map(l->builder->checkpoint, t, &mapping);
-    if (status == DP_OK) {
-        w->mappings[w->mapping_count++] = mapping;
-        *out = mapping.data;
-    }
+    dp_status status = t->span_count == 1 ? map_in_file(l, &t->spans[0], out) : map_pieces(l, t, out);
     if (status != DP_E_UNSUPPORTED) return status;
     void *memory;
     TRY(own(l, (size_t)t->size, &memory));
@@ -128,6 +136,9 @@ static dp_status load_weight(loader *l, dp_weight *w, const dp_weight_source *s)
 dp_status dp_weights_load(dp_builder *builder, dp_weights *weights, dp_progress_fn progress, void *user) {
     loader l = {builder, weights};
     dp_program *p = builder->program;
+    weights->file_count = builder->checkpoint->file_count;
+    weights->files = dp_calloc(weights->file_count, sizeof *weights->files);
+    if (!weights->files) return dp_no_memory(weights->file_count * sizeof *weights->files);
     for (size_t i = 0; i < p->weight_count; i++) {
         dp_status status = load_weight(&l, &p->weights[i], &builder->sources[i]);
         if (status != DP_OK) return dp_fail_in(status, "tensor %s", p->weights[i].name);
@@ -137,9 +148,12 @@ dp_status dp_weights_load(dp_builder *builder, dp_weights *weights, dp_progress_
 }
 
 void dp_weights_free(dp_weights *weights) {
-    for (size_t i = 0; i < weights->mapping_count; i++) dp_host_unmap(&weights->mappings[i]);
+    for (size_t i = 0; weights->files && i < weights->file_count; i++)
+        if (weights->files[i].data) dp_host_unmap(&weights->files[i]);
+    for (size_t i = 0; i < weights->piece_count; i++) dp_host_unmap(&weights->pieces[i]);
     for (size_t i = 0; i < weights->owned_count; i++) dp_free(weights->owned[i]);
-    dp_free(weights->mappings);
+    dp_free(weights->files);
+    dp_free(weights->pieces);
     dp_free(weights->owned);
     *weights = (dp_weights){0};
 }

@@ -6,8 +6,10 @@
 #include "arch/builder.h"
 
 typedef struct dp_weights {
-    dp_mapping *mappings;
-    size_t mapping_count, mapping_capacity;
+    dp_mapping *files; /* [checkpoint's files], mapped on first use: one mapping serves all tensors of a file */
+    size_t file_count;
+    dp_mapping *pieces; /* tensors cut at shard boundaries, mapped as one range each */
+    size_t piece_count, piece_capacity;
     void **owned;
     size_t owned_count, owned_capacity;
 } dp_weights;

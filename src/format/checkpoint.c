@@ -148,6 +148,11 @@ dp_status dp_checkpoint_map(const dp_checkpoint *c, const dp_tensor *t, dp_mappi
     return status == DP_OK ? DP_OK : dp_fail_in(status, "tensor %s", t->name);
 }
 
+dp_status dp_checkpoint_map_file(const dp_checkpoint *c, int32_t file, dp_mapping *out) {
+    dp_piece whole = {c->files[file], 0, dp_file_size(c->files[file])};
+    return dp_host_map(&whole, 1, out);
+}
+
 dp_status dp_checkpoint_read(const dp_checkpoint *c, const dp_tensor *t, uint64_t offset, void *data, size_t size) {
     if (offset > t->size || size > t->size - offset)
         return dp_fail(DP_E_ARG, "tensor %s: %zu bytes at offset %llu asked for, it has %llu", t->name, size,

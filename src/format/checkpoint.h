@@ -71,6 +71,8 @@ void dp_checkpoint_close(dp_checkpoint *checkpoint);
 const dp_tensor *dp_checkpoint_find(const dp_checkpoint *checkpoint, const char *name);
 /* Maps the tensor's bytes; DP_E_UNSUPPORTED where that is impossible (then read). Release with dp_host_unmap. */
 dp_status dp_checkpoint_map(const dp_checkpoint *checkpoint, const dp_tensor *tensor, dp_mapping *out);
+/* Maps a whole file of the checkpoint: one mapping serves all tensors in it. Same errors. */
+dp_status dp_checkpoint_map_file(const dp_checkpoint *checkpoint, int32_t file, dp_mapping *out);
 /* Copies `size` bytes at `offset` within the tensor. Any thread. */
 dp_status dp_checkpoint_read(const dp_checkpoint *checkpoint, const dp_tensor *tensor, uint64_t offset, void *data,
                              size_t size);

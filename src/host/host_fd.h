@@ -4,6 +4,8 @@
 
 #include "host/host.h"
 
-int dp_file_fd(const dp_file *file);
+/* A descriptor to use and give back; fails if the file is no longer there. */
+dp_status dp_file_borrow(const dp_file *file, int *fd);
+void dp_file_return(const dp_file *file, int fd);
 
 #endif

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -21,9 +22,16 @@
 /* One read or write system call moves at most this much: some systems refuse 2 GiB and more. */
 enum { CALL_MAX = 1 << 30 };
 
+/* A model of thousands of shards must not use up the process's descriptors: files beyond this many are opened again for
+ * each access. */
+enum { KEPT_OPEN_MAX = 256 };
+static atomic_int kept_open;
+
 struct dp_file {
-    int fd;
+    int fd; /* -1: opened again for each access */
     uint64_t size;
+    dev_t device;
+    ino_t inode;
     char *path;
 };
 
@@ -35,21 +43,23 @@ static dp_status file_failed(const char *path, const char *verb) {
     return dp_fail(DP_E_IO, "%s: cannot %s: %s", path, verb, strerror(code));
 }
 
+/* Opens a regular file and says what it is. Not blocking: opening a pipe must fail here, not wait for a writer. */
+static dp_status open_regular(const char *path, int *fd, struct stat *st) {
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0) return file_failed(path, "open");
+    dp_status status = DP_OK;
+    if (fstat(*fd, st) != 0) status = file_failed(path, "examine");
+    else if (!S_ISREG(st->st_mode))
+        status = dp_fail(DP_E_IO, "%s: expected a regular file, found %s", path,
+                         S_ISDIR(st->st_mode) ? "a folder" : "a device or pipe");
+    if (status != DP_OK) close(*fd);
+    return status;
+}
+
 dp_status dp_file_open(const char *path, dp_file **out) {
-    /* Not blocking: opening a pipe must fail below, not wait for a writer. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return file_failed(path, "open");
     struct stat st;
-    if (fstat(fd, &st) != 0) {
-        dp_status status = file_failed(path, "examine");
-        close(fd);
-        return status;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        close(fd);
-        return dp_fail(DP_E_IO, "%s: expected a regular file, found %s", path,
-                       S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
-    }
+    int fd;
+    TRY(open_regular(path, &fd, &st));
     dp_file *file = dp_calloc(1, sizeof *file);
     size_t length = strlen(path) + 1;
     char *copy = file ? dp_malloc(length) : NULL;
@@ -59,29 +69,45 @@ dp_status dp_file_open(const char *path, dp_file **out) {
         return dp_no_memory(length);
     }
     memcpy(copy, path, length);
-    *file = (dp_file){fd, (uint64_t)st.st_size, copy};
+    if (atomic_fetch_add(&kept_open, 1) >= KEPT_OPEN_MAX) {
+        atomic_fetch_sub(&kept_open, 1);
+        close(fd);
+        fd = -1;
+    }
+    *file = (dp_file){fd, (uint64_t)st.st_size, st.st_dev, st.st_ino, copy};
     *out = file;
     return DP_OK;
 }
 
 void dp_file_close(dp_file *file) {
     if (!file) return;
-    close(file->fd);
+    if (file->fd >= 0) {
+        close(file->fd);
+        atomic_fetch_sub(&kept_open, 1);
+    }
     dp_free(file->path);
     dp_free(file);
 }
 
 uint64_t dp_file_size(const dp_file *file) { return file->size; }
 const char *dp_file_path(const dp_file *file) { return file->path; }
-int dp_file_fd(const dp_file *file) { return file->fd; }
 
-dp_status dp_file_read(dp_file *file, uint64_t offset, void *data, size_t size) {
-    if (offset > file->size || size > file->size - offset)
-        return dp_fail(DP_E_FORMAT, "%s: truncated: wanted %zu bytes at offset %llu, the file has %llu", file->path,
-                       size, (unsigned long long)offset, (unsigned long long)file->size);
-    char *to = data;
+dp_status dp_file_borrow(const dp_file *file, int *fd) {
+    struct stat st;
+    if (file->fd >= 0) return *fd = file->fd, DP_OK;
+    TRY(open_regular(file->path, fd, &st));
+    if (st.st_dev == file->device && st.st_ino == file->inode) return DP_OK;
+    close(*fd);
+    return dp_fail(DP_E_IO, "%s: was replaced by another file while the model is open; open the model again", file->path);
+}
+
+void dp_file_return(const dp_file *file, int fd) {
+    if (file->fd < 0) close(fd);
+}
+
+static dp_status read_fd(const dp_file *file, int fd, uint64_t offset, char *to, size_t size) {
     while (size) {
-        ssize_t n = pread(file->fd, to, DP_MIN(size, (size_t)CALL_MAX), (off_t)offset);
+        ssize_t n = pread(fd, to, DP_MIN(size, (size_t)CALL_MAX), (off_t)offset);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return dp_fail(DP_E_IO, "%s: cannot read: %s", file->path, strerror(errno));
         if (n == 0)
@@ -92,6 +118,17 @@ dp_status dp_file_read(dp_file *file, uint64_t offset, void *data, size_t size) 
         size -= (size_t)n;
     }
     return DP_OK;
+}
+
+dp_status dp_file_read(dp_file *file, uint64_t offset, void *data, size_t size) {
+    int fd;
+    if (offset > file->size || size > file->size - offset)
+        return dp_fail(DP_E_FORMAT, "%s: truncated: wanted %zu bytes at offset %llu, the file has %llu", file->path,
+                       size, (unsigned long long)offset, (unsigned long long)file->size);
+    TRY(dp_file_borrow(file, &fd));
+    dp_status status = read_fd(file, fd, offset, data, size);
+    dp_file_return(file, fd);
+    return status;
 }
 
 static dp_status load_open(dp_file *file, size_t limit, char **data, size_t *size) {

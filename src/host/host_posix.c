@@ -29,31 +29,49 @@ size_t dp_host_page_size(void) {
     return size > 0 ? (size_t)size : 4096;
 }
 
-/* Checks the pieces and adds up their bytes, the first one's from its page boundary on. */
+static dp_status check_length(const dp_piece *p, uint64_t length) {
+    if (p->offset <= length && p->size <= length - p->offset) return DP_OK;
+    return dp_fail(DP_E_FORMAT, "%s: truncated: cannot map %llu bytes at offset %llu, the file has %llu",
+                   dp_file_path(p->file), (unsigned long long)p->size, (unsigned long long)p->offset,
+                   (unsigned long long)length);
+}
+
+/* Checks that a piece still lies within its file, and that it can stand beside the others. */
+static dp_status check_piece(const dp_piece *p, int fd, bool first, bool last) {
+    size_t page = dp_host_page_size();
+    struct stat st;
+    TRY(check_length(p, fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0));
+    bool start_fits = first || p->offset % page == 0;
+    bool end_fits = last || (p->offset + p->size) % page == 0;
+    if (start_fits && end_fits && p->size > 0) return DP_OK;
+    return dp_fail(DP_E_UNSUPPORTED,
+                   "%s: cannot map %llu bytes at offset %llu beside other pieces: no multiple of the %zu-byte page",
+                   dp_file_path(p->file), (unsigned long long)p->size, (unsigned long long)p->offset, page);
+}
+
+/* Adds up the pieces' bytes, the first one's from its page boundary on. */
 static dp_status measure(const dp_piece *pieces, size_t count, size_t *total) {
     size_t page = dp_host_page_size(), sum = 0;
     for (size_t i = 0; i < count; i++) {
-        const dp_piece *p = &pieces[i];
-        struct stat st;
-        uint64_t length = fstat(dp_file_fd(p->file), &st) == 0 ? (uint64_t)st.st_size : 0;
-        if (p->offset > length || p->size > length - p->offset)
-            return dp_fail(DP_E_FORMAT, "%s: truncated: cannot map %llu bytes at offset %llu, the file has %llu",
-                           dp_file_path(p->file), (unsigned long long)p->size, (unsigned long long)p->offset,
-                           (unsigned long long)length);
-        bool start_fits = i == 0 || p->offset % page == 0;
-        bool end_fits = i + 1 == count || (p->offset + p->size) % page == 0;
-        if (!start_fits || !end_fits || p->size == 0)
-            return dp_fail(
-                DP_E_UNSUPPORTED,
-                "%s: cannot map %llu bytes at offset %llu beside other pieces: no multiple of the %zu-byte page",
-                dp_file_path(p->file), (unsigned long long)p->size, (unsigned long long)p->offset, page);
-        uint64_t bytes = p->size + (i == 0 ? p->offset % page : 0);
-        if (bytes > SIZE_MAX - page - sum)
+        uint64_t lead = i == 0 ? pieces[i].offset % page : 0;
+        TRY(check_length(&pieces[i], dp_file_size(pieces[i].file)));
+        if (pieces[i].size > SIZE_MAX - page - sum - lead)
             return dp_fail(DP_E_UNSUPPORTED, "cannot map: larger than the address space");
-        sum += (size_t)bytes;
+        sum += (size_t)(pieces[i].size + lead);
     }
     *total = sum;
     return DP_OK;
+}
+
+/* Maps the bytes of a piece, `lead` bytes more in front, over the reservation at `at`. */
+static dp_status map_piece(const dp_piece *p, unsigned char *at, size_t lead, bool first, bool last) {
+    int fd;
+    TRY(dp_file_borrow(p->file, &fd));
+    dp_status status = check_piece(p, fd, first, last);
+    if (status == DP_OK && mmap(at, (size_t)p->size + lead, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, (off_t)(p->offset - lead)) == MAP_FAILED)
+        status = dp_fail(DP_E_UNSUPPORTED, "%s: cannot map: %s", dp_file_path(p->file), strerror(errno));
+    dp_file_return(p->file, fd);
+    return status;
 }
 
 dp_status dp_host_map(const dp_piece *pieces, size_t count, dp_mapping *out) {
@@ -66,16 +84,13 @@ dp_status dp_host_map(const dp_piece *pieces, size_t count, dp_mapping *out) {
         return dp_fail(DP_E_MEMORY, "cannot reserve %zu bytes of addresses: %s", total, strerror(errno));
     unsigned char *at = base;
     for (size_t i = 0; i < count; i++) {
-        size_t lead = i == 0 ? head : 0, bytes = (size_t)pieces[i].size + lead;
-        void *got = mmap(at, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, dp_file_fd(pieces[i].file),
-                         (off_t)(pieces[i].offset - lead));
-        if (got == MAP_FAILED) {
-            dp_status status =
-                dp_fail(DP_E_UNSUPPORTED, "%s: cannot map: %s", dp_file_path(pieces[i].file), strerror(errno));
+        size_t lead = i == 0 ? head : 0;
+        dp_status status = map_piece(&pieces[i], at, lead, i == 0, i + 1 == count);
+        if (status != DP_OK) {
             munmap(base, total);
             return status;
         }
-        at += bytes;
+        at += (size_t)pieces[i].size + lead;
     }
     *out = (dp_mapping){base + head, base, total};
     return DP_OK;
