@@ -34,7 +34,7 @@ static dp_status map_pieces(loader *l, const dp_tensor *t, const void **out) {
 
 /* The tensor's bytes as stored: mapped if the host can, else read into memory. */
 static dp_status load_tensor(loader *l, const dp_tensor *t, const void **out) {
-    dp_status status = t->span_count == 1 ? map_in_file(l, &t->spans[0], out) : map_pieces(l, t, out);
+    dp_status status = t->span_count == 1 && !t->relayout ? map_in_file(l, &t->spans[0], out) : map_pieces(l, t, out);
     if (status != DP_E_UNSUPPORTED) return status;
     void *memory;
     TRY(own(l, (size_t)t->size, &memory));

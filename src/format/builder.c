@@ -1,5 +1,6 @@
 /* builder.c: what every reader needs to fill a checkpoint: files, checked tensors, JSON side files. */
 #include "format/builder.h"
+#include "format/relayout.h"
 
 #include <stdio.h>
 
@@ -61,7 +62,7 @@ bool dp_checkpoint_has_file(const dp_checkpoint *c, const char *name) {
     return found;
 }
 
-dp_status dp_checkpoint_load_json(dp_checkpoint *c, const char *name, size_t limit, const dp_json **out) {
+dp_status dp_checkpoint_load_value(dp_checkpoint *c, const char *name, size_t limit, const dp_json **out) {
     char *path = dp_path_join(c->folder, name), *loaded = NULL;
     size_t size = 0;
     if (!path) return dp_no_memory(strlen(name));
@@ -69,11 +70,18 @@ dp_status dp_checkpoint_load_json(dp_checkpoint *c, const char *name, size_t lim
     char *text = status == DP_OK ? dp_arena_copy(&c->arena, loaded, size) : NULL;
     dp_free(loaded);
     if (status == DP_OK) status = text ? dp_json_parse(&c->arena, (dp_str){text, size}, out) : dp_no_memory(size);
-    if (status == DP_OK && (*out)->type != DP_JSON_OBJECT)
-        status = dp_fail(DP_E_FORMAT, "expected an object, found %s", dp_json_type_name(*out));
     if (status == DP_E_FORMAT) status = dp_fail_in(status, "%s", path);
     dp_free(path);
     return status;
+}
+
+dp_status dp_checkpoint_load_json(dp_checkpoint *c, const char *name, size_t limit, const dp_json **out) {
+    const dp_json *root = NULL;
+    TRY(dp_checkpoint_load_value(c, name, limit, &root));
+    if (root->type != DP_JSON_OBJECT)
+        return dp_fail(DP_E_FORMAT, "%s/%s: expected an object, found %s", c->folder, name, dp_json_type_name(root));
+    *out = root;
+    return DP_OK;
 }
 
 /* ---- tensors ---- */
@@ -123,7 +131,13 @@ static dp_status add_checked(dp_checkpoint *c, const dp_tensor_source *s) {
     if (s->n_dims < 0 || s->n_dims > 4 || s->span_count > INT32_MAX)
         return dp_fail(DP_E_UNSUPPORTED, "%d dimensions, at most 4 are supported", s->n_dims);
     TRY(dp_tensor_bytes(s->dtype, s->shape, s->n_dims, &t.size));
-    TRY(check_spans(c, s, t.size));
+    TRY(check_spans(c, s, s->relayout ? s->relayout->stored_size : t.size));
+    if (s->relayout) {
+        dp_relayout *relayout = dp_arena_alloc(&c->arena, sizeof *relayout);
+        if (!relayout) return dp_no_memory(sizeof *relayout);
+        *relayout = *s->relayout;
+        t.relayout = relayout;
+    }
     memcpy(t.shape, s->shape, sizeof t.shape);
     dp_span *spans = dp_arena_calloc(&c->arena, s->span_count, sizeof *spans);
     t.name = dp_arena_copy(&c->arena, s->name.p, s->name.n);
@@ -148,4 +162,77 @@ dp_status dp_checkpoint_add_tensor(dp_checkpoint *c, const dp_tensor_source *s) 
     return status == DP_OK || status == DP_E_MEMORY
                ? status
                : dp_fail_in(status, "%s: tensor " DP_STR_FMT, s->file, DP_STR_ARG(s->source_name));
+}
+
+/* ---- names ---- */
+
+/* Spellings of wrappers around a text model and of checkpoints of the bare decoder. */
+static dp_status rename_canonical(dp_checkpoint *c, dp_tensor *t) {
+    static const char *const forms[][2] = {
+        {"language_model.model.", "model."},      {"model.language_model.", "model."},
+        {"language_model.lm_head.", "lm_head."},  {"layers.", "model.layers."},
+        {"embed_tokens.", "model.embed_tokens."}, {"norm.", "model.norm."},
+    };
+    for (size_t f = 0; f < DP_COUNT(forms); f++) {
+        if (!dp_str_starts(dp_str_of(t->source_name), forms[f][0])) continue;
+        t->name = dp_arena_printf(&c->arena, "%s%s", forms[f][1], t->source_name + strlen(forms[f][0]));
+        return t->name ? DP_OK : dp_no_memory(strlen(t->source_name));
+    }
+    return DP_OK;
+}
+
+dp_status dp_checkpoint_canonical_names(dp_checkpoint *c) {
+    bool renamed = false;
+    for (size_t i = 0; i < c->tensor_count; i++) {
+        TRY(rename_canonical(c, &c->tensors[i]));
+        renamed |= c->tensors[i].name != c->tensors[i].source_name;
+    }
+    if (!renamed) return DP_OK;
+    dp_map_free(&c->tensor_map);
+    for (size_t i = 0; i < c->tensor_count; i++) {
+        bool twice;
+        TRY(dp_map_set(&c->tensor_map, dp_str_of(c->tensors[i].name), i, &twice));
+        if (twice) return dp_fail(DP_E_FORMAT, "%s: two tensors mean %s", c->path, c->tensors[i].name);
+    }
+    return DP_OK;
+}
+
+/* ---- config ---- */
+
+static dp_status append_member(dp_checkpoint *c, dp_json *object, dp_json **tail, const dp_json *member) {
+    dp_json *copy = dp_arena_alloc(&c->arena, sizeof *copy);
+    if (!copy) return dp_no_memory(sizeof *copy);
+    *copy = *member;
+    copy->next = NULL;
+    if (*tail)
+        (*tail)->next = copy;
+    else
+        object->child = copy;
+    *tail = copy;
+    object->count++;
+    return DP_OK;
+}
+
+/* text_config's members, then those of the whole that it does not have. */
+static dp_status merge_text_config(dp_checkpoint *c, const dp_json *whole, const dp_json *text) {
+    dp_json *merged = dp_arena_calloc(&c->arena, 1, sizeof *merged), *tail = NULL;
+    dp_map own = {0};
+    dp_status status = merged ? DP_OK : dp_no_memory(sizeof *merged);
+    for (const dp_json *m = text->child; status == DP_OK && m; m = m->next) {
+        status = append_member(c, merged, &tail, m);
+        if (status == DP_OK) status = dp_map_set(&own, m->key, 1, NULL);
+    }
+    for (const dp_json *m = whole->child; status == DP_OK && m; m = m->next)
+        if (m != text && !dp_map_find(&own, m->key)) status = append_member(c, merged, &tail, m);
+    dp_map_free(&own);
+    if (status != DP_OK) return status;
+    merged->type = DP_JSON_OBJECT;
+    c->config = merged;
+    return DP_OK;
+}
+
+dp_status dp_checkpoint_set_config(dp_checkpoint *c, const dp_json *config) {
+    const dp_json *text = dp_json_find(config, "text_config");
+    c->config = config;
+    return text && text->type == DP_JSON_OBJECT ? merge_text_config(c, config, text) : DP_OK;
 }

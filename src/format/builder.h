@@ -1,7 +1,7 @@
 /* builder.h: how the readers of this folder fill a dp_checkpoint. Everything that must hold for every format is checked
  * in dp_checkpoint_add_tensor, once. */
-#ifndef DP_BUILDER_H
-#define DP_BUILDER_H
+#ifndef DP_CHECKPOINT_BUILDER_H
+#define DP_CHECKPOINT_BUILDER_H
 
 #include "format/checkpoint.h"
 
@@ -13,7 +13,8 @@ typedef struct dp_tensor_source {
     int64_t shape[4];
     const dp_span *spans;
     size_t span_count;
-    const char *file; /* for messages */
+    const struct dp_relayout *relayout; /* copied; NULL as a rule. dtype is then F32 and the spans hold stored_size */
+    const char *file;                   /* for messages */
 } dp_tensor_source;
 
 /* Opens folder/name and adds it; *index may be NULL. */
@@ -23,8 +24,14 @@ dp_status dp_checkpoint_add_listed_file(dp_checkpoint *checkpoint, dp_str name, 
 /* Checks dims, that the spans lie within their files and hold exactly what dtype and shape need, and that the name is new. */
 dp_status dp_checkpoint_add_tensor(dp_checkpoint *checkpoint, const dp_tensor_source *source);
 bool dp_checkpoint_has_file(const dp_checkpoint *checkpoint, const char *name);
-/* Reads folder/name as JSON whose root is an object. The text and the tree live as long as the checkpoint. */
+/* Reads folder/name as JSON. The text and the tree live as long as the checkpoint. */
+dp_status dp_checkpoint_load_value(dp_checkpoint *checkpoint, const char *name, size_t limit, const dp_json **out);
+/* The same for a root that must be an object. */
 dp_status dp_checkpoint_load_json(dp_checkpoint *checkpoint, const char *name, size_t limit, const dp_json **out);
+/* Sets config; a "text_config" inside is laid over the rest. */
+dp_status dp_checkpoint_set_config(dp_checkpoint *checkpoint, const dp_json *config);
+/* Once all tensors are added: drops the prefixes of multimodal wrappers, gives bare decoders their "model.". */
+dp_status dp_checkpoint_canonical_names(dp_checkpoint *checkpoint);
 
 /* Bytes of a tensor; DP_E_FORMAT on negative dims, rows that are no whole number of blocks and overflow. */
 dp_status dp_tensor_bytes(dp_dtype dtype, const int64_t *shape, int32_t n_dims, uint64_t *out);
@@ -42,6 +49,8 @@ dp_status dp_hf_read(dp_checkpoint *checkpoint);
 dp_status dp_safetensors_read(dp_checkpoint *checkpoint, const char *file);
 dp_status dp_gguf_read(dp_checkpoint *checkpoint, const char *file);
 dp_status dp_rdrr_read(dp_checkpoint *checkpoint);
+/* Sets config from the manifest's config or architecture object. */
+dp_status dp_rdrr_read_config(dp_checkpoint *checkpoint, const dp_json *manifest);
 void dp_checkpoint_free_gguf(dp_checkpoint *checkpoint);
 
 #endif

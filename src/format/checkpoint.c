@@ -10,6 +10,7 @@
  *   *.safetensors file                hf.c
  *   .../manifest.json                 rdrr.c */
 #include "format/builder.h"
+#include "format/relayout.h"
 
 /* ---- opening ---- */
 
@@ -137,6 +138,7 @@ dp_status dp_checkpoint_map(const dp_checkpoint *c, const dp_tensor *t, dp_mappi
     dp_piece few[PIECES_ON_STACK] = {{0}}, *pieces = few;
     size_t count = (size_t)t->span_count, bytes;
     if (t->size == 0) return dp_fail(DP_E_UNSUPPORTED, "tensor %s: empty, nothing to map", t->name);
+    if (t->relayout) return dp_fail(DP_E_UNSUPPORTED, "tensor %s: it is converted while it is read", t->name);
     if (count > PIECES_ON_STACK) {
         pieces = dp_mul_size(count, sizeof *pieces, &bytes) ? dp_malloc(bytes) : NULL;
         if (!pieces) return dp_no_memory(count);
@@ -153,10 +155,8 @@ dp_status dp_checkpoint_map_file(const dp_checkpoint *c, int32_t file, dp_mappin
     return dp_host_map(&whole, 1, out);
 }
 
-dp_status dp_checkpoint_read(const dp_checkpoint *c, const dp_tensor *t, uint64_t offset, void *data, size_t size) {
-    if (offset > t->size || size > t->size - offset)
-        return dp_fail(DP_E_ARG, "tensor %s: %zu bytes at offset %llu asked for, it has %llu", t->name, size,
-                       (unsigned long long)offset, (unsigned long long)t->size);
+dp_status dp_checkpoint_read_stored(const dp_checkpoint *c, const dp_tensor *t, uint64_t offset, void *data,
+                                    size_t size) {
     char *to = data;
     for (int32_t i = 0; i < t->span_count && size; i++) {
         const dp_span *span = &t->spans[i];
@@ -171,4 +171,12 @@ dp_status dp_checkpoint_read(const dp_checkpoint *c, const dp_tensor *t, uint64_
         offset = 0;
     }
     return DP_OK;
+}
+
+dp_status dp_checkpoint_read(const dp_checkpoint *c, const dp_tensor *t, uint64_t offset, void *data, size_t size) {
+    if (offset > t->size || size > t->size - offset)
+        return dp_fail(DP_E_ARG, "tensor %s: %zu bytes at offset %llu asked for, it has %llu", t->name, size,
+                       (unsigned long long)offset, (unsigned long long)t->size);
+    return t->relayout ? dp_relayout_read(c, t, offset, data, size)
+                       : dp_checkpoint_read_stored(c, t, offset, data, size);
 }

@@ -12,44 +12,10 @@ enum { CONFIG_MAX = 16 << 20, INDEX_MAX = 64 << 20 };
 
 /* ---- config ---- */
 
-static dp_status append_member(dp_checkpoint *c, dp_json *object, dp_json **tail, const dp_json *member) {
-    dp_json *copy = dp_arena_alloc(&c->arena, sizeof *copy);
-    if (!copy) return dp_no_memory(sizeof *copy);
-    *copy = *member;
-    copy->next = NULL;
-    if (*tail)
-        (*tail)->next = copy;
-    else
-        object->child = copy;
-    *tail = copy;
-    object->count++;
-    return DP_OK;
-}
-
-/* text_config's members, then those of the whole that it does not have. */
-static dp_status merge_text_config(dp_checkpoint *c, const dp_json *whole, const dp_json *text) {
-    dp_json *merged = dp_arena_calloc(&c->arena, 1, sizeof *merged), *tail = NULL;
-    dp_map own = {0};
-    dp_status status = merged ? DP_OK : dp_no_memory(sizeof *merged);
-    for (const dp_json *m = text->child; status == DP_OK && m; m = m->next) {
-        status = append_member(c, merged, &tail, m);
-        if (status == DP_OK) status = dp_map_set(&own, m->key, 1, NULL);
-    }
-    for (const dp_json *m = whole->child; status == DP_OK && m; m = m->next)
-        if (m != text && !dp_map_find(&own, m->key)) status = append_member(c, merged, &tail, m);
-    dp_map_free(&own);
-    if (status != DP_OK) return status;
-    merged->type = DP_JSON_OBJECT;
-    c->config = merged;
-    return DP_OK;
-}
-
 static dp_status read_config(dp_checkpoint *c) {
     const dp_json *whole;
     TRY(dp_checkpoint_load_json(c, "config.json", CONFIG_MAX, &whole));
-    const dp_json *text = dp_json_find(whole, "text_config");
-    c->config = whole;
-    return text && text->type == DP_JSON_OBJECT ? merge_text_config(c, whole, text) : DP_OK;
+    return dp_checkpoint_set_config(c, whole);
 }
 
 /* "MXFP4" from quantization_config, else torch_dtype (transformers 5: dtype); other names are derived from the tensors.
@@ -66,35 +32,6 @@ static dp_status label(dp_checkpoint *c) {
 }
 
 /* ---- tensors ---- */
-
-/* Renames a tensor that carries the prefix of a multimodal wrapper. */
-static dp_status strip_prefix(dp_checkpoint *c, dp_tensor *t) {
-    static const char *const forms[][2] = {{"language_model.model.", "model."},
-                                           {"model.language_model.", "model."},
-                                           {"language_model.lm_head.", "lm_head."}};
-    for (size_t f = 0; f < DP_COUNT(forms); f++) {
-        if (!dp_str_starts(dp_str_of(t->source_name), forms[f][0])) continue;
-        t->name = dp_arena_printf(&c->arena, "%s%s", forms[f][1], t->source_name + strlen(forms[f][0]));
-        return t->name ? DP_OK : dp_no_memory(strlen(t->source_name));
-    }
-    return DP_OK;
-}
-
-static dp_status strip_prefixes(dp_checkpoint *c) {
-    bool renamed = false;
-    for (size_t i = 0; i < c->tensor_count; i++) {
-        TRY(strip_prefix(c, &c->tensors[i]));
-        renamed |= c->tensors[i].name != c->tensors[i].source_name;
-    }
-    if (!renamed) return DP_OK;
-    dp_map_free(&c->tensor_map);
-    for (size_t i = 0; i < c->tensor_count; i++) {
-        bool twice;
-        TRY(dp_map_set(&c->tensor_map, dp_str_of(c->tensors[i].name), i, &twice));
-        if (twice) return dp_fail(DP_E_FORMAT, "%s: two tensors mean %s", c->path, c->tensors[i].name);
-    }
-    return DP_OK;
-}
 
 /* Fills keep (tensor -> file index) and opens each file of the weight map once. */
 static dp_status open_mapped(dp_checkpoint *c, const dp_json *weight_map, dp_map *keep, dp_map *files) {
@@ -167,7 +104,7 @@ static dp_status add_named(dp_checkpoint *c, const char *file) {
 
 static dp_status finish(dp_checkpoint *c) {
     TRY(label(c));
-    return strip_prefixes(c);
+    return dp_checkpoint_canonical_names(c);
 }
 
 dp_status dp_hf_read(dp_checkpoint *c) {

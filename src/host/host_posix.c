@@ -55,6 +55,7 @@ static dp_status measure(const dp_piece *pieces, size_t count, size_t *total) {
     for (size_t i = 0; i < count; i++) {
         uint64_t lead = i == 0 ? pieces[i].offset % page : 0;
         TRY(check_length(&pieces[i], dp_file_size(pieces[i].file)));
+        if (!pieces[i].size) return dp_fail(DP_E_UNSUPPORTED, "%s: no bytes to map", dp_file_path(pieces[i].file));
         if (pieces[i].size > SIZE_MAX - page - sum - lead)
             return dp_fail(DP_E_UNSUPPORTED, "cannot map: larger than the address space");
         sum += (size_t)(pieces[i].size + lead);

@@ -1,0 +1,96 @@
+/* rdrr_verify.c: hashes shards against the manifest. Some manifests of 2025 label BLAKE3 digests as sha256, so when the
+ * named algorithm does not match the other one is tried. */
+#include "base/blake3.h"
+#include "base/sha256.h"
+#include "format/checkpoint.h"
+
+enum { CHUNK = 1 << 20, DIGEST = 32 };
+
+static int hex_digit(char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+static dp_status parse_digest(const dp_shard *shard, uint8_t out[DIGEST]) {
+    dp_str hash = dp_str_of(shard->hash);
+    for (size_t i = 0; i < DIGEST; i++) {
+        int high = hash.n == 2 * DIGEST ? hex_digit(hash.p[2 * i]) : -1;
+        int low = high >= 0 ? hex_digit(hash.p[2 * i + 1]) : -1;
+        if (low < 0)
+            return dp_fail(DP_E_FORMAT, "%s: expected a hash of 64 hexadecimal digits, found \"%s\"", shard->filename,
+                           shard->hash);
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    return DP_OK;
+}
+
+typedef struct hashing {
+    const dp_shard *shard;
+    dp_file *file;
+    dp_progress_fn progress;
+    void *user;
+    unsigned char *chunk;
+} hashing;
+
+static dp_status digest_file(const hashing *h, bool blake3, uint8_t out[DIGEST]) {
+    dp_sha256 sha;
+    dp_blake3 blake;
+    if (blake3)
+        dp_blake3_init(&blake);
+    else
+        dp_sha256_init(&sha);
+    uint64_t size = dp_file_size(h->file);
+    for (uint64_t at = 0; at < size;) {
+        size_t n = (size_t)DP_MIN((uint64_t)CHUNK, size - at);
+        TRY(dp_file_read(h->file, at, h->chunk, n));
+        if (blake3)
+            dp_blake3_update(&blake, h->chunk, n);
+        else
+            dp_sha256_update(&sha, h->chunk, n);
+        at += n;
+        if (h->progress && !h->progress(h->user, h->shard->filename, at, size))
+            return dp_fail(DP_E_CANCELLED, "%s: verification was cancelled", h->shard->filename);
+    }
+    if (blake3)
+        dp_blake3_final(&blake, out);
+    else
+        dp_sha256_final(&sha, out);
+    return DP_OK;
+}
+
+static dp_status match(const hashing *h, const char **algorithm) {
+    uint8_t expected[DIGEST], found[DIGEST];
+    bool blake3 = dp_str_is_nocase(dp_str_of(h->shard->algorithm), "blake3");
+    if (!blake3 && !dp_str_is_nocase(dp_str_of(h->shard->algorithm), "sha256"))
+        return dp_fail(DP_E_UNSUPPORTED, "%s: hash algorithm \"%s\": sha256 and blake3 are supported",
+                       h->shard->filename, h->shard->algorithm);
+    TRY(parse_digest(h->shard, expected));
+    for (int attempt = 0; attempt < 2; attempt++, blake3 = !blake3) {
+        TRY(digest_file(h, blake3, found));
+        if (memcmp(found, expected, DIGEST) != 0) continue;
+        *algorithm = blake3 ? "blake3" : "sha256";
+        return DP_OK;
+    }
+    return dp_fail(DP_E_CORRUPT,
+                   "%s: its bytes match the manifest's hash %.16s... neither as SHA-256 nor as BLAKE3: fetch it again",
+                   dp_file_path(h->file), h->shard->hash);
+}
+
+dp_status dp_checkpoint_match_shard(const dp_checkpoint *c, size_t shard, dp_progress_fn progress, void *user,
+                                    const char **algorithm) {
+    if (shard >= c->shard_count) return dp_fail(DP_E_ARG, "shard %zu of %zu", shard, c->shard_count);
+    hashing h = {&c->shards[shard], c->files[shard], progress, user, NULL};
+    if (!h.shard->hash) return dp_fail(DP_E_NOT_FOUND, "%s: the manifest has no hash of it", h.shard->filename);
+    h.chunk = dp_malloc(CHUNK);
+    if (!h.chunk) return dp_no_memory(CHUNK);
+    dp_status status = match(&h, algorithm);
+    dp_free(h.chunk);
+    return status;
+}
+
+dp_status dp_checkpoint_verify_shard(const dp_checkpoint *c, size_t shard, dp_progress_fn progress, void *user) {
+    const char *algorithm;
+    return dp_checkpoint_match_shard(c, shard, progress, user, &algorithm);
+}
