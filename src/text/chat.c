@@ -1,5 +1,5 @@
-/* chat.c: dp_chat_render and dp_chat_available: a conversation through the tokenizer's chat template, with the variables
- * that transformers' apply_chat_template provides. */
+/* chat.c: dp_chat_render and dp_chat_available: a conversation through the tokenizer's chat template, with the
+ * variables that transformers' apply_chat_template provides. */
 #include "base/json.h"
 #include "host/host.h"
 #include "text/jinja.h"
@@ -7,12 +7,13 @@
 
 bool dp_chat_available(const dp_tokenizer *tokenizer) { return tokenizer && dp_tokenizer_template(tokenizer).n > 0; }
 
-static dp_status parse_part(dp_arena *arena, const char *text, dp_json_type type, const char *what, const dp_json **out) {
+static dp_status parse_part(dp_arena *arena, const char *text, dp_json_type type, const char *what,
+                            const dp_json **out) {
     dp_status status = dp_json_parse(arena, dp_str_of(text), out);
     if (status != DP_OK) return dp_fail_in(status == DP_E_FORMAT ? DP_E_ARG : status, "%s of the chat", what);
     if ((*out)->type == type) return DP_OK;
-    return dp_fail(DP_E_ARG, "%s of the chat: expected %s, found %s", what, type == DP_JSON_ARRAY ? "a JSON array" : "a JSON object",
-                   dp_json_type_name(*out));
+    return dp_fail(DP_E_ARG, "%s of the chat: expected %s, found %s", what,
+                   type == DP_JSON_ARRAY ? "a JSON array" : "a JSON object", dp_json_type_name(*out));
 }
 
 /* Puts a copy of `value` (NULL: null) under `key` in front of the members: of two with one name the template sees the
@@ -59,14 +60,17 @@ static dp_status variables_of(dp_arena *arena, const dp_tokenizer *tokenizer, co
 }
 
 dp_status dp_chat_render(const dp_tokenizer *tokenizer, const dp_chat_desc *desc, char **text) {
-    if (!tokenizer || !desc || !desc->messages || !text) return dp_fail(DP_E_ARG, "dp_chat_render: tokenizer, messages and text must be given");
-    if (!dp_chat_available(tokenizer)) return dp_fail(DP_E_UNSUPPORTED, "the model has no chat template: prompt it with plain text");
+    if (!tokenizer || !desc || !desc->messages || !text)
+        return dp_fail(DP_E_ARG, "dp_chat_render: tokenizer, messages and text must be given");
+    if (!dp_chat_available(tokenizer))
+        return dp_fail(DP_E_UNSUPPORTED, "the model has no chat template: prompt it with plain text");
     dp_arena arena = {0};
     dp_json *variables = NULL;
     dp_jinja *jinja = NULL;
     dp_status status = variables_of(&arena, tokenizer, desc, &variables);
     if (status == DP_OK) status = dp_jinja_parse(dp_tokenizer_template(tokenizer), &jinja);
-    if (status == DP_OK) status = dp_jinja_render(jinja, variables, desc->now ? desc->now : dp_host_unix_time(), text, NULL);
+    if (status == DP_OK)
+        status = dp_jinja_render(jinja, variables, desc->now ? desc->now : dp_host_unix_time(), text, NULL);
     dp_jinja_free(jinja);
     dp_arena_free(&arena);
     return status;

@@ -216,8 +216,10 @@ dp_status dp_jexpr_parse_filters(dp_jparser *p, dp_jexpr **chain) {
 
 /* An argument without parentheses may follow a test's name: "x is divisibleby 3". */
 static bool bare_argument(const dp_jparser *p) {
-    if (p->at->kind == DP_JT_NAME) return !is_word(p, "else") && !is_word(p, "or") && !is_word(p, "and") && !is_word(p, "is") && !is_word(p, "if");
-    return p->at->kind == DP_JT_STRING || p->at->kind == DP_JT_NUMBER || is_op(p, "(") || is_op(p, "[") || is_op(p, "{");
+    if (p->at->kind == DP_JT_NAME)
+        return !is_word(p, "else") && !is_word(p, "or") && !is_word(p, "and") && !is_word(p, "is") && !is_word(p, "if");
+    return p->at->kind == DP_JT_STRING || p->at->kind == DP_JT_NUMBER || is_op(p, "(") || is_op(p, "[") ||
+           is_op(p, "{");
 }
 
 /* Behind 'is'. */
@@ -278,7 +280,8 @@ static const struct { const char *text; uint8_t level, op; } binary_operators[] 
 static int operator_at(const dp_jparser *p, int level) {
     if (p->at->kind != DP_JT_OPERATOR) return -1;
     for (size_t i = 0; i < DP_COUNT(binary_operators); i++)
-        if (binary_operators[i].level == level && dp_str_is(p->at->text, binary_operators[i].text)) return binary_operators[i].op;
+        if (binary_operators[i].level == level && dp_str_is(p->at->text, binary_operators[i].text))
+            return binary_operators[i].op;
     return -1;
 }
 
@@ -315,12 +318,14 @@ static dp_status binary(dp_jparser *p, int level, dp_jexpr **out) {
 }
 
 static int comparison_at(dp_jparser *p) {
-    static const struct { const char *text; int op; } table[] = {{"==", DP_JOP_EQ}, {"!=", DP_JOP_NE}, {"<", DP_JOP_LT},
-                                                                 {"<=", DP_JOP_LE}, {">", DP_JOP_GT},  {">=", DP_JOP_GE}};
+    static const struct { const char *text; int op;
+    } table[] = {{"==", DP_JOP_EQ}, {"!=", DP_JOP_NE}, {"<", DP_JOP_LT},
+                 {"<=", DP_JOP_LE}, {">", DP_JOP_GT},  {">=", DP_JOP_GE}};
     for (size_t i = 0; i < DP_COUNT(table); i++)
         if (skip_op(p, table[i].text)) return table[i].op;
     if (skip_word(p, "in")) return DP_JOP_IN;
-    if (is_word(p, "not") && p->at[1].kind == DP_JT_NAME && dp_str_is(p->at[1].text, "in")) return p->at += 2, DP_JOP_NOT_IN;
+    if (is_word(p, "not") && p->at[1].kind == DP_JT_NAME && dp_str_is(p->at[1].text, "in"))
+        return p->at += 2, DP_JOP_NOT_IN;
     return -1;
 }
 

@@ -6,12 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-dp_status dp_jfunction_missing(dp_jrun *run, const char *what) { return dp_jrun_fail(run, DP_E_ARG, "%s is missing", what); }
+dp_status dp_jfunction_missing(dp_jrun *run, const char *what) {
+    return dp_jrun_fail(run, DP_E_ARG, "%s is missing", what);
+}
 
 dp_status dp_jarg_string(dp_jrun *run, const dp_jv *arg, const char *what, dp_str *out) {
     if (!arg) return dp_jfunction_missing(run, what);
     if (arg->type == DP_JV_UNDEFINED) return dp_jv_undefined_error(run, *arg);
-    if (arg->type != DP_JV_STRING) return dp_jrun_fail(run, DP_E_ARG, "%s must be a str, not %s", what, dp_jv_type_name(*arg));
+    if (arg->type != DP_JV_STRING)
+        return dp_jrun_fail(run, DP_E_ARG, "%s must be a str, not %s", what, dp_jv_type_name(*arg));
     *out = arg->string;
     return DP_OK;
 }
@@ -23,9 +26,15 @@ static dp_status change_case(dp_jrun *run, const dp_jcall *call, dp_jcase to, dp
     TRY(dp_jv_text(run, call->self, &text));
     return dp_jtext_case(run, text, to, out);
 }
-static dp_status upper(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return change_case(run, call, DP_JCASE_UPPER, out); }
-static dp_status lower(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return change_case(run, call, DP_JCASE_LOWER, out); }
-static dp_status title(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return change_case(run, call, DP_JCASE_TITLE, out); }
+static dp_status upper(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return change_case(run, call, DP_JCASE_UPPER, out);
+}
+static dp_status lower(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return change_case(run, call, DP_JCASE_LOWER, out);
+}
+static dp_status title(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return change_case(run, call, DP_JCASE_TITLE, out);
+}
 static dp_status capitalize(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     return change_case(run, call, DP_JCASE_CAPITAL, out);
 }
@@ -116,7 +125,8 @@ static dp_status format(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
             continue;
         }
         int precision = 6;
-        if (i + 2 < text.n && text.p[i + 1] == '.' && text.p[i + 2] >= '0' && text.p[i + 2] <= '9') precision = text.p[i + 2] - '0', i += 2;
+        if (i + 2 < text.n && text.p[i + 1] == '.' && text.p[i + 2] >= '0' && text.p[i + 2] <= '9')
+            precision = text.p[i + 2] - '0', i += 2;
         char kind = ++i < text.n ? text.p[i] : 0;
         dp_jv arg = used < call->count ? call->args[used] : dp_jv_none();
         if (kind == '%') {
@@ -126,10 +136,14 @@ static dp_status format(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
         if (used++ >= call->count) status = dp_jrun_fail(run, DP_E_ARG, "not enough arguments for the format string");
         else if (kind == 's') status = dp_jv_print(run, &buf, arg);
         else if (kind == 'r') status = dp_jv_repr(run, &buf, arg);
-        else if ((kind == 'd' || kind == 'i') && dp_jv_is_int(arg)) dp_buf_printf(&buf, "%lld", (long long)dp_jv_to_int(arg));
-        else if (kind == 'x' && dp_jv_is_int(arg) && dp_jv_to_int(arg) >= 0) dp_buf_printf(&buf, "%llx", (unsigned long long)dp_jv_to_int(arg));
+        else if ((kind == 'd' || kind == 'i') && dp_jv_is_int(arg))
+            dp_buf_printf(&buf, "%lld", (long long)dp_jv_to_int(arg));
+        else if (kind == 'x' && dp_jv_is_int(arg) && dp_jv_to_int(arg) >= 0)
+            dp_buf_printf(&buf, "%llx", (unsigned long long)dp_jv_to_int(arg));
         else if (kind == 'f' && dp_jv_is_number(arg)) dp_buf_printf(&buf, "%.*f", precision, dp_jv_to_double(arg));
-        else status = dp_jrun_fail(run, DP_E_UNSUPPORTED, "format of %s with '%%%c'", dp_jv_type_name(arg), kind ? kind : ' ');
+        else
+            status = dp_jrun_fail(run, DP_E_UNSUPPORTED, "format of %s with '%%%c'", dp_jv_type_name(arg),
+                                  kind ? kind : ' ');
     }
     if (status == DP_OK) status = dp_jrun_take(run, &buf, out);
     dp_buf_free(&buf);
@@ -177,7 +191,8 @@ static bool parse_number(dp_str s, double *number, bool *integer) {
 static dp_status to_int(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     double number = 0;
     bool integer = false, ok = true;
-    if (call->a[1] && dp_jarg_int(call->a[1], 10) != 10) return dp_jrun_fail(run, DP_E_UNSUPPORTED, "int with a base other than 10");
+    if (call->a[1] && dp_jarg_int(call->a[1], 10) != 10)
+        return dp_jrun_fail(run, DP_E_UNSUPPORTED, "int with a base other than 10");
     if (call->self.type == DP_JV_UNDEFINED) return dp_jv_undefined_error(run, call->self);
     if (dp_jv_is_int(call->self)) return *out = dp_jv_int(dp_jv_to_int(call->self)), DP_OK;
     if (call->self.type == DP_JV_FLOAT) number = call->self.number;
@@ -197,7 +212,8 @@ static dp_status to_float(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     bool integer;
     if (call->self.type == DP_JV_UNDEFINED) return dp_jv_undefined_error(run, call->self);
     if (dp_jv_is_number(call->self)) *out = dp_jv_float(dp_jv_to_double(call->self));
-    else if (call->self.type == DP_JV_STRING && parse_number(call->self.string, &number, &integer)) *out = dp_jv_float(number);
+    else if (call->self.type == DP_JV_STRING && parse_number(call->self.string, &number, &integer))
+        *out = dp_jv_float(number);
     else *out = call->a[0] ? *call->a[0] : dp_jv_float(0);
     return DP_OK;
 }
@@ -223,11 +239,13 @@ static dp_status round_number(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     dp_str method = DP_LIT("common");
     TRY(need_number(run, call->self, "round"));
     if (call->a[1]) TRY(dp_jarg_string(run, call->a[1], "method of round", &method));
-    if (precision < 0 || precision > 15) return dp_jrun_fail(run, DP_E_UNSUPPORTED, "round to %lld digits", (long long)precision);
+    if (precision < 0 || precision > 15)
+        return dp_jrun_fail(run, DP_E_UNSUPPORTED, "round to %lld digits", (long long)precision);
     double value = dp_jv_to_double(call->self), scale = pow(10, (double)precision);
     if (dp_str_is(method, "ceil")) return *out = dp_jv_float(ceil(value * scale) / scale), DP_OK;
     if (dp_str_is(method, "floor")) return *out = dp_jv_float(floor(value * scale) / scale), DP_OK;
-    if (!dp_str_is(method, "common")) return dp_jrun_fail(run, DP_E_ARG, "method of round must be common, ceil or floor");
+    if (!dp_str_is(method, "common"))
+        return dp_jrun_fail(run, DP_E_ARG, "method of round must be common, ceil or floor");
     if (dp_jv_is_int(call->self)) return *out = dp_jv_int(dp_jv_to_int(call->self)), DP_OK;
     char text[400];
     snprintf(text, sizeof text, "%.*f", (int)precision, value);

@@ -32,8 +32,8 @@ TYPE_TEST(is_mapping, SET(DP_JV_DICT))
 TYPE_TEST(is_sequence, SET(DP_JV_STRING) | SET(DP_JV_LIST) | SET(DP_JV_TUPLE) | SET(DP_JV_DICT) | SET(DP_JV_UNDEFINED))
 TYPE_TEST(is_iterable, SET(DP_JV_STRING) | SET(DP_JV_LIST) | SET(DP_JV_TUPLE) | SET(DP_JV_ITERATOR) | SET(DP_JV_DICT) |
                            SET(DP_JV_UNDEFINED) | SET(DP_JV_LOOP))
-TYPE_TEST(is_callable, SET(DP_JV_FUNCTION) | SET(DP_JV_METHOD) | SET(DP_JV_MACRO) | SET(DP_JV_JOINER) | SET(DP_JV_LOOP) |
-                           SET(DP_JV_UNDEFINED))
+TYPE_TEST(is_callable, SET(DP_JV_FUNCTION) | SET(DP_JV_METHOD) | SET(DP_JV_MACRO) | SET(DP_JV_JOINER) |
+                           SET(DP_JV_LOOP) | SET(DP_JV_UNDEFINED))
 
 /* ---- tests on the value ---- */
 
@@ -102,8 +102,12 @@ static dp_status in_case(dp_jrun *run, const dp_jcall *call, dp_jcase want, dp_j
     *out = dp_jv_bool(dp_str_eq(same.string, text) && !dp_str_eq(other.string, text));
     return DP_OK;
 }
-static dp_status is_lower(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return in_case(run, call, DP_JCASE_LOWER, out); }
-static dp_status is_upper(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return in_case(run, call, DP_JCASE_UPPER, out); }
+static dp_status is_lower(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return in_case(run, call, DP_JCASE_LOWER, out);
+}
+static dp_status is_upper(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return in_case(run, call, DP_JCASE_UPPER, out);
+}
 
 static dp_status is_filter(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     (void)run;
@@ -141,10 +145,12 @@ const dp_jfunction *dp_jtest_find(dp_str name) {
 
 static dp_status range(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     int64_t value[3] = {0, 0, 1};
-    if (call->count < 1 || call->count > 3 || call->named_count) return dp_jrun_fail(run, DP_E_ARG, "range takes one to three integers");
+    if (call->count < 1 || call->count > 3 || call->named_count)
+        return dp_jrun_fail(run, DP_E_ARG, "range takes one to three integers");
     for (size_t i = 0; i < call->count; i++) {
         if (call->args[i].type == DP_JV_UNDEFINED) return dp_jv_undefined_error(run, call->args[i]);
-        if (!dp_jv_is_int(call->args[i])) return dp_jrun_fail(run, DP_E_ARG, "range needs integers, not %s", dp_jv_type_name(call->args[i]));
+        if (!dp_jv_is_int(call->args[i]))
+            return dp_jrun_fail(run, DP_E_ARG, "range needs integers, not %s", dp_jv_type_name(call->args[i]));
         value[call->count == 1 ? 1 : i] = dp_jv_to_int(call->args[i]);
     }
     int64_t step = value[2];
@@ -167,7 +173,8 @@ static dp_status make_dict(dp_jrun *run, const dp_jcall *call, dp_jv_type type, 
     TRY(dp_jdict_new(run, &dict));
     if (call->count && call->args[0].type == DP_JV_DICT) {
         const dp_jdict *from = call->args[0].dict;
-        for (size_t i = 0; i < from->count; i++) TRY(dp_jdict_set(run, dict, from->entries[i].key, from->entries[i].value));
+        for (size_t i = 0; i < from->count; i++)
+            TRY(dp_jdict_set(run, dict, from->entries[i].key, from->entries[i].value));
     } else if (call->count) {
         const dp_jlist *pairs, *pair;
         TRY(dp_jv_iterate(run, call->args[0], &pairs));
@@ -183,7 +190,9 @@ static dp_status make_dict(dp_jrun *run, const dp_jcall *call, dp_jv_type type, 
     return DP_OK;
 }
 static dp_status dict(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return make_dict(run, call, DP_JV_DICT, out); }
-static dp_status namespace(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return make_dict(run, call, DP_JV_NAMESPACE, out); }
+static dp_status namespace(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return make_dict(run, call, DP_JV_NAMESPACE, out);
+}
 
 static dp_status raise_exception(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     dp_str message = {0};
@@ -218,10 +227,12 @@ typedef struct moment { int64_t year; int month, day, weekday, yearday, hour, mi
 static moment moment_of(int64_t seconds) {
     int64_t days = seconds / 86400, rest = seconds % 86400;
     if (rest < 0) rest += 86400, days--;
-    int64_t shifted = days + 719468, era = (shifted >= 0 ? shifted : shifted - 146096) / 146097, doe = shifted - era * 146097;
+    int64_t shifted = days + 719468, era = (shifted >= 0 ? shifted : shifted - 146096) / 146097,
+            doe = shifted - era * 146097;
     int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365, doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
     int64_t mp = (5 * doy + 2) / 153;
-    moment m = {.year = yoe + era * 400, .day = (int)(doy - (153 * mp + 2) / 5 + 1), .month = (int)(mp < 10 ? mp + 3 : mp - 9)};
+    moment m = {
+        .year = yoe + era * 400, .day = (int)(doy - (153 * mp + 2) / 5 + 1), .month = (int)(mp < 10 ? mp + 3 : mp - 9)};
     m.year += m.month <= 2;
     bool leap = (m.year % 4 == 0 && m.year % 100 != 0) || m.year % 400 == 0;
     m.yearday = (int)(m.month > 2 ? doy + 60 + leap : doy - 305);

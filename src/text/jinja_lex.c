@@ -30,7 +30,8 @@ dp_status dp_jinja_syntax(int line, const char *format, ...) {
 
 static dp_status emit(lexer *l, dp_jtoken token) {
     dp_jtokens *t = l->tokens;
-    if (!dp_grow((void **)&t->items, &t->capacity, t->count + 1, sizeof *t->items)) return dp_no_memory(sizeof *t->items);
+    if (!dp_grow((void **)&t->items, &t->capacity, t->count + 1, sizeof *t->items))
+        return dp_no_memory(sizeof *t->items);
     t->items[t->count++] = token;
     return DP_OK;
 }
@@ -142,7 +143,8 @@ static const char *unescape(const char *p, const char *end, dp_buf *buf) {
     }
     if (*p >= '0' && *p <= '7') {
         uint32_t code_point = 0;
-        for (int i = 0; i < 3 && p < end && *p >= '0' && *p <= '7'; i++) code_point = code_point * 8 + (uint32_t)(*p++ - '0');
+        for (int i = 0; i < 3 && p < end && *p >= '0' && *p <= '7'; i++)
+            code_point = code_point * 8 + (uint32_t)(*p++ - '0');
         return dp_buf_utf8(buf, code_point), p;
     }
     dp_buf_char(buf, '\\');
@@ -198,10 +200,13 @@ static dp_status number_token(lexer *l) {
         text[n++] = *p;
     }
     text[n] = 0;
-    if ((p < l->end && is_name(*p)) || n == sizeof text - 1) return dp_jinja_syntax(l->line, "malformed number '%s'", text);
-    if (integer && n > 18) return dp_fail(DP_E_UNSUPPORTED, "chat template, line %d: integer %s is too large", l->line, text);
+    if ((p < l->end && is_name(*p)) || n == sizeof text - 1)
+        return dp_jinja_syntax(l->line, "malformed number '%s'", text);
+    if (integer && n > 18)
+        return dp_fail(DP_E_UNSUPPORTED, "chat template, line %d: integer %s is too large", l->line, text);
     dp_jv value = integer ? dp_jv_int(strtoll(text, NULL, 10)) : dp_jv_float(strtod(text, NULL));
-    TRY(emit(l, (dp_jtoken){.kind = DP_JT_NUMBER, .line = l->line, .text = {l->p, (size_t)(p - l->p)}, .value = value}));
+    TRY(emit(l,
+             (dp_jtoken){.kind = DP_JT_NUMBER, .line = l->line, .text = {l->p, (size_t)(p - l->p)}, .value = value}));
     advance(l, p);
     return DP_OK;
 }

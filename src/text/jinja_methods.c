@@ -10,18 +10,31 @@ static dp_status strip_sides(dp_jrun *run, const dp_jcall *call, bool left, bool
     dp_str set;
     bool given = call->a[0] && call->a[0]->type != DP_JV_NONE;
     if (given) TRY(dp_jarg_string(run, call->a[0], "chars of strip", &set));
-    if (given && set.n > 256) return dp_jrun_fail(run, DP_E_UNSUPPORTED, "strip with more than 256 bytes of characters");
+    if (given && set.n > 256)
+        return dp_jrun_fail(run, DP_E_UNSUPPORTED, "strip with more than 256 bytes of characters");
     TRY(dp_jrun_tick(run, call->self.string.n / 32));
     *out = dp_jv_string(dp_jtext_strip(call->self.string, given ? &set : NULL, left, right));
     return DP_OK;
 }
-static dp_status strip(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return strip_sides(run, call, true, true, out); }
-static dp_status lstrip(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return strip_sides(run, call, true, false, out); }
-static dp_status rstrip(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return strip_sides(run, call, false, true, out); }
+static dp_status strip(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return strip_sides(run, call, true, true, out);
+}
+static dp_status lstrip(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return strip_sides(run, call, true, false, out);
+}
+static dp_status rstrip(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return strip_sides(run, call, false, true, out);
+}
 
-static dp_status upper(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return dp_jtext_case(run, call->self.string, DP_JCASE_UPPER, out); }
-static dp_status lower(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return dp_jtext_case(run, call->self.string, DP_JCASE_LOWER, out); }
-static dp_status title(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return dp_jtext_case(run, call->self.string, DP_JCASE_TITLE, out); }
+static dp_status upper(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return dp_jtext_case(run, call->self.string, DP_JCASE_UPPER, out);
+}
+static dp_status lower(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return dp_jtext_case(run, call->self.string, DP_JCASE_LOWER, out);
+}
+static dp_status title(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return dp_jtext_case(run, call->self.string, DP_JCASE_TITLE, out);
+}
 static dp_status capitalize(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     return dp_jtext_case(run, call->self.string, DP_JCASE_CAPITAL, out);
 }
@@ -38,7 +51,8 @@ static dp_status affix(dp_jrun *run, const dp_jcall *call, bool end, dp_jv *out)
     const dp_jv *arg = call->a[0];
     size_t count = arg && arg->type == DP_JV_TUPLE ? arg->list->count : 1;
     for (size_t i = 0; i < count && !hit; i++) {
-        TRY(dp_jarg_string(run, arg && arg->type == DP_JV_TUPLE ? &arg->list->items[i] : arg, "prefix or suffix", &part));
+        TRY(dp_jarg_string(run, arg && arg->type == DP_JV_TUPLE ? &arg->list->items[i] : arg, "prefix or suffix",
+                           &part));
         TRY(dp_jrun_tick(run, part.n / 32));
         hit = starts_or_ends(call->self.string, part, end);
     }
@@ -55,8 +69,12 @@ static dp_status remove_affix(dp_jrun *run, const dp_jcall *call, bool end, dp_j
     *out = dp_jv_string(s);
     return dp_jrun_tick(run, part.n / 32);
 }
-static dp_status removeprefix(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return remove_affix(run, call, false, out); }
-static dp_status removesuffix(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return remove_affix(run, call, true, out); }
+static dp_status removeprefix(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return remove_affix(run, call, false, out);
+}
+static dp_status removesuffix(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return remove_affix(run, call, true, out);
+}
 
 static dp_status replace(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     dp_str pair[2];
@@ -191,8 +209,12 @@ static dp_status partition_at(dp_jrun *run, const dp_jcall *call, bool from_end,
     *out = dp_jv_list(DP_JV_TUPLE, list);
     return DP_OK;
 }
-static dp_status partition(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return partition_at(run, call, false, out); }
-static dp_status rpartition(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return partition_at(run, call, true, out); }
+static dp_status partition(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return partition_at(run, call, false, out);
+}
+static dp_status rpartition(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return partition_at(run, call, true, out);
+}
 
 static dp_status splitlines(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     dp_jlist *list;
@@ -271,7 +293,8 @@ static dp_status copy(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
 
 static dp_status forbidden(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     (void)out;
-    return dp_jrun_fail(run, DP_E_UNSUPPORTED, "a method that changes a %s; templates are rendered without such methods",
+    return dp_jrun_fail(run, DP_E_UNSUPPORTED,
+                        "a method that changes a %s; templates are rendered without such methods",
                         dp_jv_type_name(call->self));
 }
 
@@ -369,9 +392,10 @@ static const dp_jfunction dict_methods[] = {
     {"clear", NULL, forbidden}, {"popitem", NULL, forbidden},
 };
 static const dp_jfunction list_methods[] = {
-    {"index", "value", list_index}, {"count", "value", list_count}, {"copy", "", copy},           {"append", NULL, forbidden},
-    {"pop", NULL, forbidden},       {"insert", NULL, forbidden},    {"extend", NULL, forbidden},  {"remove", NULL, forbidden},
-    {"reverse", NULL, forbidden},   {"sort", NULL, forbidden},      {"clear", NULL, forbidden},
+    {"index", "value", list_index}, {"count", "value", list_count}, {"copy", "", copy},
+    {"append", NULL, forbidden},    {"pop", NULL, forbidden},       {"insert", NULL, forbidden},
+    {"extend", NULL, forbidden},    {"remove", NULL, forbidden},    {"reverse", NULL, forbidden},
+    {"sort", NULL, forbidden},      {"clear", NULL, forbidden},
 };
 static const dp_jfunction loop_methods[] = {{"cycle", NULL, loop_cycle}, {"changed", NULL, loop_changed}};
 static const dp_jfunction cycler_methods[] = {{"next", "", cycler_next}, {"reset", "", cycler_reset}};

@@ -7,7 +7,8 @@
 static dp_status type_error(dp_jrun *run, const char *op, const dp_jv v[2]) {
     for (int i = 0; i < 2; i++)
         if (v[i].type == DP_JV_UNDEFINED) return dp_jv_undefined_error(run, v[i]);
-    return dp_jrun_fail(run, DP_E_ARG, "'%s' does not work on %s and %s", op, dp_jv_type_name(v[0]), dp_jv_type_name(v[1]));
+    return dp_jrun_fail(run, DP_E_ARG, "'%s' does not work on %s and %s", op, dp_jv_type_name(v[0]),
+                        dp_jv_type_name(v[1]));
 }
 
 static dp_status overflow(dp_jrun *run) { return dp_jrun_fail(run, DP_E_UNSUPPORTED, "integer beyond 64 bits"); }
@@ -65,7 +66,8 @@ static dp_status floats(dp_jrun *run, dp_jop op, double a, double b, dp_jv *out)
 
 static dp_status join_strings(dp_jrun *run, dp_str a, dp_str b, dp_jv *out) {
     char *text;
-    if (a.n + b.n > DP_JRUN_OUTPUT_MAX) return dp_jrun_fail(run, DP_E_UNSUPPORTED, "a string longer than %d MiB", DP_JRUN_OUTPUT_MAX >> 20);
+    if (a.n + b.n > DP_JRUN_OUTPUT_MAX)
+        return dp_jrun_fail(run, DP_E_UNSUPPORTED, "a string longer than %d MiB", DP_JRUN_OUTPUT_MAX >> 20);
     TRY(dp_jrun_alloc(run, a.n + b.n + 1, (void **)&text));
     if (a.n) memcpy(text, a.p, a.n);
     if (b.n) memcpy(text + a.n, b.p, b.n);
@@ -170,7 +172,8 @@ static dp_status plain_attribute(dp_jv object, dp_str name, dp_jv *out) {
     else if (dp_str_is(name, "depth")) *out = dp_jv_int(1); /* of recursive loops, which there are none of */
     else if (dp_str_is(name, "depth0")) *out = dp_jv_int(0);
     else if (dp_str_is(name, "previtem")) *out = i ? loop->list->items[i - 1] : missing(DP_LIT("loop.previtem"));
-    else if (dp_str_is(name, "nextitem")) *out = i < n - 1 ? loop->list->items[i + 1] : missing(DP_LIT("loop.nextitem"));
+    else if (dp_str_is(name, "nextitem"))
+        *out = i < n - 1 ? loop->list->items[i + 1] : missing(DP_LIT("loop.nextitem"));
     return DP_OK;
 }
 

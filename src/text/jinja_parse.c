@@ -33,8 +33,8 @@ bool dp_jparser_skip(dp_jparser *p, dp_jtoken_kind kind, const char *text) {
 }
 
 dp_status dp_jparser_unexpected(const dp_jparser *p, const char *wanted) {
-    static const char *const kinds[] = {"the end of the template", "text", "'{{'", "'}}'", "'{%'", "'%}'", "name", "string",
-                                        "number", "operator"};
+    static const char *const kinds[] = {
+        "the end of the template", "text", "'{{'", "'}}'", "'{%'", "'%}'", "name", "string", "number", "operator"};
     const dp_jtoken *t = p->at;
     if (t->kind < DP_JT_NAME) return dp_jinja_syntax(t->line, "expected %s, found %s", wanted, kinds[t->kind]);
     return dp_jinja_syntax(t->line, "expected %s, found %s '%.*s'", wanted, kinds[t->kind], DP_STR_ARG(t->text));
@@ -42,7 +42,10 @@ dp_status dp_jparser_unexpected(const dp_jparser *p, const char *wanted) {
 
 dp_status dp_jparser_expect(dp_jparser *p, dp_jtoken_kind kind, const char *text) {
     if (dp_jparser_skip(p, kind, text)) return DP_OK;
-    return dp_jparser_unexpected(p, text ? text : kind == DP_JT_BLOCK_END ? "'%}'" : kind == DP_JT_VARIABLE_END ? "'}}'" : "a name");
+    return dp_jparser_unexpected(p, text                         ? text
+                                    : kind == DP_JT_BLOCK_END    ? "'%}'"
+                                    : kind == DP_JT_VARIABLE_END ? "'}}'"
+                                                                 : "a name");
 }
 
 dp_status dp_jparser_enter(dp_jparser *p) {
@@ -289,19 +292,28 @@ static dp_status parse_jump(dp_jparser *p, dp_jnode *node) {
 }
 
 static dp_status statement(dp_jparser *p, dp_jnode *node) {
-    static const struct { const char *name; dp_status (*parse)(dp_jparser *, dp_jnode *); } statements[] = {
-        {"if", parse_if},         {"for", parse_for},     {"set", parse_set},       {"macro", parse_macro},
-        {"call", parse_call_block}, {"with", parse_with}, {"filter", parse_filter_block}, {"generation", parse_generation},
-        {"break", parse_jump},    {"continue", parse_jump},
+    static const struct { const char *name; dp_status (*parse)(dp_jparser *, dp_jnode *);
+    } statements[] = {
+        {"if", parse_if},
+        {"for", parse_for},
+        {"set", parse_set},
+        {"macro", parse_macro},
+        {"call", parse_call_block},
+        {"with", parse_with},
+        {"filter", parse_filter_block},
+        {"generation", parse_generation},
+        {"break", parse_jump},
+        {"continue", parse_jump},
     };
-    static const char *const misplaced[] = {"elif", "else", "endif", "endfor", "endset", "endmacro", "endcall", "endwith",
-                                            "endfilter", "endgeneration"};
+    static const char *const misplaced[] = {"elif",     "else",    "endif",   "endfor",    "endset",
+                                            "endmacro", "endcall", "endwith", "endfilter", "endgeneration"};
     if (p->at->kind != DP_JT_NAME) return dp_jparser_unexpected(p, "a statement");
     dp_str name = p->at++->text;
     for (size_t i = 0; i < DP_COUNT(statements); i++)
         if (dp_str_is(name, statements[i].name)) return statements[i].parse(p, node);
     for (size_t i = 0; i < DP_COUNT(misplaced); i++)
-        if (dp_str_is(name, misplaced[i])) return dp_jinja_syntax(node->line, "'%.*s' where no block needs it", DP_STR_ARG(name));
+        if (dp_str_is(name, misplaced[i]))
+            return dp_jinja_syntax(node->line, "'%.*s' where no block needs it", DP_STR_ARG(name));
     return dp_fail(DP_E_UNSUPPORTED, "chat template, line %d: unknown statement '%.*s'", node->line, DP_STR_ARG(name));
 }
 

@@ -184,7 +184,8 @@ static dp_status json_list(dp_jrun *run, dp_buf *buf, const dp_jlist *list, cons
 }
 
 static int by_key(const void *a, const void *b) {
-    const dp_str x = (*(const struct dp_jentry *const *)a)->key.string, y = (*(const struct dp_jentry *const *)b)->key.string;
+    const dp_str x = (*(const struct dp_jentry *const *)a)->key.string,
+                 y = (*(const struct dp_jentry *const *)b)->key.string;
     size_t n = DP_MIN(x.n, y.n);
     int order = n ? memcmp(x.p, y.p, n) : 0;
     return order ? order : (x.n > y.n) - (x.n < y.n);

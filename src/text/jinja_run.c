@@ -15,13 +15,16 @@ static dp_status assign(dp_jrun *run, const dp_jtarget *target, dp_jv value) {
             if (i >= list->count) return dp_jrun_fail(run, DP_E_ARG, "%zu values are too few to unpack", list->count);
             TRY(assign(run, part, list->items[i]));
         }
-        return i == list->count ? DP_OK : dp_jrun_fail(run, DP_E_ARG, "%zu values are too many to unpack into %zu", list->count, i);
+        return i == list->count
+                   ? DP_OK
+                   : dp_jrun_fail(run, DP_E_ARG, "%zu values are too many to unpack into %zu", list->count, i);
     }
     if (!target->attribute.n) return dp_jscope_set(run, target->symbol, value);
     dp_jv object;
     TRY(dp_jscope_get(run, target->symbol, &object));
     if (object.type != DP_JV_NAMESPACE)
-        return dp_jrun_fail(run, DP_E_ARG, "only attributes of a namespace can be set ('" DP_STR_FMT "')", DP_STR_ARG(target->attribute));
+        return dp_jrun_fail(run, DP_E_ARG, "only attributes of a namespace can be set ('" DP_STR_FMT "')",
+                            DP_STR_ARG(target->attribute));
     return dp_jdict_set(run, object.dict, dp_jv_string(target->attribute), value);
 }
 
@@ -113,7 +116,8 @@ static dp_status run_call_block(dp_jrun *run, const dp_jnode *node) {
     dp_jcall call = {0};
     dp_jv callee, caller, text;
     TRY(dp_jexpr_eval(run, node->expr->a, &callee));
-    if (callee.type != DP_JV_MACRO) return dp_jrun_fail(run, DP_E_ARG, "a call block needs a macro, not %s", dp_jv_type_name(callee));
+    if (callee.type != DP_JV_MACRO)
+        return dp_jrun_fail(run, DP_E_ARG, "a call block needs a macro, not %s", dp_jv_type_name(callee));
     TRY(make_macro(run, node->macro, &caller));
     TRY(dp_jcall_arguments(run, node->expr, 1, &call));
     call.named[call.named_count++] = (struct dp_jnamed){DP_LIT("caller"), caller};

@@ -113,7 +113,8 @@ static dp_status merge_sort(dp_jrun *run, const sorting *s, size_t from, size_t 
     return DP_OK;
 }
 
-static dp_status sort_list(dp_jrun *run, const dp_jlist *list, const dp_jv *attribute, const bool flags[2], dp_jv *out) {
+static dp_status sort_list(dp_jrun *run, const dp_jlist *list, const dp_jv *attribute, const bool flags[2],
+                           dp_jv *out) {
     sorting s = {.descending = flags[0]};
     dp_jlist *sorted;
     size_t size = list->count * sizeof *s.keys;
@@ -136,7 +137,8 @@ static dp_status sort_list(dp_jrun *run, const dp_jlist *list, const dp_jv *attr
 static dp_status sort(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     const dp_jlist *list;
     TRY(dp_jv_iterate(run, call->self, &list));
-    return sort_list(run, list, call->a[2], (bool[2]){dp_jarg_truth(call->a[0], false), !dp_jarg_truth(call->a[1], false)}, out);
+    return sort_list(run, list, call->a[2],
+                     (bool[2]){dp_jarg_truth(call->a[0], false), !dp_jarg_truth(call->a[1], false)}, out);
 }
 
 static dp_status items(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
@@ -160,7 +162,8 @@ static dp_status dictsort(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     if (call->a[1]) TRY(dp_jarg_string(run, call->a[1], "by of dictsort", &by));
     TRY(items(run, call, &pairs));
     dp_jv index = dp_jv_int(dp_str_is(by, "value"));
-    return sort_list(run, pairs.list, &index, (bool[2]){dp_jarg_truth(call->a[2], false), !dp_jarg_truth(call->a[0], false)}, out);
+    return sort_list(run, pairs.list, &index,
+                     (bool[2]){dp_jarg_truth(call->a[2], false), !dp_jarg_truth(call->a[0], false)}, out);
 }
 
 /* unique(case_sensitive=false, attribute=none): the first of equal ones. */
@@ -257,7 +260,8 @@ static dp_status find_applied(dp_jrun *run, const dp_jcall *call, size_t at, app
     bool filter = dp_str_is(dp_str_of(out->kind), "filter");
     TRY(dp_jarg_string(run, &call->args[at], "the name of a filter or test", &name));
     out->function = filter ? dp_jfilter_find(name) : dp_jtest_find(name);
-    if (!out->function) return dp_jrun_fail(run, DP_E_UNSUPPORTED, "unknown %s '" DP_STR_FMT "'", out->kind, DP_STR_ARG(name));
+    if (!out->function)
+        return dp_jrun_fail(run, DP_E_UNSUPPORTED, "unknown %s '" DP_STR_FMT "'", out->kind, DP_STR_ARG(name));
     out->call = (dp_jcall){.args = call->args + at + 1, .count = call->count - at - 1, .named = call->named,
                            .named_count = call->named_count};
     return DP_OK;
@@ -314,10 +318,18 @@ static dp_status choose(dp_jrun *run, const dp_jcall *call, choice how, dp_jv *o
     *out = dp_jv_list(DP_JV_ITERATOR, kept);
     return DP_OK;
 }
-static dp_status select(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return choose(run, call, (choice){false, true}, out); }
-static dp_status reject(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return choose(run, call, (choice){false, false}, out); }
-static dp_status selectattr(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return choose(run, call, (choice){true, true}, out); }
-static dp_status rejectattr(dp_jrun *run, const dp_jcall *call, dp_jv *out) { return choose(run, call, (choice){true, false}, out); }
+static dp_status select(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return choose(run, call, (choice){false, true}, out);
+}
+static dp_status reject(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return choose(run, call, (choice){false, false}, out);
+}
+static dp_status selectattr(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return choose(run, call, (choice){true, true}, out);
+}
+static dp_status rejectattr(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
+    return choose(run, call, (choice){true, false}, out);
+}
 
 const dp_jfunction *dp_jfilter_find_sequence(dp_str name) {
     static const dp_jfunction table[] = {

@@ -74,8 +74,10 @@ dp_status dp_jtext_find(dp_jrun *run, dp_str s, dp_str what, size_t from, size_t
 
 /* One-to-one case pairs of the Latin-1, Greek and Cyrillic letters; other letters beyond ASCII stay as they are. */
 static uint32_t change_case(uint32_t c, bool upper) {
-    static const struct { uint16_t first, last; int16_t to_lower; } ranges[] = {
-        {'A', 'Z', 32}, {0xC0, 0xD6, 32}, {0xD8, 0xDE, 32}, {0x391, 0x3A1, 32}, {0x3A3, 0x3AB, 32}, {0x400, 0x40F, 80}, {0x410, 0x42F, 32},
+    static const struct { uint16_t first, last; int16_t to_lower;
+    } ranges[] = {
+        {'A', 'Z', 32},     {0xC0, 0xD6, 32},   {0xD8, 0xDE, 32},   {0x391, 0x3A1, 32},
+        {0x3A3, 0x3AB, 32}, {0x400, 0x40F, 80}, {0x410, 0x42F, 32},
     };
     for (size_t i = 0; i < DP_COUNT(ranges); i++) {
         uint32_t shift = (uint32_t)ranges[i].to_lower;

@@ -116,16 +116,13 @@ const dp_jv *dp_jdict_find(const dp_jdict *dict, dp_jv key) {
     if (dict->index) {
         size_t mask = dict->index_size - 1;
         for (size_t slot = hash_key(key) & mask; dict->index[slot]; slot = (slot + 1) & mask)
-            if (same_key(dict->entries[dict->index[slot] - 1].key, key)) return &dict->entries[dict->index[slot] - 1].value;
+            if (same_key(dict->entries[dict->index[slot] - 1].key, key))
+                return &dict->entries[dict->index[slot] - 1].value;
         return NULL;
     }
     for (size_t i = 0; i < dict->count; i++)
         if (same_key(dict->entries[i].key, key)) return &dict->entries[i].value;
     return NULL;
-}
-
-const dp_jv *dp_jdict_get(const dp_jdict *dict, const char *key) {
-    return dp_jdict_find(dict, dp_jv_string(dp_str_of(key)));
 }
 
 static dp_status grow_dict(dp_jrun *run, dp_jdict *dict) {
@@ -186,8 +183,9 @@ dp_status dp_jv_from_json(dp_jrun *run, const dp_json *json, dp_jv *out) {
 /* ---- questions ---- */
 
 const char *dp_jv_type_name(dp_jv value) {
-    static const char *const names[] = {"undefined", "NoneType", "bool",     "int",    "float", "str",  "list",   "tuple", "iterator",
-                                        "dict",      "namespace", "function", "method", "macro", "loop", "joiner", "cycler", "unset"};
+    static const char *const names[] = {"undefined", "NoneType", "bool",     "int",    "float",     "str",
+                                        "list",      "tuple",    "iterator", "dict",   "namespace", "function",
+                                        "method",    "macro",    "loop",     "joiner", "cycler",    "unset"};
     return names[value.type];
 }
 
@@ -294,7 +292,8 @@ dp_status dp_jv_contains(dp_jrun *run, dp_jv container, dp_jv item, bool *out) {
     if (container.type == DP_JV_STRING) {
         size_t at;
         if (item.type == DP_JV_UNDEFINED) return dp_jv_undefined_error(run, item);
-        if (item.type != DP_JV_STRING) return dp_jrun_fail(run, DP_E_ARG, "'in' a str needs a str, not %s", dp_jv_type_name(item));
+        if (item.type != DP_JV_STRING)
+            return dp_jrun_fail(run, DP_E_ARG, "'in' a str needs a str, not %s", dp_jv_type_name(item));
         TRY(dp_jtext_find(run, container.string, item.string, 0, &at));
         *out = at != SIZE_MAX;
         return DP_OK;

@@ -133,7 +133,6 @@ dp_status dp_jdict_new(dp_jrun *run, dp_jdict **out);
 /* Inserts or replaces. Only None, booleans, numbers and strings can be keys. */
 dp_status dp_jdict_set(dp_jrun *run, dp_jdict *dict, dp_jv key, dp_jv value);
 const dp_jv *dp_jdict_find(const dp_jdict *dict, dp_jv key); /* NULL when absent */
-const dp_jv *dp_jdict_get(const dp_jdict *dict, const char *key);
 
 /* ---- asking values ---- */
 

