@@ -104,6 +104,7 @@ INLINE void look_up16(const uint8_t *restrict table, uint8_t *restrict q) {
     _mm_storeu_si128(at + 1, _mm_shuffle_epi8(t, _mm_loadu_si128(at + 1)));
 }
 #elif defined(__aarch64__)
+#include <arm_neon.h>
 INLINE void look_up16(const uint8_t *restrict table, uint8_t *restrict q) {
     uint8x16_t t = vld1q_u8(table);
     vst1q_u8(q, vqtbl1q_u8(t, vld1q_u8(q)));
