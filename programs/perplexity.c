@@ -104,6 +104,7 @@ static dp_status score_lines(job *j) {
         const char *stop = memchr(p, '\n', (size_t)(end - p));
         dp_str line = {p, (size_t)((stop ? stop : end) - p)};
         dp_status status = line.n && line.p[0] != '\r' ? score_line(j, line) : DP_OK;
+        if (status == DP_E_CANCELLED) return status;
         if (status != DP_OK) return dp_fail_in(status, "%s, line %zu", j->file, number);
         p = stop ? stop + 1 : end;
         progress_update(&j->bar, "Scoring", (uint64_t)(p - j->text), j->size);

@@ -23,7 +23,7 @@ static int describe(const progress *p, uint64_t done, double now, char *text, si
 
 static void draw(const progress *p, const char *what, uint64_t done, double now) {
     char numbers[160], bar[64];
-    int tail = describe(p, done, now, numbers, sizeof numbers), room = terminal_width() - 1;
+    int tail = describe(p, done, now, numbers, sizeof numbers), room = terminal_width() - 4; /* "^C" may follow */
     int name = DP_MIN((int)strlen(what), DP_MAX(room - tail - 18, 8));
     int cells = DP_MIN(room - tail - name - 8, 40);
     int full = p->total ? (int)((double)done / (double)p->total * cells) : 0;
