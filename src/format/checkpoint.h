@@ -28,7 +28,8 @@ typedef struct dp_tensor {
     uint64_t size;    /* bytes; equals what dtype and shape say */
     const dp_span *spans;
     int32_t span_count; /* 1 except for RDRR tensors cut at shard boundaries */
-    const struct dp_relayout *relayout; /* NULL unless the spans hold another form than dtype and shape say (relayout.h) */
+    /* NULL unless the spans hold another form than dtype and shape say (relayout.h): then read, not mapped. */
+    const struct dp_relayout *relayout;
 } dp_tensor;
 
 typedef struct dp_shard {
@@ -80,9 +81,11 @@ dp_status dp_checkpoint_read(const dp_checkpoint *checkpoint, const dp_tensor *t
 
 /* The checkpoint's tokenizer: tokenizer.json in its folder, or the GGUF vocabulary. DP_E_NOT_FOUND if it has none. */
 dp_status dp_checkpoint_tokenizer(const dp_checkpoint *checkpoint, dp_tokenizer **out);
-/* RDRR: hashes one shard and compares. DP_E_CORRUPT names the file; without a hash DP_E_NOT_FOUND. `progress` may be NULL. */
+/* RDRR: hashes one shard and compares. DP_E_CORRUPT names the file; without a hash DP_E_NOT_FOUND. `progress` may
+ * be NULL. */
 dp_status dp_checkpoint_verify_shard(const dp_checkpoint *checkpoint, size_t shard, dp_progress_fn progress, void *user);
-/* The same, and which algorithm it was: some manifests label BLAKE3 as sha256, so the other one is tried before rejecting. */
+/* The same, and which algorithm it was: some manifests label BLAKE3 as sha256, so the other one is tried before
+ * rejecting. */
 dp_status dp_checkpoint_match_shard(const dp_checkpoint *checkpoint, size_t shard, dp_progress_fn progress, void *user,
                                     const char **algorithm);
 

@@ -9,8 +9,8 @@
 /* Sets checkpoint->config from the metadata and the tensors, which have been added. */
 dp_status dp_gguf_config_read(dp_checkpoint *checkpoint, const dp_gguf *gguf);
 
-/* Appends general.architecture and every architecture key for a config; the tokenizer, general.name and general.file_type are the
- * caller's. DP_E_UNSUPPORTED when GGUF cannot express the model_type. */
+/* Appends general.architecture and every architecture key for a config; the tokenizer, general.name and
+ * general.file_type are the caller's. DP_E_UNSUPPORTED when GGUF cannot express the model_type. */
 dp_status dp_gguf_config_put(const dp_json *config, dp_gguf_kvs *kvs);
 /* The i-th tensor that GGUF stores instead of a config member (RoPE frequency factors); *count is 0 past the last.
  * *values, f32, are owned by `arena`; *name is constant. */

@@ -1,10 +1,11 @@
 /* gguf_names.h: GGUF tensor names <-> Hugging Face names, and architecture <-> model_type.
  *
- * GGUF stacks a layer's experts in one tensor. Its name here has no expert number: "model.layers.3.mlp.experts.gate_proj.weight",
- * [expert][out][in]. gpt-oss, whose checkpoints stack too but join gate and up, uses experts.{gate,up,down}_proj.{weight,bias}.
- * DeepSeek files carry either attn_kv_b (self_attn.kv_b_proj.weight, [heads * (nope + v)][kv_rank]) or its halves
- * attn_k_b (self_attn.k_b_proj.weight, [heads][kv_rank][nope], transposed) and attn_v_b (self_attn.v_b_proj.weight,
- * [heads][v][kv_rank]). rope_freqs.weight and rope_factors_{long,short}.weight keep their names. */
+ * GGUF stacks a layer's experts in one tensor. Its name here has no expert number:
+ * "model.layers.3.mlp.experts.gate_proj.weight", [expert][out][in]. gpt-oss, whose checkpoints stack too but join gate
+ * and up, uses experts.{gate,up,down}_proj.{weight,bias}. DeepSeek files carry either attn_kv_b
+ * (self_attn.kv_b_proj.weight, [heads * (nope + v)][kv_rank]) or its halves attn_k_b (self_attn.k_b_proj.weight,
+ * [heads][kv_rank][nope], transposed) and attn_v_b (self_attn.v_b_proj.weight, [heads][v][kv_rank]). rope_freqs.weight
+ * and rope_factors_{long,short}.weight keep their names. */
 #ifndef DP_GGUF_NAMES_H
 #define DP_GGUF_NAMES_H
 

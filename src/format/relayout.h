@@ -19,7 +19,7 @@ typedef struct dp_relayout {
 dp_status dp_relayout_read(const dp_checkpoint *checkpoint, const dp_tensor *tensor, uint64_t offset, float *data,
                            size_t size);
 /* Bytes as stored, whatever the tensor shows. */
-dp_status dp_checkpoint_read_stored(const dp_checkpoint *checkpoint, const dp_tensor *tensor, uint64_t offset, void *data,
-                                    size_t size);
+dp_status dp_checkpoint_read_stored(const dp_checkpoint *checkpoint, const dp_tensor *tensor, uint64_t offset,
+                                    void *data, size_t size);
 
 #endif

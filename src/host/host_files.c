@@ -48,7 +48,8 @@ static dp_status open_regular(const char *path, int *fd, struct stat *st) {
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) return file_failed(path, "open");
     dp_status status = DP_OK;
-    if (fstat(*fd, st) != 0) status = file_failed(path, "examine");
+    if (fstat(*fd, st) != 0)
+        status = file_failed(path, "examine");
     else if (!S_ISREG(st->st_mode))
         status = dp_fail(DP_E_IO, "%s: expected a regular file, found %s", path,
                          S_ISDIR(st->st_mode) ? "a folder" : "a device or pipe");
@@ -98,7 +99,8 @@ dp_status dp_file_borrow(const dp_file *file, int *fd) {
     TRY(open_regular(file->path, fd, &st));
     if (st.st_dev == file->device && st.st_ino == file->inode) return DP_OK;
     close(*fd);
-    return dp_fail(DP_E_IO, "%s: was replaced by another file while the model is open; open the model again", file->path);
+    return dp_fail(DP_E_IO, "%s: was replaced by another file while the model is open; open the model again",
+                   file->path);
 }
 
 void dp_file_return(const dp_file *file, int fd) {

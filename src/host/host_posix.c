@@ -69,7 +69,8 @@ static dp_status map_piece(const dp_piece *p, unsigned char *at, size_t lead, bo
     int fd;
     TRY(dp_file_borrow(p->file, &fd));
     dp_status status = check_piece(p, fd, first, last);
-    if (status == DP_OK && mmap(at, (size_t)p->size + lead, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, (off_t)(p->offset - lead)) == MAP_FAILED)
+    if (status == DP_OK && mmap(at, (size_t)p->size + lead, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd,
+                                (off_t)(p->offset - lead)) == MAP_FAILED)
         status = dp_fail(DP_E_UNSUPPORTED, "%s: cannot map: %s", dp_file_path(p->file), strerror(errno));
     dp_file_return(p->file, fd);
     return status;
