@@ -42,6 +42,10 @@ static const name_row rows[] = {
     {MIXTRAL_STYLE, "blk.#.ffn_gate_exps.*", "model.layers.#.block_sparse_moe.experts.%.w1.*"},
     {MIXTRAL_STYLE, "blk.#.ffn_down_exps.*", "model.layers.#.block_sparse_moe.experts.%.w2.*"},
     {MIXTRAL_STYLE, "blk.#.ffn_up_exps.*", "model.layers.#.block_sparse_moe.experts.%.w3.*"},
+    {MIXTRAL_STYLE, "blk.#.ffn_gate.%.*",
+     "model.layers.#.block_sparse_moe.experts.%.w1.*"}, /* before they were stacked */
+    {MIXTRAL_STYLE, "blk.#.ffn_down.%.*", "model.layers.#.block_sparse_moe.experts.%.w2.*"},
+    {MIXTRAL_STYLE, "blk.#.ffn_up.%.*", "model.layers.#.block_sparse_moe.experts.%.w3.*"},
     {OSS, "blk.#.ffn_gate_inp.*", "model.layers.#.mlp.router.*"},
     {QWEN_STYLE, "blk.#.ffn_gate_inp.*", "model.layers.#.mlp.gate.*"},
     {QWEN_STYLE | OSS, "blk.#.ffn_gate_exps.*", "model.layers.#.mlp.experts.%.gate_proj.*"},

@@ -204,8 +204,11 @@ TEST(single_experts_name_their_stack) {
         out.size == 0;
     bool kept = !dp_gguf_name_to_hf(DP_GGUF_ARCH_LLAMA, DP_LIT("blk.x.attn_q.weight"), &out) &&
                 !strcmp(out.data, "blk.x.attn_q.weight");
+    dp_buf_clear(&out);
+    bool old = dp_gguf_name_to_hf(DP_GGUF_ARCH_LLAMA, DP_LIT("blk.2.ffn_up.11.weight"), &out) &&
+               !strcmp(out.data, "model.layers.2.block_sparse_moe.experts.11.w3.weight");
     dp_buf_free(&out);
-    CHECK(first && second && unknown && kept);
+    CHECK(first && second && unknown && kept && old);
 }
 
 /* ---- configuration ---- */
