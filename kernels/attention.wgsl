@@ -1,0 +1,124 @@
+// Computes:  causal attention of one query head over a share of its keys, with an online softmax; several shares (SPLITS
+//            workgroups) leave partial results that attention_merge.wgsl joins.
+// Shapes:    q [tokens][heads][k_dim], dst [tokens][heads][v_dim]; partial [tokens][heads][SPLITS][v_dim + 2]; the cache as
+//            in kv_write.wgsl. v_words 0: V is the first v_dim columns of K (MLA).
+// Bindings:  0 step, 1 q, 2 cache, 3 sinks (any buffer when SINKS is false), 4 dst or partial, 5 params.
+// Work:      one workgroup a (split, head, token): grid (SPLITS, heads, tokens).
+// Limits:    k_dim <= 1024, v_dim <= 1024, both even.
+struct Step { position: u32, count: u32, outputs: u32, context: u32 }
+struct Params {
+    heads: u32, kv_heads: u32, k_words: u32, v_words: u32,
+    v_dim: u32, capacity: u32, window: u32, scale: f32,
+    softcap: f32, pad0: u32, pad1: u32, pad2: u32,
+}
+@group(0) @binding(0) var<storage, read> step: Step;
+@group(0) @binding(1) var<storage, read> q: array<vec2f>;
+@group(0) @binding(2) var<storage, read> cache: array<u32>;
+@group(0) @binding(3) var<storage, read> sinks: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dst: array<f32>;
+@group(0) @binding(5) var<uniform> p: Params;
+override SINKS: bool = false;
+override SPLITS: u32 = 1;
+const TILE = 64u; // keys a round, one a thread
+const COLUMNS = 8u; // pairs of output columns a thread may own: 64 * 8 * 2 = 1024
+var<workgroup> query: array<vec2f, 512>;
+var<workgroup> score: array<f32, 64>;
+var<workgroup> reduced: array<f32, 64>;
+
+fn most(value: f32, thread: u32) -> f32 {
+    reduced[thread] = value;
+    workgroupBarrier();
+    for (var half = TILE / 2u; half > 0u; half /= 2u) {
+        if (thread < half) { reduced[thread] = max(reduced[thread], reduced[thread + half]); }
+        workgroupBarrier();
+    }
+    let result = reduced[0];
+    workgroupBarrier();
+    return result;
+}
+
+fn score_of(key: u32, kv_head: u32) -> f32 {
+    let row = (kv_head * p.capacity + key % p.capacity) * p.k_words;
+    var sum = 0.0;
+    for (var i = 0u; i < p.k_words; i++) { sum += dot(query[i], unpack2x16float(cache[row + i])); }
+    sum *= p.scale;
+    if (p.softcap > 0.0) { sum = p.softcap * tanh(clamp(sum / p.softcap, -10.0, 10.0)); }
+    return sum;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let head = at.y;
+    let kv_head = head / (p.heads / p.kv_heads);
+    let position = step.position + at.z;
+    let row = at.z * p.heads + head;
+    for (var i = thread; i < p.k_words; i += TILE) { query[i] = q[row * p.k_words + i]; }
+    workgroupBarrier();
+
+    var first = 0u;
+    if (p.window > 0u && position >= p.window) { first = position - p.window + 1u; }
+    let keys = position + 1u - first;
+    let share = (keys + SPLITS - 1u) / SPLITS;
+    let begin = first + at.x * share;
+    let end = min(begin + share, position + 1u);
+
+    var out: array<vec2f, 8>;
+    var top = -1e30;
+    var sum = 0.0;
+    let out_words = p.v_dim / 2u;
+    let latent = p.v_words == 0u;
+    let stride = select(p.v_words, p.k_words, latent);
+    let values = select((p.kv_heads * p.k_words + kv_head * p.v_words) * p.capacity, kv_head * p.capacity * p.k_words, latent);
+    for (var tile = begin; tile < end; tile += TILE) {
+        var mine = -1e30;
+        if (tile + thread < end) { mine = score_of(tile + thread, kv_head); }
+        let new_top = max(top, most(mine, thread));
+        score[thread] = select(0.0, exp(mine - new_top), tile + thread < end);
+        workgroupBarrier();
+        let keep = exp(top - new_top);
+        top = new_top;
+        sum *= keep;
+        for (var c = 0u; c < COLUMNS; c++) { out[c] *= keep; }
+        let n = min(TILE, end - tile);
+        for (var j = 0u; j < n; j++) {
+            let weight = score[j];
+            sum += weight;
+            let value = values + (tile + j) % p.capacity * stride;
+            for (var c = 0u; c < COLUMNS; c++) {
+                let word = thread + c * TILE;
+                if (word < out_words) { out[c] += weight * unpack2x16float(cache[value + word]); }
+            }
+        }
+        workgroupBarrier();
+    }
+    if (SPLITS > 1u) {
+        let base = (row * SPLITS + at.x) * (p.v_dim + 2u);
+        for (var c = 0u; c < COLUMNS; c++) {
+            let word = thread + c * TILE;
+            if (word < out_words) {
+                dst[base + 2u * word] = out[c].x;
+                dst[base + 2u * word + 1u] = out[c].y;
+            }
+        }
+        if (thread == 0u) {
+            dst[base + p.v_dim] = top;
+            dst[base + p.v_dim + 1u] = sum;
+        }
+        return;
+    }
+    var total = sum;
+    var factor = 1.0;
+    if (SINKS) {
+        let sink_top = max(top, sinks[head]);
+        factor = exp(top - sink_top);
+        total = sum * factor + exp(sinks[head] - sink_top);
+    }
+    for (var c = 0u; c < COLUMNS; c++) {
+        let word = thread + c * TILE;
+        if (word < out_words) {
+            let value = out[c] * (factor / total);
+            dst[row * p.v_dim + 2u * word] = value.x;
+            dst[row * p.v_dim + 2u * word + 1u] = value.y;
+        }
+    }
+}

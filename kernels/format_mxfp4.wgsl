@@ -1,0 +1,31 @@
+// MXFP4: blocks of 32 E2M1 values with a shared E8M0 exponent.
+// A weight matrix on the device is two arrays, repacked at load: wq holds quants, ws scales and the like. A chunk is 32
+// elements of a row: load_chunk gives them as eight vec4f, element_group(c, j) says which four columns (as an index of
+// vec4f) the j-th of them are. wq: one vec4u a block; ws: exponents, four to a word.
+// Bindings 0 and 1 belong to the weight; a kernel's own begin at 2.
+@group(0) @binding(0) var<storage, read> wq: array<vec4u>;
+@group(0) @binding(1) var<storage, read> ws: array<u32>;
+
+fn element_group(c: u32, j: u32) -> u32 { return c * 8u + j; }
+
+// E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives.
+fn fp4(nibble: vec4u) -> vec4f {
+    let m = nibble & vec4u(7u);
+    let normal = bitcast<vec4f>(((m >> vec4u(1u)) + 126u) << vec4u(23u) | (m & vec4u(1u)) << vec4u(22u));
+    let magnitude = select(normal, 0.5 * vec4f(m), m < vec4u(2u));
+    return select(magnitude, -magnitude, nibble >= vec4u(8u));
+}
+fn four_nibbles(w: u32) -> vec4u { return vec4u(w, w >> 8u, w >> 16u, w >> 24u) & vec4u(15u); }
+
+fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
+    let block = row * chunks + c;
+    let q = wq[block];
+    let e = ws[block / 4u] >> (block % 4u * 8u) & 255u;
+    let d = bitcast<f32>(e << 23u); // e is 0 only for values below 2^-126, which become 0
+    var out: array<vec4f, 8>;
+    for (var i = 0u; i < 4u; i++) {
+        out[i] = d * fp4(four_nibbles(q[i]));
+        out[i + 4u] = d * fp4(four_nibbles(q[i] >> 4u));
+    }
+    return out;
+}
