@@ -129,8 +129,29 @@ static void close_backend(dp_backend *base) {
     dp_free(backend);
 }
 
-static const dp_backend_api api = {"cpu",      close_backend,  describe,          plan_new,           plan_free, dp_cpu_kv_new,
-                                   dp_cpu_kv_free, dp_cpu_kv_reserve, dp_cpu_kv_truncate, run,       read_slot};
+/* Weights are used where they lie. */
+static dp_status load(dp_backend *base, dp_program *program, dp_progress_fn progress, void *user) {
+    (void)base, (void)program, (void)progress, (void)user;
+    return DP_OK;
+}
+
+static void unload(dp_backend *base, dp_program *program) { (void)base, (void)program; }
+
+static const dp_backend_api api = {
+    .name = "cpu",
+    .close = close_backend,
+    .describe = describe,
+    .load = load,
+    .unload = unload,
+    .plan_new = plan_new,
+    .plan_free = plan_free,
+    .kv_new = dp_cpu_kv_new,
+    .kv_free = dp_cpu_kv_free,
+    .kv_reserve = dp_cpu_kv_reserve,
+    .kv_truncate = dp_cpu_kv_truncate,
+    .run = run,
+    .read = read_slot,
+};
 
 static const dp_cpu_table reference_table = {{
 #define OP(NAME, name) dp_ref_##name,

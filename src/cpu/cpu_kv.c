@@ -20,10 +20,10 @@ void *dp_cpu_kv_v(const dp_kv *kv, int32_t layer, int32_t head, int32_t position
     return row(kv, layer, position, keys + (size_t)(head * DP_KV_PAGE + position % DP_KV_PAGE) * (size_t)s->v_dim);
 }
 
-dp_status dp_cpu_kv_new(dp_backend *backend, const dp_program *program, dp_kv_type type, dp_kv **out) {
+dp_status dp_cpu_kv_new(dp_backend *backend, const dp_program *program, const dp_kv_size *size, dp_kv **out) {
     dp_kv *kv = dp_calloc(1, sizeof *kv);
     if (!kv) return dp_no_memory(sizeof *kv);
-    *kv = (dp_kv){backend, type, program->kv_count, dp_calloc(program->kv_count, sizeof *kv->layers)};
+    *kv = (dp_kv){backend, size->type, program->kv_count, dp_calloc(program->kv_count, sizeof *kv->layers)};
     if (!kv->layers) {
         dp_free(kv);
         return dp_no_memory(program->kv_count * sizeof *kv->layers);
@@ -31,7 +31,7 @@ dp_status dp_cpu_kv_new(dp_backend *backend, const dp_program *program, dp_kv_ty
     for (size_t i = 0; i < program->kv_count; i++) {
         const dp_kv_spec *s = &program->kv[i];
         size_t per_position = (size_t)s->heads * (size_t)(s->k_dim + s->v_dim);
-        kv->layers[i] = (dp_cpu_kv_layer){.spec = *s, .page_bytes = per_position * DP_KV_PAGE * element_size(type)};
+        kv->layers[i] = (dp_cpu_kv_layer){.spec = *s, .page_bytes = per_position * DP_KV_PAGE * element_size(size->type)};
     }
     *out = kv;
     return DP_OK;

@@ -75,6 +75,8 @@ static dp_status open_model(dp_model *model, const char *path, const dp_model_de
     TRY(verify_shards(model->checkpoint, desc));
     TRY(dp_arch_build(model->checkpoint, &model->built));
     TRY(dp_weights_load(model->built, &model->weights, desc->progress, desc->user));
+    dp_backend *backend = model->engine->backend;
+    TRY(backend->api->load(backend, model->built->program, desc->progress, desc->user));
     dp_status status = dp_checkpoint_tokenizer(model->checkpoint, &model->tokenizer);
     if (status != DP_OK && status != DP_E_NOT_FOUND) return status;
     return describe(model);
@@ -99,6 +101,7 @@ dp_status dp_model_open(dp_engine *engine, const char *path, const dp_model_desc
 void dp_model_close(dp_model *model) {
     if (!model) return;
     dp_tokenizer_close(model->tokenizer);
+    if (model->built) model->engine->backend->api->unload(model->engine->backend, model->built->program);
     dp_weights_free(&model->weights);
     dp_builder_free(model->built);
     dp_checkpoint_close(model->checkpoint);

@@ -27,7 +27,8 @@ static dp_status set_up(dp_session *s, const dp_session_desc *desc) {
     if (!s->ids || !s->logits) return dp_no_memory(((size_t)s->context + (size_t)program->vocab) * 4);
     dp_plan_size size = {s->batch, DP_MIN(OUTPUTS_MAX, s->batch)};
     TRY(backend->api->plan_new(backend, program, size, &s->plan));
-    return backend->api->kv_new(backend, program, s->model->engine->reference ? DP_KV_F32 : desc->kv, &s->kv);
+    dp_kv_size kv = {s->model->engine->reference ? DP_KV_F32 : desc->kv, s->context, s->batch};
+    return backend->api->kv_new(backend, program, &kv, &s->kv);
 }
 
 dp_status dp_session_new(dp_model *model, const dp_session_desc *desc, dp_session **out) {

@@ -14,6 +14,12 @@ typedef struct dp_plan_size {
     int32_t tokens, outputs;
 } dp_plan_size;
 
+/* What a KV cache must be able to hold: `context` positions, in steps of up to `step` tokens. */
+typedef struct dp_kv_size {
+    dp_kv_type type;
+    int32_t context, step;
+} dp_kv_size;
+
 /* One forward pass over `count` tokens at positions kv length .. kv length + count - 1. */
 typedef struct dp_step {
     const int32_t *tokens;
@@ -30,9 +36,12 @@ typedef struct dp_backend_api {
     const char *name;
     void (*close)(dp_backend *backend);
     const char *(*describe)(const dp_backend *backend);
+    /* Takes a program's weights to the device, once for all plans; host data stays valid until unload. */
+    dp_status (*load)(dp_backend *backend, dp_program *program, dp_progress_fn progress, void *user);
+    void (*unload)(dp_backend *backend, dp_program *program);
     dp_status (*plan_new)(dp_backend *backend, const dp_program *program, dp_plan_size size, dp_plan **out);
     void (*plan_free)(dp_plan *plan);
-    dp_status (*kv_new)(dp_backend *backend, const dp_program *program, dp_kv_type type, dp_kv **out);
+    dp_status (*kv_new)(dp_backend *backend, const dp_program *program, const dp_kv_size *size, dp_kv **out);
     void (*kv_free)(dp_kv *kv);
     /* Makes room for positions [from, to); pages that no window reaches any more are reused. */
     dp_status (*kv_reserve)(dp_kv *kv, int32_t from, int32_t to);

@@ -93,6 +93,7 @@ typedef struct dp_program {
     size_t weight_count, weight_capacity;
     dp_kv_spec *kv; /* one per layer that has a cache */
     size_t kv_count, kv_capacity;
+    void *device;   /* what the backend's load made of the weights; the backend's own */
     int32_t logits; /* slot [O][vocab] */
     int32_t vocab;
     int32_t layers;
