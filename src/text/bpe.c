@@ -1,6 +1,6 @@
 /* bpe.c: see bpe.h. Short words are merged by scanning, long ones with a heap over a linked list: n log n.
  *
- * A long text without any pre-tokenizer is one "word". It is cut where no merge can reach across: between two
+ * A long text without any pre-tokenizer is one "word". If the vocabulary has all bytes it is cut where no merge can reach across: between two
  * characters that stand side by side in no merge's result. This changes no result, and makes the pieces short and
  * repetitive, so that remembering them pays. */
 #include "text/bpe.h"
@@ -94,12 +94,12 @@ static inline size_t next_unit(const dp_bpe *bpe, dp_str word, size_t at, uint32
     return n ? n : 1;
 }
 
-/* Cutting is safe if no merge starts from a byte token and unknown characters need not be fused across a cut. */
+/* Every character must leave a symbol of its own: where one can vanish, or fuse into a neighbour's unknown token, those
+ * at its sides meet. That is so with all 256 bytes in the vocabulary. */
 static bool may_cut(const dp_bpe *bpe) {
-    if (bpe->vocab.byte_level) return bpe->unk < 0 || !bpe->fuse_unk;
-    bool all_bytes = bpe->byte_fallback;
+    bool all_bytes = bpe->byte_fallback || bpe->vocab.byte_level;
     for (int b = 0; b < 256; b++) all_bytes = all_bytes && bpe->byte_id[b] >= 0;
-    return all_bytes || bpe->unk < 0 || !bpe->fuse_unk;
+    return all_bytes;
 }
 
 static bool is_byte_token(const dp_bpe *bpe, int32_t id) {
