@@ -104,7 +104,7 @@ static dp_status load_files(const char *folder, dp_assets *out) {
     return DP_OK;
 }
 
-static dp_status take(dp_buf *buf, const char *name, dp_assets *out) {
+dp_status dp_assets_take(dp_assets *out, const char *name, dp_buf *buf) {
     dp_asset *asset = &out->files[out->count];
     TRY(dp_buf_take(buf, &asset->data, &asset->size));
     asset->name = name;
@@ -119,8 +119,8 @@ static dp_status write_files(const dp_checkpoint *checkpoint, dp_assets *out) {
     TRY(status);
     dp_buf json = {0}, config = {0};
     status = dp_tokenizer_write_hf(tokenizer, &json, &config);
-    if (status == DP_OK) status = take(&json, "tokenizer.json", out);
-    if (status == DP_OK) status = take(&config, "tokenizer_config.json", out);
+    if (status == DP_OK) status = dp_assets_take(out, "tokenizer.json", &json);
+    if (status == DP_OK) status = dp_assets_take(out, "tokenizer_config.json", &config);
     dp_buf_free(&json);
     dp_buf_free(&config);
     dp_tokenizer_close(tokenizer);

@@ -19,6 +19,8 @@ typedef struct dp_assets {
 
 /* The files in the checkpoint's folder, or made from a GGUF vocabulary. None is fine. */
 dp_status dp_assets_from_checkpoint(const dp_checkpoint *checkpoint, dp_assets *out);
+/* Adds a file, taking the text over from `buf`; at most DP_ASSETS_MAX. name is not copied. */
+dp_status dp_assets_take(dp_assets *assets, const char *name, dp_buf *buf);
 /* NULL when missing. */
 const dp_asset *dp_assets_find(const dp_assets *assets, const char *name);
 void dp_assets_free(dp_assets *assets);
