@@ -37,7 +37,7 @@ static dp_status open_temporary(dp_writer *writer, size_t room) {
     static atomic_uint counter;
     for (int i = 0; i < NAME_TRIES; i++) {
         unsigned number =
-            (unsigned)dp_host_unix_time() * 4096u + (unsigned)(dp_host_seconds() * 1e6) + atomic_fetch_add(&counter, 1);
+            (unsigned)dp_host_unix_time() * 4096u + (unsigned)(uint64_t)(dp_host_seconds() * 1e6) + atomic_fetch_add(&counter, 1);
         name_temporary(writer->path, number, writer->temporary, room);
         writer->fd = open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (writer->fd >= 0) return DP_OK;
