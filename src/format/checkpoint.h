@@ -59,7 +59,7 @@ typedef struct dp_checkpoint {
     dp_shard *shards;     /* RDRR only */
     size_t shard_count;
     /* How this source stores values that differ from Hugging Face's convention. */
-    bool rope_pairs;    /* q_proj/k_proj rows are permuted so that RoPE turns adjacent pairs (GGUF of the llama family) */
+    bool rope_pairs;    /* q_proj/k_proj rows are permuted so that RoPE turns adjacent pairs (GGUF, llama family) */
     bool norms_plus_one; /* Gemma norm weights already contain the 1 (GGUF) */
     const void *gguf;   /* GGUF only: the parsed metadata (gguf.h) */
 } dp_checkpoint;
@@ -83,7 +83,8 @@ dp_status dp_checkpoint_read(const dp_checkpoint *checkpoint, const dp_tensor *t
 dp_status dp_checkpoint_tokenizer(const dp_checkpoint *checkpoint, dp_tokenizer **out);
 /* RDRR: hashes one shard and compares. DP_E_CORRUPT names the file; without a hash DP_E_NOT_FOUND. `progress` may
  * be NULL. */
-dp_status dp_checkpoint_verify_shard(const dp_checkpoint *checkpoint, size_t shard, dp_progress_fn progress, void *user);
+dp_status dp_checkpoint_verify_shard(const dp_checkpoint *checkpoint, size_t shard, dp_progress_fn progress,
+                                     void *user);
 /* The same, and which algorithm it was: some manifests label BLAKE3 as sha256, so the other one is tried before
  * rejecting. */
 dp_status dp_checkpoint_match_shard(const dp_checkpoint *checkpoint, size_t shard, dp_progress_fn progress, void *user,
