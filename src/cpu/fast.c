@@ -88,23 +88,37 @@ static void most_pairs(const dp_program *program, size_t *per_token, size_t *exp
     }
 }
 
+/* Scratch per thread serves products and attention in turn. */
+static void size_scratch(struct dp_cpu_fast *fast, const dp_program *program) {
+    size_t floats = 0;
+    for (size_t i = 0; i < program->kv_count; i++) {
+        size_t state = dp_attend_state_floats(&program->kv[i]);
+        fast->partial_floats = DP_MAX(fast->partial_floats, state);
+        floats = DP_MAX(floats, state + dp_attend_scratch_floats(&program->kv[i]));
+    }
+    size_t bytes = (floats * sizeof(float) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    fast->scratch_bytes = DP_MAX(bytes, (size_t)DP_TILE_SCRATCH);
+}
+
 static dp_status make_lists(struct dp_cpu_fast *fast, const dp_program *program, int32_t max_tokens) {
     size_t per_token, experts;
     most_pairs(program, &per_token, &experts);
     fast->pair_count = (size_t)max_tokens * per_token;
     size_t lists = fast->pair_count * (3 * sizeof(void *) + sizeof(int32_t)) + (2 * experts + 1) * sizeof(int32_t);
-    size_t bytes = (size_t)fast->threads * DP_TILE_SCRATCH + CACHE_LINE + lists;
+    size_t partials = 2 * (size_t)fast->threads * fast->partial_floats;
+    size_t bytes = (size_t)fast->threads * fast->scratch_bytes + CACHE_LINE + lists + partials * sizeof(float);
     fast->memory = dp_malloc(bytes);
     if (!fast->memory) return dp_no_memory(bytes);
     uint8_t *at = (uint8_t *)fast->memory + (CACHE_LINE - (uintptr_t)fast->memory % CACHE_LINE);
     fast->scratch = at;
-    at += (size_t)fast->threads * DP_TILE_SCRATCH;
+    at += (size_t)fast->threads * fast->scratch_bytes;
     fast->x = (const void **)(void *)at;
     fast->pair_x = fast->x + fast->pair_count;
     fast->y = (float **)(void *)(fast->pair_x + fast->pair_count);
     fast->order = (int32_t *)(void *)(fast->y + fast->pair_count);
     fast->starts = fast->order + fast->pair_count;
     fast->active = fast->starts + experts + 1;
+    fast->partial = (float *)(void *)(fast->active + experts);
     return DP_OK;
 }
 
@@ -115,6 +129,7 @@ dp_status dp_cpu_fast_new(const dp_program *program, int32_t max_tokens, int32_t
     fast->slot_count = program->slot_count;
     fast->acts = dp_calloc(fast->slot_count, sizeof *fast->acts);
     dp_status status = fast->acts ? make_caches(fast, program, max_tokens) : dp_no_memory(fast->slot_count * sizeof *fast->acts);
+    size_scratch(fast, program);
     if (status == DP_OK) status = make_lists(fast, program, max_tokens);
     if (status != DP_OK) {
         dp_cpu_fast_free(fast);

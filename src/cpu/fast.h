@@ -2,8 +2,10 @@
  *
  *   fast.c          chooses the instruction set, fills the op table, keeps the state of a plan
  *   fast_matmul.c   products with weights: how work is cut into tiles for the threads
+ *   fast_attention.c  attention: rows, parts of the context, merging
+ *   fast_rows.c     everything that treats rows one by one
  *   fast_<isa>.c    the kernels of one instruction set: its few primitives, then the shared bodies
- *                   fast_vec.h, fast_unpack.h, fast_dot.h, fast_panel.h
+ *                   fast_vec.h, fast_unpack.h, fast_dot.h, fast_panel.h, fast_attend.h, fast_rows.h
  *
  * Weights stay as they are mapped. Quantised ones are multiplied as integers: activations become int8 with a scale per
  * 32 columns, once per slot and step. F32, F16 and BF16 weights are multiplied with f32 activations. */
@@ -43,6 +45,26 @@ typedef struct dp_tile {
     void *scratch;           /* DP_TILE_SCRATCH bytes on a cache line */
 } dp_tile;
 
+/* Attention of some query rows of one KV head over a range of positions. A row is a query head at a token.
+ * Results stay unfinished: acc is the sum of e^(score - max) V, sum that of e^(score - max). */
+enum { DP_ATTEND_ROWS = 64, DP_ATTEND_STEP = 32 }; /* rows, positions at a time; the latter divides DP_KV_PAGE */
+
+typedef struct dp_attend {
+    const dp_kv *kv;
+    int32_t layer, kv_head;
+    int32_t k_dim, v_dim;    /* v_dim: columns of the result, also where V is the start of K */
+    int32_t window;
+    float scale, softcap;
+    int32_t rows;
+    const float *q[DP_ATTEND_ROWS];
+    int32_t position[DP_ATTEND_ROWS];
+    int32_t from, to;        /* from is a multiple of DP_ATTEND_STEP */
+    float *max, *sum, *acc;  /* [rows], [rows], [rows][v_dim]; filled */
+    float *scratch;          /* k_dim * DP_ATTEND_STEP + k_dim + DP_ATTEND_ROWS * (DP_ATTEND_STEP + 1) */
+} dp_attend;
+
+typedef void (*dp_row_fn)(const dp_cpu_run *run, const dp_op *op, int32_t row);
+
 /* The kernels of one instruction set. */
 typedef struct dp_cpu_kernels {
     const char *isa;      /* as in dp_engine_desc.cpu_isa */
@@ -52,6 +74,8 @@ typedef struct dp_cpu_kernels {
     void (*quantize)(const float *x, int32_t cols, dp_act_unit *out);
     void (*dot)(const dp_tile *tile);   /* row by row, for few tokens */
     void (*panel)(const dp_tile *tile); /* blocks of rows unpacked once for many tokens */
+    void (*attend)(const dp_attend *attend);
+    dp_row_fn row[DP_OP_COUNT];         /* ops that treat rows one by one */
     dp_cpu_table table;                 /* NULL entries stay with the reference */
 } dp_cpu_kernels;
 
@@ -78,7 +102,10 @@ struct dp_cpu_fast {
     size_t slot_count;
     dp_act_cache *acts;  /* [slot_count] */
     int32_t threads;
-    uint8_t *scratch;    /* [threads][DP_TILE_SCRATCH], on a cache line */
+    size_t scratch_bytes; /* per thread */
+    uint8_t *scratch;     /* [threads], on a cache line */
+    float *partial;       /* attention over parts of the context: [2 * threads] states */
+    size_t partial_floats; /* of one state */
     size_t pair_count;   /* most (token, expert) pairs, or tokens, of a step */
     const void **x;      /* [pair_count]: rows of the slot */
     const void **pair_x; /* [pair_count]: the same in the order of experts */
@@ -90,11 +117,16 @@ struct dp_cpu_fast {
 };
 
 static inline uint8_t *dp_fast_scratch(const struct dp_cpu_fast *fast, int32_t thread) {
-    return fast->scratch + (size_t)thread * DP_TILE_SCRATCH;
+    return fast->scratch + (size_t)thread * fast->scratch_bytes;
 }
 
 /* The ops; each instruction set wraps them with its kernels. */
 dp_status dp_fast_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
 dp_status dp_fast_moe_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
+dp_status dp_fast_attention(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
+dp_status dp_fast_rows(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
+/* Floats that one task of attention needs: its state, and its kernel's scratch. */
+size_t dp_attend_state_floats(const dp_kv_spec *spec);
+size_t dp_attend_scratch_floats(const dp_kv_spec *spec);
 
 #endif

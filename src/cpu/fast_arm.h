@@ -24,7 +24,6 @@ INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, bool is_sign
     return (part[0] + part[1]) + (part[2] + part[3]);
 }
 
-#include "cpu/fast_panel.h"
 #include "cpu/fast_table.h"
 
 #endif

@@ -37,7 +37,6 @@ INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, bool is_sign
     return acc + other;
 }
 
-#include "cpu/fast_panel.h"
 #include "cpu/fast_table.h"
 
 KERNELS(avx2, "avx2+fma", 6)

@@ -52,8 +52,8 @@ INLINE vf load_f16(const uint8_t *p) { return vf_half(p); }
 INLINE float load1_f16(const uint8_t *p) { return half(p); }
 
 INLINE vf load_bf16(const uint8_t *p) {
-    typedef uint16_t v16 __attribute__((vector_size(VL * 2), aligned(1), may_alias));
-    return (vf)(__builtin_convertvector(*(const v16 *)(const void *)p, vi) << 16);
+    typedef uint16_t halves __attribute__((vector_size(VL * 2), aligned(1), may_alias));
+    return (vf)(__builtin_convertvector(*(const halves *)(const void *)p, vi) << 16);
 }
 INLINE float load1_bf16(const uint8_t *p) { return dp_bf16_to_f32(dp_load_u16(p)); }
 

@@ -32,7 +32,6 @@ INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, bool is_sign
     return acc;
 }
 
-#include "cpu/fast_panel.h"
 #include "cpu/fast_table.h"
 
 KERNELS(scalar, "scalar", 6)

@@ -2,10 +2,20 @@
 #ifndef DP_FAST_TABLE_H
 #define DP_FAST_TABLE_H
 
+#include "cpu/fast_rows.h"
+
 static const dp_cpu_kernels kernels;
 
 static dp_status op_matmul(dp_cpu_run *run, const dp_op *op) { return dp_fast_matmul(run, op, &kernels); }
 static dp_status op_moe_matmul(dp_cpu_run *run, const dp_op *op) { return dp_fast_moe_matmul(run, op, &kernels); }
+static dp_status op_attention(dp_cpu_run *run, const dp_op *op) { return dp_fast_attention(run, op, &kernels); }
+static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows(run, op, &kernels); }
+
+#define ROW_OPS(ROW)                                                                                                   \
+    ROW(NORM, norm) ROW(ROPE, rope) ROW(KV_WRITE, kv_write) ROW(ADD, add) ROW(ACT_MUL, act_mul) ROW(MOE_SUM, moe_sum)  \
+    ROW(SOFTCAP, softcap)
+#define ROW_FUNCTION(NAME, name) [DP_OP_##NAME] = name##_row,
+#define ROW_ENTRY(NAME, name) [DP_OP_##NAME] = op_rows,
 
 /* few: up to how many tokens rows are multiplied one by one. */
 #define KERNELS(name, text, few)                                                                                       \
@@ -17,7 +27,10 @@ static dp_status op_moe_matmul(dp_cpu_run *run, const dp_op *op) { return dp_fas
         .quantize = quantize_row,                                                                                      \
         .dot = dot_tile,                                                                                               \
         .panel = panel_tile,                                                                                           \
-        .table = {.op = {[DP_OP_MATMUL] = op_matmul, [DP_OP_MOE_MATMUL] = op_moe_matmul}},                             \
+        .attend = attend,                                                                                              \
+        .row = {ROW_OPS(ROW_FUNCTION)},                                                                                \
+        .table = {.op = {[DP_OP_MATMUL] = op_matmul, [DP_OP_MOE_MATMUL] = op_moe_matmul,                               \
+                         [DP_OP_ATTENTION] = op_attention, ROW_OPS(ROW_ENTRY)}},                                       \
     };                                                                                                                 \
     const dp_cpu_kernels *dp_kernels_##name(void) { return &kernels; }
 

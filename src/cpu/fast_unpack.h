@@ -33,17 +33,23 @@ INLINE void clear_tail(unpacked *restrict u, int blocks) {
     }
 }
 
+typedef uint8_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
+
 INLINE void split_nibbles(const uint8_t *restrict p, uint8_t *restrict q) {
-    for (int i = 0; i < 16; i++) {
-        q[i] = p[i] & 15;
-        q[i + 16] = p[i] >> 4;
-    }
+    bytes16 both = *(const bytes16 *)p;
+    *(bytes16 *)q = both & 15;
+    *(bytes16 *)(q + 16) = both >> 4;
 }
 
 /* Bit i of `bits` becomes bit 4 of q[i]. */
 INLINE void add_fifth_bits(uint32_t bits, uint8_t *restrict q) {
-    static const uint8_t one[8] = {1, 2, 4, 8, 16, 32, 64, 128};
-    for (int i = 0; i < 32; i++) q[i] |= (uint8_t)(((uint8_t)(bits >> (i & 24)) & one[i & 7]) ? 16 : 0);
+    typedef uint64_t v2 __attribute__((vector_size(16), may_alias));
+    const uint64_t everywhere = UINT64_C(0x0101010101010101), one_each = UINT64_C(0x8040201008040201);
+    for (int h = 0; h < 2; h++) {
+        v2 spread = {(bits >> 16 * h & 255) * everywhere, (bits >> (16 * h + 8) & 255) * everywhere};
+        bytes16 unset = (bytes16)((bytes16)(spread & one_each) == 0);
+        *(bytes16 *)(q + 16 * h) |= ~unset & 16;
+    }
 }
 
 INLINE void unpack_q4_0(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
@@ -206,13 +212,22 @@ INLINE void unpack_q2_k(const uint8_t *restrict p, int blocks, unpacked *restric
     split_pairs(p + 16, u->q);
 }
 
+/* Q3_K's 16 scales of six bits, spread over bytes. */
+INLINE void q3_scales(const uint8_t *restrict p, uint8_t *restrict out) {
+    uint32_t a = dp_load_u32(p), b = dp_load_u32(p + 4), c = dp_load_u32(p + 8);
+    dp_store_u32(out, (a & 0x0F0F0F0F) | (c & 0x03030303) << 4);
+    dp_store_u32(out + 4, (b & 0x0F0F0F0F) | (c >> 2 & 0x03030303) << 4);
+    dp_store_u32(out + 8, (a >> 4 & 0x0F0F0F0F) | (c >> 4 & 0x03030303) << 4);
+    dp_store_u32(out + 12, (b >> 4 & 0x0F0F0F0F) | (c >> 6 & 0x03030303) << 4);
+}
+
 INLINE void unpack_q3_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
     (void)blocks;
     float d = half(p + 108);
-    const uint8_t *scales = p + 96;
+    uint8_t scales[16];
+    q3_scales(p + 96, scales);
     for (int i = 0; i < 16; i++) {
-        int low = i < 8 ? scales[i] & 15 : scales[i - 8] >> 4, high = scales[8 + i % 4] >> 2 * (i / 4) & 3;
-        u->s[i] = d * (float)((low | high << 4) - 32);
+        u->s[i] = d * (float)(scales[i] - 32);
         u->m[i] = 4 * u->s[i];
     }
     split_pairs(p + 32, u->q);
