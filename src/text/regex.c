@@ -73,13 +73,13 @@ static bool assertion(const machine *m, dp_rx_op op, size_t pos) {
     }
 }
 
-static bool push(machine *m, dp_regex_frame frame) {
+/* NO_MATCH, or what went wrong. */
+static int push(machine *m, dp_regex_frame frame) {
     dp_regex_scratch *s = m->scratch;
-    if (s->count == s->capacity &&
-        (s->count >= FRAMES_MAX || !dp_grow((void **)&s->frames, &s->capacity, s->count + 1, sizeof *s->frames)))
-        return false;
+    if (s->count >= FRAMES_MAX) return OUT_OF_WORK;
+    if (!dp_grow((void **)&s->frames, &s->capacity, s->count + 1, sizeof *s->frames)) return OUT_OF_MEMORY;
     s->frames[s->count++] = frame;
-    return true;
+    return NO_MATCH;
 }
 
 /* Takes the newest choice at or above `base`; false when none is left. */
@@ -124,7 +124,7 @@ static bool run_loop(machine *m, uint32_t pc, size_t *pos, int *trouble) {
         frame = (dp_regex_frame){pc, inst->max - inst->min, p, p};
         choice = true;
     }
-    if (choice && !push(m, frame)) *trouble = OUT_OF_MEMORY;
+    if (choice) *trouble = push(m, frame);
     return true;
 }
 
@@ -161,7 +161,7 @@ static int run(machine *m, uint32_t pc, size_t *pos_inout) {
             pc++;
             break;
         case DP_RX_SPLIT:
-            if (!push(m, (dp_regex_frame){(uint32_t)((int64_t)pc + inst->b), 0, pos, pos})) return OUT_OF_MEMORY;
+            trouble = push(m, (dp_regex_frame){(uint32_t)((int64_t)pc + inst->b), 0, pos, pos});
             pc = (uint32_t)((int64_t)pc + inst->a);
             break;
         case DP_RX_JUMP: pc = (uint32_t)((int64_t)pc + inst->a); break;

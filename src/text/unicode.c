@@ -226,6 +226,7 @@ static size_t invalid_part(const char *text, size_t n, bool *cut) {
 
 size_t dp_utf8_repair(dp_str text, bool more, dp_buf *out) {
     size_t good = 0, i = 0;
+    if (!text.n) return 0; /* text.p may be NULL */
     while (i < text.n) {
         size_t n = dp_utf8_decode(text.p + i, text.n - i, NULL);
         if (n) {

@@ -69,7 +69,7 @@ int32_t dp_vocab_find_text(const dp_vocab *vocab, dp_str text) {
 }
 
 dp_str dp_vocab_raw(const dp_vocab *vocab, int64_t id) {
-    if (id < 0 || (uint64_t)id >= vocab->count || !vocab->tokens[id].present) return (dp_str){"", 0};
+    if (id < 0 || (uint64_t)id >= vocab->count || !vocab->tokens[id].size) return (dp_str){"", 0};
     return (dp_str){vocab->bytes + vocab->tokens[id].offset, vocab->tokens[id].size};
 }
 
