@@ -1,8 +1,8 @@
 /* bpe.c: see bpe.h. Short words are merged by scanning, long ones with a heap over a linked list: n log n.
  *
- * A long text without any pre-tokenizer is one "word". If the vocabulary has all bytes it is cut where no merge can reach across: between two
- * characters that stand side by side in no merge's result. This changes no result, and makes the pieces short and
- * repetitive, so that remembering them pays. */
+ * A long text without any pre-tokenizer is one "word". If the vocabulary has all bytes it is cut where no merge can
+ * reach across: between two characters that stand side by side in no merge's result. This changes no result, and makes
+ * the pieces short and repetitive, so that remembering them pays. */
 #include "text/bpe.h"
 
 #include <stdio.h>
@@ -174,8 +174,9 @@ static bool add_symbols(const dp_bpe *bpe, dp_str word, dp_ids *out) {
     for (size_t i = 0, n; i < word.n; i += n) {
         n = next_unit(bpe, word, i, &code);
         dp_str unit = {word.p + i, n};
-        int32_t id = bpe->vocab.byte_level ? bpe->byte_id[code] : n == 1 && code < 128 ? bpe->ascii_id[code]
-                                                                                       : dp_vocab_find(&bpe->vocab, unit);
+        int32_t id = bpe->vocab.byte_level  ? bpe->byte_id[code]
+                     : n == 1 && code < 128 ? bpe->ascii_id[code]
+                                            : dp_vocab_find(&bpe->vocab, unit);
         if (id >= 0 ? !add_symbol(bpe, &w, id) : !add_unknown(bpe, &w, unit)) return false;
     }
     return !w.pending_unk || dp_ids_add(out, bpe->unk);
@@ -323,7 +324,8 @@ static dp_status encode_piece(const dp_bpe *bpe, dp_bpe_scratch *scratch, dp_str
 
 dp_status dp_bpe_encode(const dp_bpe *bpe, dp_bpe_scratch *scratch, dp_str word, dp_ids *out) {
     if (!word.n) return DP_OK;
-    if (!bpe->joints || (bpe->vocab.byte_level && word.n <= KEY_MAX)) return encode_piece(bpe, scratch, word, true, out);
+    if (!bpe->joints || (bpe->vocab.byte_level && word.n <= KEY_MAX))
+        return encode_piece(bpe, scratch, word, true, out);
     int32_t id = bpe->ignore_merges ? dp_vocab_find(&bpe->vocab, word) : -1;
     if (id >= 0) return dp_ids_add(out, id) ? DP_OK : dp_no_memory(sizeof id);
     uint32_t before = 0, code;

@@ -199,7 +199,8 @@ dp_status dp_regex_find(const dp_regex *regex, dp_regex_scratch *scratch, dp_str
         int result = run(&m, 0, &end);
         if (result == OUT_OF_MEMORY) return dp_no_memory((scratch->count + 1) * sizeof *scratch->frames);
         if (result == OUT_OF_WORK)
-            return dp_fail(DP_E_UNSUPPORTED, "a pattern of this tokenizer needs too much work on this text of %zu bytes", text.n);
+            return dp_fail(DP_E_UNSUPPORTED,
+                           "a pattern of this tokenizer needs too much work on this text of %zu bytes", text.n);
         if (result == MATCH) {
             *out = (dp_match){start, end, true};
             return DP_OK;

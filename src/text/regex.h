@@ -15,7 +15,8 @@ typedef struct dp_regex dp_regex; /* immutable, shared between threads */
 dp_status dp_regex_compile(dp_str pattern, dp_regex **out);
 void dp_regex_free(dp_regex *regex);
 
-/* The memory and the work that one text may use. Zero-initialise, dp_regex_scratch_begin for each text, free at the end. */
+/* The memory and the work that one text may use. Zero-initialise, dp_regex_scratch_begin for each text, free at the
+ * end. */
 typedef struct dp_regex_scratch {
     struct dp_regex_frame *frames;
     size_t count, capacity;

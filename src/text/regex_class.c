@@ -18,7 +18,8 @@ bool dp_rx_class_has(const dp_regex *regex, const dp_rx_class *set, uint32_t c) 
         bool has = has_plain(regex, set, c);
         if (!has && set->fold) {
             uint32_t folded = dp_unicode_fold(c);
-            has = has_plain(regex, set, folded) || (folded >= 'a' && folded <= 'z' && has_plain(regex, set, folded - 32));
+            has =
+                has_plain(regex, set, folded) || (folded >= 'a' && folded <= 'z' && has_plain(regex, set, folded - 32));
         }
         if (has == set->negated) return false;
         if (set->both < 0) return true;
@@ -39,7 +40,8 @@ unsigned dp_rx_lead_byte(uint32_t c) {
 void dp_rx_class_first(const dp_regex *regex, const dp_rx_class *set, bool first[256]) {
     for (uint32_t c = 0; c < 128; c++)
         if (set->ascii[c >> 6] >> (c & 63) & 1) first[c] = true;
-    bool only_ranges = !(set->negated || set->fold || set->categories || set->space || set->not_space || set->han || set->not_han);
+    bool only_ranges =
+        !(set->negated || set->fold || set->categories || set->space || set->not_space || set->han || set->not_han);
     if (!only_ranges) {
         for (int b = 0x80; b < 256; b++) first[b] = true;
         return;

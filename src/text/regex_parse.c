@@ -1,6 +1,7 @@
 /* regex_parse.c: compiles a pattern in one pass, without a tree: every parse function appends its piece of program,
  * and what comes before a piece (a split, a look-ahead) is inserted in front of it afterwards.
- * Invariants: nesting at most DEPTH_MAX, program at most CODE_MAX instructions, no unlimited repeat of what may be empty. */
+ * Invariants: nesting at most DEPTH_MAX, program at most CODE_MAX instructions, no unlimited repeat of what may be
+ * empty. */
 #include "base/json.h"
 #include "text/regex_program.h"
 #include "text/unicode.h"
@@ -127,12 +128,16 @@ static dp_status parse_hex(parser *s, int digits, uint32_t *code) {
     int n = 0;
     for (; n < (braces ? 8 : digits); n++) {
         int c = peek(s);
-        int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int d = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
         if (d < 0) break;
         *code = *code << 4 | (uint32_t)d;
         s->at++;
     }
-    if (!n || (digits == 4 && n < 4) || (braces && !take(s, "}")) || *code > 0x10FFFF) return malformed(s, "bad hexadecimal escape");
+    if (!n || (digits == 4 && n < 4) || (braces && !take(s, "}")) || *code > 0x10FFFF)
+        return malformed(s, "bad hexadecimal escape");
     return DP_OK;
 }
 
@@ -167,7 +172,10 @@ static dp_status class_item(parser *s, dp_rx_class *set) {
         s->at++;
         TRY(next_code(s, &last));
         if (last == '\\') TRY(parse_escape(s, set, &is_set, &last));
-        if (is_set) return add_range(s, set, first, first) == DP_OK ? add_range(s, set, '-', '-') : DP_E_MEMORY;
+        if (is_set) { /* as in [a-\d]: the hyphen stands for itself */
+            TRY(add_range(s, set, first, first));
+            return add_range(s, set, '-', '-');
+        }
         if (last < first) return malformed(s, "a range that runs backwards");
     }
     return add_range(s, set, first, last);
@@ -318,7 +326,8 @@ typedef struct repeat {
 
 static bool take_number(parser *s, uint32_t *out) {
     size_t start = s->at;
-    for (*out = 0; peek(s) >= '0' && peek(s) <= '9' && *out < 100000; s->at++) *out = *out * 10 + (uint32_t)(peek(s) - '0');
+    for (*out = 0; peek(s) >= '0' && peek(s) <= '9' && *out < 100000; s->at++)
+        *out = *out * 10 + (uint32_t)(peek(s) - '0');
     return s->at > start;
 }
 
@@ -357,7 +366,8 @@ static dp_status repeat_character(parser *s, size_t start, repeat r) {
         TRY(add_range(s, &set, (uint32_t)inst.a, (uint32_t)inst.a));
         TRY(add_class(s, &set, &inst.a));
     }
-    s->regex->code[start] = (dp_rx_inst){.op = DP_RX_LOOP, .mode = (uint8_t)r.mode, .a = inst.a, .min = r.min, .max = r.max};
+    s->regex->code[start] =
+        (dp_rx_inst){.op = DP_RX_LOOP, .mode = (uint8_t)r.mode, .a = inst.a, .min = r.min, .max = r.max};
     return DP_OK;
 }
 
@@ -408,7 +418,8 @@ static dp_status parse_repeats(parser *s, size_t start, bool *empty) {
     for (int nested = 0; take_repeat(s, &r); nested++) {
         if (nested == 4) return malformed(s, "too many repeats of one piece");
         if (r.max < r.min) return malformed(s, "a repeat whose maximum is below its minimum");
-        if (r.min > REPEAT_MAX || (r.max != UINT32_MAX && r.max > REPEAT_MAX)) return unsupported(s, from, "a repeat above 1000");
+        if (r.min > REPEAT_MAX || (r.max != UINT32_MAX && r.max > REPEAT_MAX))
+            return unsupported(s, from, "a repeat above 1000");
         if (*empty && r.max == UINT32_MAX) return unsupported(s, from, "an unlimited repeat of what may be empty");
         bool character = s->regex->code_count == start + 1 &&
                          (s->regex->code[start].op == DP_RX_CHAR || s->regex->code[start].op == DP_RX_CLASS);
@@ -439,7 +450,8 @@ static dp_status parse_alternatives(parser *s, bool *empty) {
         TRY(parse_sequence(s, &branch_empty));
         *empty = *empty || branch_empty;
         if (!take(s, "|")) break;
-        TRY(insert(s, start, (dp_rx_inst){.op = DP_RX_SPLIT, .a = 1, .b = (int32_t)(s->regex->code_count - start + 2)}));
+        TRY(insert(s, start,
+                   (dp_rx_inst){.op = DP_RX_SPLIT, .a = 1, .b = (int32_t)(s->regex->code_count - start + 2)}));
         TRY(emit(s, (dp_rx_inst){.op = DP_RX_JUMP, .min = (uint32_t)last_jump}));
         last_jump = s->regex->code_count - 1;
     }

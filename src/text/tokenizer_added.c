@@ -1,5 +1,5 @@
-/* tokenizer_added.c: finds added tokens in a text. The tokens are sorted, so that those which share the text's next bytes
- * form a range, narrowed byte by byte. */
+/* tokenizer_added.c: finds added tokens in a text. The tokens are sorted, so that those which share the text's next
+ * bytes form a range, narrowed byte by byte. */
 #include <stdlib.h>
 
 #include "text/tokenizer_parts.h"

@@ -39,7 +39,12 @@ static dp_status push_byte_level(dp_decoder *d, size_t index, dp_str piece) {
     return status;
 }
 
-static int hex(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
+static int hex(char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+}
 
 /* A run of byte tokens is one string if it is valid UTF-8 as a whole, else one U+FFFD per byte. */
 static dp_status end_byte_run(dp_decoder *d, size_t index) {
@@ -55,7 +60,8 @@ static dp_status end_byte_run(dp_decoder *d, size_t index) {
 }
 
 static dp_status push_byte_fallback(dp_decoder *d, size_t index, dp_str piece) {
-    bool byte = piece.n == 6 && memcmp(piece.p, "<0x", 3) == 0 && piece.p[5] == '>' && hex(piece.p[3]) >= 0 && hex(piece.p[4]) >= 0;
+    bool byte = piece.n == 6 && memcmp(piece.p, "<0x", 3) == 0 && piece.p[5] == '>' && hex(piece.p[3]) >= 0 &&
+                hex(piece.p[4]) >= 0;
     if (byte) {
         dp_buf_char(&d->state[index].held, (char)(hex(piece.p[3]) << 4 | hex(piece.p[4])));
         return check(&d->state[index].held);
@@ -71,8 +77,10 @@ static bool at(dp_str text, size_t offset, dp_str what) {
 /* The first `left` and last `right` characters of each token, as far as they are the step's character. */
 static dp_status strip_token(dp_decoder *d, size_t index, dp_str piece) {
     const dp_step *step = &d->t->decoder.step[index];
-    for (int64_t i = 0; i < step->left && at(piece, 0, step->text); i++) piece.p += step->text.n, piece.n -= step->text.n;
-    for (int64_t i = 0; i < step->right && piece.n >= step->text.n && at(piece, piece.n - step->text.n, step->text); i++)
+    for (int64_t i = 0; i < step->left && at(piece, 0, step->text); i++)
+        piece.p += step->text.n, piece.n -= step->text.n;
+    for (int64_t i = 0; i < step->right && piece.n >= step->text.n && at(piece, piece.n - step->text.n, step->text);
+         i++)
         piece.n -= step->text.n;
     return push(d, index + 1, piece);
 }
@@ -219,7 +227,8 @@ dp_status dp_decoder_finish(dp_decoder *d, const char **text, size_t *size) {
     return DP_OK;
 }
 
-dp_status dp_tokenizer_decode(const dp_tokenizer *t, const int32_t *ids, size_t count, bool skip_special, char **text, size_t *size) {
+dp_status dp_tokenizer_decode(const dp_tokenizer *t, const int32_t *ids, size_t count, bool skip_special, char **text,
+                              size_t *size) {
     dp_decoder *d = NULL;
     TRY(dp_decoder_new(t, skip_special, &d));
     dp_status status = DP_OK;

@@ -77,7 +77,8 @@ static dp_status metaspace(encoder *e, size_t index, dp_str text, bool first) {
     const dp_step *step = &e->t->pre_tokenizer.step[index];
     dp_buf *out = &e->spaced[index];
     dp_buf_clear(out);
-    bool starts = text.n && (text.p[0] == ' ' || (text.n >= step->text.n && !memcmp(text.p, step->text.p, step->text.n)));
+    bool starts =
+        text.n && (text.p[0] == ' ' || (text.n >= step->text.n && !memcmp(text.p, step->text.p, step->text.n)));
     bool prepend = step->scheme == DP_PREPEND_ALWAYS || (step->scheme == DP_PREPEND_FIRST && first);
     if (prepend && !starts) dp_buf_append(out, step->text.p, step->text.n);
     for (size_t i = 0; i < text.n; i++) {
@@ -173,7 +174,8 @@ static void encoder_free(encoder *e) {
     for (size_t i = 0; i < DP_STEPS_MAX; i++) dp_buf_free(&e->spaced[i]);
 }
 
-dp_status dp_tokenizer_encode(const dp_tokenizer *t, const char *text, size_t size, bool special, int32_t **ids, size_t *count) {
+dp_status dp_tokenizer_encode(const dp_tokenizer *t, const char *text, size_t size, bool special, int32_t **ids,
+                              size_t *count) {
     encoder e = {.t = t};
     dp_buf repaired = {0};
     dp_str input = {text ? text : "", text ? size : 0};

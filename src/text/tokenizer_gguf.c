@@ -23,7 +23,8 @@ typedef dp_status (*field_fn)(dp_tokenizer *t, const dp_json *json);
 static dp_status read_field(dp_tokenizer *t, dp_buf *text, field_fn read) {
     dp_arena arena = {0};
     const dp_json *json = NULL;
-    dp_status status = text->failed ? dp_no_memory(text->size) : dp_json_parse(&arena, (dp_str){text->data, text->size}, &json);
+    dp_status status =
+        text->failed ? dp_no_memory(text->size) : dp_json_parse(&arena, (dp_str){text->data, text->size}, &json);
     if (status == DP_OK) status = read(t, json);
     dp_arena_free(&arena);
     dp_buf_free(text);
@@ -40,7 +41,10 @@ static dp_status byte_level_fields(dp_tokenizer *t, const dp_gguf_vocab *v) {
     const char *name = v->pre && v->pre[0] ? v->pre : "default";
     const dp_known_pre *known = dp_known_pre_find(name);
     if (!known)
-        return dp_fail(DP_E_UNSUPPORTED, "GGUF: tokenizer.ggml.pre \"%s\" is a pre-tokenizer we do not have; the model's tokenizer.json would do", name);
+        return dp_fail(
+            DP_E_UNSUPPORTED,
+            "GGUF: tokenizer.ggml.pre \"%s\" is a pre-tokenizer we do not have; the model's tokenizer.json would do",
+            name);
     dp_buf pre = {0};
     dp_buf_str(&pre, "{\"type\":\"Sequence\",\"pretokenizers\":[");
     for (size_t i = 0; i < DP_COUNT(known->patterns) && known->patterns[i]; i++) {
@@ -52,8 +56,9 @@ static dp_status byte_level_fields(dp_tokenizer *t, const dp_gguf_vocab *v) {
     TRY(read_field(t, &pre, dp_tokenizer_read_pre_tokenizer));
     TRY(read_text_field(t, known->nfc ? "{\"type\":\"NFC\"}" : "null", dp_tokenizer_read_normalizer));
     t->bpe.ignore_merges = known->ignore_merges;
-    return read_text_field(t, "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":true}",
-                           dp_tokenizer_read_decoder);
+    return read_text_field(
+        t, "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":true}",
+        dp_tokenizer_read_decoder);
 }
 
 #define MARK_SPACES "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xe2\x96\x81\"}"
@@ -63,12 +68,19 @@ static dp_status byte_level_fields(dp_tokenizer *t, const dp_gguf_vocab *v) {
 static dp_status sentencepiece_fields(dp_tokenizer *t, const dp_gguf_vocab *v) {
     bool prefix = v->add_space_prefix;
     TRY(read_text_field(t, "null", dp_tokenizer_read_pre_tokenizer));
-    TRY(read_text_field(t, prefix ? "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\xe2\x96\x81\"}," MARK_SPACES "]}"
-                                  : MARK_SPACES, dp_tokenizer_read_normalizer));
+    TRY(read_text_field(
+        t,
+        prefix
+            ? "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\xe2\x96\x81\"}," MARK_SPACES
+              "]}"
+            : MARK_SPACES,
+        dp_tokenizer_read_normalizer));
     t->bpe.byte_fallback = t->bpe.fuse_unk = true;
-    return read_text_field(t, prefix ? "{\"type\":\"Sequence\",\"decoders\":[" UNMARK_SPACES BYTES_AND_FUSE
-                                       ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}"
-                                     : "{\"type\":\"Sequence\",\"decoders\":[" UNMARK_SPACES BYTES_AND_FUSE "]}", dp_tokenizer_read_decoder);
+    return read_text_field(t,
+                           prefix ? "{\"type\":\"Sequence\",\"decoders\":[" UNMARK_SPACES BYTES_AND_FUSE
+                                    ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}"
+                                  : "{\"type\":\"Sequence\",\"decoders\":[" UNMARK_SPACES BYTES_AND_FUSE "]}",
+                           dp_tokenizer_read_decoder);
 }
 
 static dp_status post_processor(dp_tokenizer *t, const dp_gguf_vocab *v) {
@@ -89,7 +101,8 @@ static dp_status post_processor(dp_tokenizer *t, const dp_gguf_vocab *v) {
         dp_buf_printf(&specials, ",\"ids\":[%lld],\"tokens\":[", (long long)(behind ? v->eos : v->bos));
         dp_json_put_string(&specials, token), dp_buf_str(&specials, "]}");
     }
-    dp_buf_str(&text, "],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],\"special_tokens\":{");
+    dp_buf_str(&text, "],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":"
+                      "1}}],\"special_tokens\":{");
     dp_buf_append(&text, specials.data, specials.size);
     dp_buf_str(&text, "}}");
     text.failed = text.failed || specials.failed;
@@ -104,7 +117,9 @@ static dp_status read_listed_merges(dp_tokenizer *t, const dp_gguf_vocab *v, dp_
     for (size_t i = 0; i < v->merge_count; i++) {
         dp_str m = v->merges[i];
         const char *space = m.n > 1 ? memchr(m.p + 1, ' ', m.n - 1) : NULL;
-        if (!space) return dp_fail(DP_E_FORMAT, "GGUF: tokenizer.ggml.merges[%zu]: expected two tokens with a space between", i);
+        if (!space)
+            return dp_fail(DP_E_FORMAT, "GGUF: tokenizer.ggml.merges[%zu]: expected two tokens with a space between",
+                           i);
         dp_str left = {m.p, (size_t)(space - m.p)};
         TRY(dp_tokenizer_add_merge(t, left, (dp_str){space + 1, m.n - left.n - 1}, scratch, &known));
     }
@@ -192,11 +207,16 @@ static dp_status read_added(dp_tokenizer *t, const dp_gguf_vocab *v) {
 }
 
 static dp_status add_roles(dp_tokenizer *t, const dp_gguf_vocab *v) {
-    const struct { const char *name; int64_t id; } roles[] = {
-        {"bos_token", v->bos}, {"eos_token", v->eos}, {"eot_token", v->eot}, {"unk_token", v->unk}, {"pad_token", v->pad}};
+    const struct { const char *name; int64_t id;
+    } roles[] = {{"bos_token", v->bos},
+                 {"eos_token", v->eos},
+                 {"eot_token", v->eot},
+                 {"unk_token", v->unk},
+                 {"pad_token", v->pad}};
     for (size_t i = 0; i < DP_COUNT(roles); i++) {
         if (roles[i].id >= (int64_t)v->count)
-            return dp_fail(DP_E_FORMAT, "GGUF: the id of %s is %lld, but there are %zu tokens", roles[i].name, (long long)roles[i].id, v->count);
+            return dp_fail(DP_E_FORMAT, "GGUF: the id of %s is %lld, but there are %zu tokens", roles[i].name,
+                           (long long)roles[i].id, v->count);
         if (roles[i].id >= 0) TRY(dp_tokenizer_add_role(t, dp_str_of(roles[i].name), v->tokens[roles[i].id]));
     }
     return DP_OK;
@@ -216,7 +236,8 @@ static dp_status read_vocab(dp_tokenizer *t, const dp_gguf_vocab *v, bool byte_l
 static dp_status read_gguf(dp_tokenizer *t, const dp_gguf_vocab *v) {
     bool byte_level = v->model && strcmp(v->model, "gpt2") == 0;
     if (!byte_level && (!v->model || strcmp(v->model, "llama") != 0))
-        return dp_fail(DP_E_UNSUPPORTED, "GGUF: tokenizer.ggml.model \"%s\" is not supported, only gpt2 and llama are", v->model ? v->model : "");
+        return dp_fail(DP_E_UNSUPPORTED, "GGUF: tokenizer.ggml.model \"%s\" is not supported, only gpt2 and llama are",
+                       v->model ? v->model : "");
     if (!v->count) return dp_fail(DP_E_FORMAT, "GGUF: tokenizer.ggml.tokens is missing or empty");
     TRY(add_roles(t, v));
     TRY(byte_level ? byte_level_fields(t, v) : sentencepiece_fields(t, v));
@@ -239,7 +260,8 @@ dp_status dp_tokenizer_from_gguf(const dp_gguf_vocab *vocab, dp_tokenizer **out)
 /* ---- to GGUF ---- */
 
 static bool is_replace(const dp_step *step, dp_str text, dp_str content) {
-    return step->kind == DP_STEP_REPLACE && !step->regex && dp_str_eq(step->text, text) && dp_str_eq(step->content, content);
+    return step->kind == DP_STEP_REPLACE && !step->regex && dp_str_eq(step->text, text) &&
+           dp_str_eq(step->content, content);
 }
 
 /* SentencePiece's way with spaces, in the forms that tokenizer.json files give it. */
@@ -262,12 +284,17 @@ static dp_status choose_model(const dp_tokenizer *t, dp_gguf_vocab *out) {
     out->model = known ? "gpt2" : "llama";
     out->pre = known ? known->names[0] : "default";
     if (known || is_sentencepiece(t, &out->add_space_prefix)) return DP_OK;
-    return dp_fail(DP_E_UNSUPPORTED, "tokenizer: GGUF has no name for this pre-tokenizer: " DP_STR_FMT, DP_STR_ARG(t->pre_tokenizer.json));
+    return dp_fail(DP_E_UNSUPPORTED, "tokenizer: GGUF has no name for this pre-tokenizer: " DP_STR_FMT,
+                   DP_STR_ARG(t->pre_tokenizer.json));
 }
 
 static dp_status choose_roles(const dp_tokenizer *t, dp_gguf_vocab *out) {
-    struct { const char *name; int64_t *id; } roles[] = {
-        {"bos_token", &out->bos}, {"eos_token", &out->eos}, {"eot_token", &out->eot}, {"unk_token", &out->unk}, {"pad_token", &out->pad}};
+    struct { const char *name; int64_t *id;
+    } roles[] = {{"bos_token", &out->bos},
+                 {"eos_token", &out->eos},
+                 {"eot_token", &out->eot},
+                 {"unk_token", &out->unk},
+                 {"pad_token", &out->pad}};
     for (size_t i = 0; i < DP_COUNT(roles); i++) {
         dp_str text = dp_tokenizer_special(t, roles[i].name);
         *roles[i].id = text.n ? dp_tokenizer_find(t, text) : -1;
@@ -279,7 +306,9 @@ static dp_status choose_roles(const dp_tokenizer *t, dp_gguf_vocab *out) {
         if (id != out->eos && (t->flags[id] & DP_TOKEN_END)) out->eot = id;
     bool bos_only = t->prefix_count == 0 || (t->prefix_count == 1 && t->prefix[0] == out->bos);
     bool eos_only = t->suffix_count == 0 || (t->suffix_count == 1 && t->suffix[0] == out->eos);
-    if (!bos_only || !eos_only) return dp_fail(DP_E_UNSUPPORTED, "tokenizer: GGUF cannot express this post-processor: " DP_STR_FMT, DP_STR_ARG(t->post_processor));
+    if (!bos_only || !eos_only)
+        return dp_fail(DP_E_UNSUPPORTED, "tokenizer: GGUF cannot express this post-processor: " DP_STR_FMT,
+                       DP_STR_ARG(t->post_processor));
     out->add_bos = t->prefix_count > 0;
     out->add_eos = t->suffix_count > 0;
     return DP_OK;
@@ -312,14 +341,16 @@ static dp_status put_tokens(const dp_tokenizer *t, dp_arena *arena, bool llama, 
         types[id] = token_type(t, (int32_t)id, llama);
         if (t->bpe.vocab.tokens[id].present) dp_vocab_put_text(&t->bpe.vocab, (int64_t)id, &text);
         else dp_buf_printf(&text, "[PAD%zu]", id);
-        tokens[id] = (dp_str){text.failed ? NULL : dp_arena_copy(arena, text.data ? text.data : "", text.size), text.size};
+        tokens[id] =
+            (dp_str){text.failed ? NULL : dp_arena_copy(arena, text.data ? text.data : "", text.size), text.size};
         ok = tokens[id].p != NULL;
     }
     dp_buf_free(&text);
     for (size_t i = 0; i < t->added_count && ok; i++) { /* what is looked for literally */
         int32_t id = t->added[i].id;
         if (types[id] != CONTROL && types[id] != USER_DEFINED) continue;
-        tokens[id] = (dp_str){dp_arena_copy(arena, t->added[i].content.p, t->added[i].content.n), t->added[i].content.n};
+        tokens[id] =
+            (dp_str){dp_arena_copy(arena, t->added[i].content.p, t->added[i].content.n), t->added[i].content.n};
         ok = tokens[id].p != NULL;
     }
     out->tokens = tokens;

@@ -12,11 +12,13 @@ dp_status dp_tokenizer_keep(dp_tokenizer *t, dp_str text, dp_str *out) {
 
 static dp_status read_vocab(dp_tokenizer *t, const dp_json *model) {
     const dp_json *vocab = dp_json_find(model, "vocab");
-    if (!vocab || vocab->type != DP_JSON_OBJECT) return dp_fail(DP_E_FORMAT, "tokenizer: \"model.vocab\": expected an object of token ids");
+    if (!vocab || vocab->type != DP_JSON_OBJECT)
+        return dp_fail(DP_E_FORMAT, "tokenizer: \"model.vocab\": expected an object of token ids");
     TRY(dp_vocab_reserve(&t->bpe.vocab, vocab->count));
     for (const dp_json *m = vocab->child; m; m = m->next) {
         if (m->type != DP_JSON_NUMBER || !m->is_integer)
-            return dp_fail(DP_E_FORMAT, "tokenizer: the id of token \"" DP_STR_FMT "\" is no integer", DP_STR_ARG(m->key));
+            return dp_fail(DP_E_FORMAT, "tokenizer: the id of token \"" DP_STR_FMT "\" is no integer",
+                           DP_STR_ARG(m->key));
         TRY(dp_vocab_add(&t->bpe.vocab, m->integer, m->key));
     }
     return DP_OK;
@@ -50,8 +52,8 @@ dp_status dp_tokenizer_add_merge(dp_tokenizer *t, dp_str left, dp_str right, dp_
     else if (!dp_alphabet_decode(right, scratch)) return DP_OK;
     if (scratch->failed) return dp_no_memory(left.n + right.n);
     dp_str all = {scratch->data ? scratch->data : "", scratch->size};
-    dp_merge merge = {dp_vocab_find(vocab, (dp_str){all.p, cut}), dp_vocab_find(vocab, (dp_str){all.p + cut, all.n - cut}),
-                      dp_vocab_find(vocab, all)};
+    dp_merge merge = {dp_vocab_find(vocab, (dp_str){all.p, cut}),
+                      dp_vocab_find(vocab, (dp_str){all.p + cut, all.n - cut}), dp_vocab_find(vocab, all)};
     *known = merge.left >= 0 && merge.right >= 0 && merge.result >= 0;
     return *known ? dp_bpe_add_merge(&t->bpe, merge) : DP_OK;
 }
@@ -59,14 +61,18 @@ dp_status dp_tokenizer_add_merge(dp_tokenizer *t, dp_str left, dp_str right, dp_
 static dp_status read_merges(dp_tokenizer *t, const dp_json *model, dp_buf *scratch) {
     const dp_json *merges = dp_json_find(model, "merges");
     size_t index = 0;
-    if (!merges || merges->type != DP_JSON_ARRAY) return dp_fail(DP_E_FORMAT, "tokenizer: \"model.merges\": expected an array");
+    if (!merges || merges->type != DP_JSON_ARRAY)
+        return dp_fail(DP_E_FORMAT, "tokenizer: \"model.merges\": expected an array");
     for (const dp_json *m = merges->child; m; m = m->next, index++) {
         dp_str left, right;
         bool known;
-        if (!merge_sides(m, &left, &right)) return dp_fail(DP_E_FORMAT, "tokenizer: merge %zu: expected \"a b\" or [\"a\", \"b\"]", index);
+        if (!merge_sides(m, &left, &right))
+            return dp_fail(DP_E_FORMAT, "tokenizer: merge %zu: expected \"a b\" or [\"a\", \"b\"]", index);
         TRY(dp_tokenizer_add_merge(t, left, right, scratch, &known));
         if (!known)
-            return dp_fail(DP_E_FORMAT, "tokenizer: merge %zu, \"" DP_STR_FMT "\" + \"" DP_STR_FMT "\", makes or uses a token that is not in the vocabulary",
+            return dp_fail(DP_E_FORMAT,
+                           "tokenizer: merge %zu, \"" DP_STR_FMT "\" + \"" DP_STR_FMT
+                           "\", makes or uses a token that is not in the vocabulary",
                            index, DP_STR_ARG(left), DP_STR_ARG(right));
     }
     return DP_OK;
@@ -81,11 +87,13 @@ static dp_status refuse_text(const dp_json *model, const char *key) {
 static dp_status read_model(dp_tokenizer *t, const dp_json *model) {
     dp_str type = {0}, unk = {0};
     double dropout = 0;
-    if (!model || model->type != DP_JSON_OBJECT) return dp_fail(DP_E_FORMAT, "tokenizer: \"model\": expected an object");
+    if (!model || model->type != DP_JSON_OBJECT)
+        return dp_fail(DP_E_FORMAT, "tokenizer: \"model\": expected an object");
     TRY(dp_json_get_str(model, "type", &type));
     bool old_bpe = !type.p && dp_json_find(model, "merges");
     if (!old_bpe && !dp_str_is(type, "BPE"))
-        return dp_fail(DP_E_UNSUPPORTED, "tokenizer: model type \"" DP_STR_FMT "\" is not supported, only BPE is", DP_STR_ARG(type));
+        return dp_fail(DP_E_UNSUPPORTED, "tokenizer: model type \"" DP_STR_FMT "\" is not supported, only BPE is",
+                       DP_STR_ARG(type));
     TRY(refuse_text(model, "continuing_subword_prefix"));
     TRY(refuse_text(model, "end_of_word_suffix"));
     TRY(dp_json_get_double(model, "dropout", &dropout));
@@ -115,7 +123,8 @@ static dp_status read_added_token(dp_tokenizer *t, const dp_json *json, dp_added
     TRY(dp_json_get_bool(json, "lstrip", &token->lstrip));
     TRY(dp_json_get_bool(json, "rstrip", &token->rstrip));
     TRY(dp_json_get_bool(json, "normalized", &token->normalized));
-    if (!token->content.p || id < 0) return dp_fail(DP_E_FORMAT, "tokenizer: an added token needs \"id\" and \"content\"");
+    if (!token->content.p || id < 0)
+        return dp_fail(DP_E_FORMAT, "tokenizer: an added token needs \"id\" and \"content\"");
     return dp_tokenizer_add_added(t, token, id);
 }
 
@@ -170,7 +179,8 @@ static dp_status read_roles(dp_tokenizer *t, const dp_json *config) {
     if (!config || config->type != DP_JSON_OBJECT) return DP_OK;
     for (const dp_json *m = config->child; m; m = m->next) {
         const dp_json *text = m->type == DP_JSON_OBJECT ? dp_json_find(m, "content") : m;
-        if (!dp_str_ends(m->key, "_token") || !text || text->type != DP_JSON_STRING || t->role_count == ROLES_MAX) continue;
+        if (!dp_str_ends(m->key, "_token") || !text || text->type != DP_JSON_STRING || t->role_count == ROLES_MAX)
+            continue;
         TRY(dp_tokenizer_add_role(t, m->key, text->string));
     }
     return DP_OK;
@@ -204,9 +214,22 @@ static void mark_ends(dp_tokenizer *t, const dp_json *ids) {
 }
 
 /* Texts that end a text or a turn in published chat formats; those that end a text stand first. */
-static const char *const END_TOKENS[] = {
-    "<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", ("<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"), "[EOS]", "<|return|>",
-    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|call|>", "<|end_of_turn|>", "<|endofprompt|>"};
+static const char *const END_TOKENS[] = {"<|end_of_text|>",
+                                         "<|endoftext|>",
+                                         "</s>",
+                                         "<eos>",
+                                         ("<\xef\xbd\x9c"
+                                          "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"),
+                                         "[EOS]",
+                                         "<|return|>",
+                                         "<|im_end|>",
+                                         "<|eot_id|>",
+                                         "<|eom_id|>",
+                                         "<end_of_turn>",
+                                         "<|end|>",
+                                         "<|call|>",
+                                         "<|end_of_turn|>",
+                                         "<|endofprompt|>"};
 enum { END_OF_TEXT_COUNT = 7 };
 
 static void mark_known_ends(dp_tokenizer *t) {
@@ -242,7 +265,8 @@ dp_status dp_tokenizer_finish(dp_tokenizer *t, const dp_json *generation) {
 static dp_status check_template_ids(const dp_tokenizer *t) {
     for (size_t i = 0; i < t->prefix_count + t->suffix_count; i++) {
         int32_t id = i < t->prefix_count ? t->prefix[i] : t->suffix[i - t->prefix_count];
-        if (id >= t->vocab_size) return dp_fail(DP_E_FORMAT, "tokenizer: the post-processor adds id %d, which is no token", (int)id);
+        if (id >= t->vocab_size)
+            return dp_fail(DP_E_FORMAT, "tokenizer: the post-processor adds id %d, which is no token", (int)id);
     }
     return DP_OK;
 }
@@ -283,7 +307,8 @@ dp_tokenizer *dp_tokenizer_new(void) {
     return t;
 }
 
-dp_status dp_tokenizer_from_hf(dp_str json, dp_str config, dp_str generation, dp_str chat_template, dp_tokenizer **out) {
+dp_status dp_tokenizer_from_hf(dp_str json, dp_str config, dp_str generation, dp_str chat_template,
+                               dp_tokenizer **out) {
     dp_tokenizer *t = dp_tokenizer_new();
     if (!t) return dp_no_memory(sizeof *t);
     dp_arena arena = {0};

@@ -14,7 +14,7 @@
 typedef enum dp_step_kind {
     /* normalizers; REPLACE and STRIP are decoders too */
     DP_STEP_REPLACE,     /* every match of text or regex by content */
-    DP_STEP_STRIP,       /* white space at the left, right end; as a decoder: at most left, right times the character text */
+    DP_STEP_STRIP,       /* white space at the left, right end; decoder: left, right times at most the character text */
     DP_STEP_PREPEND,     /* text, unless empty */
     DP_STEP_NORMAL_FORM,
     /* pre-tokenizers */
@@ -116,7 +116,7 @@ dp_status dp_tokenizer_index_added(dp_tokenizer *t);
  * space that it swallows, never before `from`. */
 const dp_added_token *dp_added_find(const dp_added_set *set, dp_str text, size_t from, size_t *start, size_t *end);
 
-/* tokenizer_hf.c: what from_hf and from_gguf do last: added tokens' flags, roles, end tokens. `generation` may be NULL. */
+/* tokenizer_hf.c: what from_hf and from_gguf do last: added tokens' flags, roles, end tokens; `generation` or NULL. */
 dp_status dp_tokenizer_finish(dp_tokenizer *t, const dp_json *generation);
 dp_status dp_tokenizer_add_role(dp_tokenizer *t, dp_str name, dp_str text);
 /* The id of a token by its text as files write it; -1 when absent. */

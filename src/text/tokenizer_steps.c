@@ -54,7 +54,8 @@ static dp_status add_pattern_step(dp_tokenizer *t, dp_steps *steps, dp_step step
     TRY(dp_json_get_str(pattern, "Regex", &text));
     if (text.p) return add_regex_step(t, steps, step, text);
     TRY(dp_json_get_str(pattern, "String", &text));
-    if (!text.p || !text.n) return dp_fail(DP_E_FORMAT, "tokenizer: \"pattern\": expected {\"String\": ...} or {\"Regex\": ...}");
+    if (!text.p || !text.n)
+        return dp_fail(DP_E_FORMAT, "tokenizer: \"pattern\": expected {\"String\": ...} or {\"Regex\": ...}");
     TRY(dp_tokenizer_keep(t, text, &step.text));
     return add_step(steps, step);
 }
@@ -77,7 +78,8 @@ static dp_status read_normalizer(dp_tokenizer *t, dp_steps *steps, const dp_json
     static const struct { const char *name; dp_normal_form form; } forms[] = {
         {"NFC", DP_NFC}, {"NFD", DP_NFD}, {"NFKC", DP_NFKC}, {"NFKD", DP_NFKD}};
     for (size_t i = 0; i < DP_COUNT(forms); i++)
-        if (dp_str_is(type, forms[i].name)) return add_step(steps, (dp_step){.kind = DP_STEP_NORMAL_FORM, .form = forms[i].form});
+        if (dp_str_is(type, forms[i].name))
+            return add_step(steps, (dp_step){.kind = DP_STEP_NORMAL_FORM, .form = forms[i].form});
     if (dp_str_is(type, "Replace")) return add_replace(t, steps, json);
     if (dp_str_is(type, "Prepend")) {
         dp_str text = {0};
@@ -143,7 +145,9 @@ static dp_status read_metaspace(dp_tokenizer *t, dp_steps *steps, const dp_json 
 static dp_status read_pre_tokenizer(dp_tokenizer *t, dp_steps *steps, const dp_json *json, dp_str type) {
     dp_step step = {.kind = DP_STEP_SPLIT, .behavior = DP_SPLIT_ISOLATED};
     if (steps->count && steps->step[steps->count - 1].kind == DP_STEP_BYTE_LEVEL)
-        return dp_fail(DP_E_UNSUPPORTED, "tokenizer: pre-tokenizer \"" DP_STR_FMT "\" behind ByteLevel is not supported", DP_STR_ARG(type));
+        return dp_fail(DP_E_UNSUPPORTED,
+                       "tokenizer: pre-tokenizer \"" DP_STR_FMT "\" behind ByteLevel is not supported",
+                       DP_STR_ARG(type));
     if (dp_str_is(type, "Split")) {
         TRY(dp_json_get_bool(json, "invert", &step.invert));
         TRY(read_behavior(json, &step.behavior));
@@ -193,7 +197,8 @@ static dp_status add_decoder_step(dp_tokenizer *t, dp_steps *steps, const dp_jso
     TRY(dp_json_get_str(json, "content", &text));
     TRY(dp_json_get_int(json, "start", &step.left));
     TRY(dp_json_get_int(json, "stop", &step.right));
-    if (!one_character(text)) return dp_fail(DP_E_FORMAT, "tokenizer: decoder Strip needs one character as \"content\"");
+    if (!one_character(text))
+        return dp_fail(DP_E_FORMAT, "tokenizer: decoder Strip needs one character as \"content\"");
     return add_text_step(t, steps, step, text);
 }
 
@@ -208,7 +213,8 @@ static dp_status read_decoder(dp_tokenizer *t, dp_steps *steps, const dp_json *j
     bool fine = step->kind == DP_STEP_FUSE || step->kind == DP_STEP_STRIP ||
                 (step->kind == DP_STEP_REPLACE && !step->regex && one_character(step->text));
     if (fused && !fine)
-        return dp_fail(DP_E_UNSUPPORTED, "tokenizer: decoder \"" DP_STR_FMT "\" behind Fuse is not supported", DP_STR_ARG(type));
+        return dp_fail(DP_E_UNSUPPORTED, "tokenizer: decoder \"" DP_STR_FMT "\" behind Fuse is not supported",
+                       DP_STR_ARG(type));
     return DP_OK;
 }
 
@@ -238,10 +244,12 @@ static dp_status add_special(dp_tokenizer *t, const dp_json *specials, dp_str na
     while (special && !dp_str_eq(special->key, name)) special = special->next;
     const dp_json *ids = dp_json_find(special, "ids");
     if (!ids || ids->type != DP_JSON_ARRAY)
-        return dp_fail(DP_E_FORMAT, "tokenizer: the template names \"" DP_STR_FMT "\", which has no \"ids\"", DP_STR_ARG(name));
+        return dp_fail(DP_E_FORMAT, "tokenizer: the template names \"" DP_STR_FMT "\", which has no \"ids\"",
+                       DP_STR_ARG(name));
     for (const dp_json *m = ids->child; m; m = m->next) {
         if (m->type != DP_JSON_NUMBER || !m->is_integer || m->integer < 0 || m->integer > INT32_MAX)
-            return dp_fail(DP_E_FORMAT, "tokenizer: the template's token \"" DP_STR_FMT "\" has a bad id", DP_STR_ARG(name));
+            return dp_fail(DP_E_FORMAT, "tokenizer: the template's token \"" DP_STR_FMT "\" has a bad id",
+                           DP_STR_ARG(name));
         int32_t id = (int32_t)m->integer;
         TRY(add_ids(t, behind, &id, 1));
     }
@@ -252,7 +260,8 @@ static dp_status read_template(dp_tokenizer *t, const dp_json *json) {
     const dp_json *single = dp_json_find(json, "single"), *specials = dp_json_find(json, "special_tokens");
     bool behind = false;
     if (!single || single->type != DP_JSON_ARRAY || (specials && specials->type != DP_JSON_OBJECT))
-        return dp_fail(DP_E_FORMAT, "tokenizer: TemplateProcessing needs the array \"single\" and the object \"special_tokens\"");
+        return dp_fail(DP_E_FORMAT,
+                       "tokenizer: TemplateProcessing needs the array \"single\" and the object \"special_tokens\"");
     for (const dp_json *m = single->child; m; m = m->next) {
         dp_str name = {0};
         TRY(dp_json_get_str(dp_json_find(m, "SpecialToken"), "id", &name));

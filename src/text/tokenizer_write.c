@@ -11,7 +11,9 @@ static void put_token(const dp_vocab *vocab, int64_t id, dp_buf *text, dp_buf *o
     else dp_json_put_string(out, (dp_str){text->data ? text->data : "", text->size});
 }
 
-static void put_bool(dp_buf *out, const char *key, bool value) { dp_buf_printf(out, "\"%s\":%s", key, value ? "true" : "false"); }
+static void put_bool(dp_buf *out, const char *key, bool value) {
+    dp_buf_printf(out, "\"%s\":%s", key, value ? "true" : "false");
+}
 
 static void put_added(const dp_tokenizer *t, dp_buf *out) {
     dp_buf_str(out, "\"added_tokens\":[");
@@ -22,7 +24,8 @@ static void put_added(const dp_tokenizer *t, dp_buf *out) {
         const struct { const char *key; bool value; } options[] = {
             {"single_word", token->single_word}, {"lstrip", token->lstrip}, {"rstrip", token->rstrip},
             {"normalized", token->normalized},   {"special", token->special}};
-        for (size_t k = 0; k < DP_COUNT(options); k++) dp_buf_char(out, ','), put_bool(out, options[k].key, options[k].value);
+        for (size_t k = 0; k < DP_COUNT(options); k++)
+            dp_buf_char(out, ','), put_bool(out, options[k].key, options[k].value);
         dp_buf_char(out, '}');
     }
     dp_buf_char(out, ']');

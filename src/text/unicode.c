@@ -27,7 +27,8 @@ dp_category dp_unicode_category(uint32_t code) {
 
 static uint32_t combining_class(uint32_t code) {
     if (code < 0x300) return 0;
-    return dp_unicode_combining_runs[find_run(dp_unicode_combining_runs, dp_unicode_combining_runs_count, 8, code)] & 255;
+    return dp_unicode_combining_runs[find_run(dp_unicode_combining_runs, dp_unicode_combining_runs_count, 8, code)] &
+           255;
 }
 
 uint32_t dp_unicode_category_set(dp_str name) {
@@ -54,9 +55,9 @@ bool dp_unicode_is_space(uint32_t code) { return in_pairs(dp_unicode_spaces, dp_
 bool dp_unicode_is_han(uint32_t code) { return in_pairs(dp_unicode_han, dp_unicode_han_count, code); }
 
 bool dp_unicode_is_word(uint32_t code) {
-    static const uint32_t set = 1u << DP_CAT_LU | 1u << DP_CAT_LL | 1u << DP_CAT_LT | 1u << DP_CAT_LM | 1u << DP_CAT_LO |
-                                1u << DP_CAT_MN | 1u << DP_CAT_MC | 1u << DP_CAT_ME | 1u << DP_CAT_ND | 1u << DP_CAT_NL |
-                                1u << DP_CAT_PC;
+    static const uint32_t set = 1u << DP_CAT_LU | 1u << DP_CAT_LL | 1u << DP_CAT_LT | 1u << DP_CAT_LM |
+                                1u << DP_CAT_LO | 1u << DP_CAT_MN | 1u << DP_CAT_MC | 1u << DP_CAT_ME |
+                                1u << DP_CAT_ND | 1u << DP_CAT_NL | 1u << DP_CAT_PC;
     return set >> dp_unicode_category(code) & 1;
 }
 

@@ -1,4 +1,4 @@
-/* unicode_tables.h: what tools/gen_unicode.py writes; only unicode.c and regex_class.c include it.
+/* unicode_tables.h: what tools/gen_unicode.py writes; only unicode.c includes it.
  *
  *   category_runs        first code point << 5 | dp_category, sorted; a run ends where the next begins
  *   combining_runs       first code point << 8 | canonical combining class, likewise

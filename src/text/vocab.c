@@ -3,6 +3,8 @@
 
 #include "base/json.h"
 
+enum { TEXT_MAX = 1024 }; /* of dp_vocab_find_text, in raw bytes */
+
 /* ---- the byte-level alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 onwards ---- */
 
 static bool stands_for_itself(unsigned byte) {
@@ -60,12 +62,17 @@ int32_t dp_vocab_find(const dp_vocab *vocab, dp_str raw) {
 }
 
 int32_t dp_vocab_find_text(const dp_vocab *vocab, dp_str text) {
+    char raw[TEXT_MAX]; /* no allocation: this must not fail for want of memory */
+    size_t count = 0;
+    uint32_t code;
     if (!vocab->byte_level) return dp_vocab_find(vocab, text);
-    dp_buf raw = {0};
-    bool known = dp_alphabet_decode(text, &raw) && !raw.failed;
-    int32_t id = known ? dp_vocab_find(vocab, (dp_str){raw.data, raw.size}) : -1;
-    dp_buf_free(&raw);
-    return id;
+    for (size_t i = 0, n; i < text.n; i += n) {
+        n = dp_utf8_decode(text.p + i, text.n - i, &code);
+        int byte = n ? alphabet_byte(code) : -1;
+        if (byte < 0 || count == sizeof raw) return -1;
+        raw[count++] = (char)byte;
+    }
+    return dp_vocab_find(vocab, (dp_str){raw, count});
 }
 
 dp_str dp_vocab_raw(const dp_vocab *vocab, int64_t id) {
@@ -84,7 +91,8 @@ void dp_vocab_put_text(const dp_vocab *vocab, int64_t id, dp_buf *out) {
 dp_status dp_vocab_reserve(dp_vocab *vocab, size_t count) {
     size_t slots = 64;
     count += vocab->used;
-    if (count > (1u << 28)) return dp_fail(DP_E_UNSUPPORTED, "vocabulary: %zu tokens are more than this build supports", count);
+    if (count > (1u << 28))
+        return dp_fail(DP_E_UNSUPPORTED, "vocabulary: %zu tokens are more than this build supports", count);
     while (slots / 2 < count) slots *= 2;
     if (slots <= vocab->slot_count) return DP_OK;
     uint32_t *bigger = dp_calloc(slots, sizeof *bigger), *old = vocab->slots;
@@ -108,7 +116,8 @@ static dp_status make_room(dp_vocab *vocab, int64_t id, size_t size) {
     if (!dp_grow((void **)&vocab->tokens, &vocab->capacity, need, sizeof *vocab->tokens))
         return dp_no_memory(need * sizeof *vocab->tokens);
     if (vocab->capacity > before) memset(vocab->tokens + before, 0, (vocab->capacity - before) * sizeof *vocab->tokens);
-    if (!dp_grow((void **)&vocab->bytes, &vocab->bytes_capacity, vocab->bytes_size + size, 1)) return dp_no_memory(size);
+    if (!dp_grow((void **)&vocab->bytes, &vocab->bytes_capacity, vocab->bytes_size + size, 1))
+        return dp_no_memory(size);
     vocab->count = DP_MAX(vocab->count, need);
     return DP_OK;
 }

@@ -28,7 +28,7 @@ void dp_vocab_free(dp_vocab *vocab);
 
 /* By raw bytes; -1 when absent. */
 int32_t dp_vocab_find(const dp_vocab *vocab, dp_str raw);
-/* By text as the file writes it. */
+/* By text as the file writes it, such as a special token's; texts above 1024 bytes are not found. */
 int32_t dp_vocab_find_text(const dp_vocab *vocab, dp_str text);
 dp_str dp_vocab_raw(const dp_vocab *vocab, int64_t id); /* empty when absent */
 /* Appends the token's text as the file writes it. */

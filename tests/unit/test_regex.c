@@ -80,7 +80,8 @@ TEST(regex_matches) {
     };
     for (size_t i = 0; i < DP_COUNT(cases); i++) {
         const char *found = matches(cases[i].pattern, cases[i].text);
-        CHECK_MSG(strcmp(found, cases[i].expected) == 0, "/%s/ in \"%s\": %s, expected %s", cases[i].pattern, cases[i].text, found, cases[i].expected);
+        CHECK_MSG(strcmp(found, cases[i].expected) == 0, "/%s/ in \"%s\": %s, expected %s", cases[i].pattern,
+                  cases[i].text, found, cases[i].expected);
     }
 }
 
@@ -92,9 +93,19 @@ static dp_status compile(const char *pattern) {
 }
 
 TEST(regex_refuses_what_it_cannot_do) {
-    static const char *const malformed[] = {"(", ")", "[a", "a)", "*", "a|*", "\\", "\\p{L", "[b-a]", "a{3,2}", "(?:a", "\\x{110000}", "\xff"};
-    static const char *const unsupported[] = {"(?<=a)b", "(?<!a)b", "\\1", "\\p{Greek}", "[a[b]]", "(?x:a)", "\\y", "a{2000}",
-                                              "(?:a*)*", "(?:a|b?)+", "(?:(?:a{500}){500}){500}"};
+    static const char *const malformed[] = {"(",     ")",     "[a",     "a)",   "*",           "a|*", "\\",
+                                            "\\p{L", "[b-a]", "a{3,2}", "(?:a", "\\x{110000}", "\xff"};
+    static const char *const unsupported[] = {"(?<=a)b",
+                                              "(?<!a)b",
+                                              "\\1",
+                                              "\\p{Greek}",
+                                              "[a[b]]",
+                                              "(?x:a)",
+                                              "\\y",
+                                              "a{2000}",
+                                              "(?:a*)*",
+                                              "(?:a|b?)+",
+                                              "(?:(?:a{500}){500}){500}"};
     for (size_t i = 0; i < DP_COUNT(malformed); i++)
         CHECK_MSG(compile(malformed[i]) == DP_E_FORMAT, "/%s/ should be malformed", malformed[i]);
     for (size_t i = 0; i < DP_COUNT(unsupported); i++)
@@ -141,29 +152,37 @@ TEST(regex_survives_failing_allocations) { CHECK(test_failing_allocations(compil
 /* ---- Unicode ---- */
 
 TEST(unicode_properties) {
-    CHECK(dp_unicode_category('A') == DP_CAT_LU && dp_unicode_category(0x4E2D) == DP_CAT_LO && dp_unicode_category(0x10FFFF) == DP_CAT_CN);
-    CHECK(dp_unicode_category(0x301) == DP_CAT_MN && dp_unicode_category(0x1F600) == DP_CAT_SO && dp_unicode_category(0xE000) == DP_CAT_CO);
-    CHECK(dp_unicode_category(0) == DP_CAT_CC && dp_unicode_category(0xD800) == DP_CAT_CS && dp_unicode_category(0x9FFF) == DP_CAT_LO);
-    CHECK(dp_unicode_is_space(0x85) && dp_unicode_is_space(0x3000) && !dp_unicode_is_space(0x200B) && !dp_unicode_is_space(0x180E));
-    CHECK(dp_unicode_fold(0x17F) == 's' && dp_unicode_fold(0x212A) == 'k' && dp_unicode_fold(0x410) == 0x430 && dp_unicode_fold(0x104) == 0x105);
+    CHECK(dp_unicode_category('A') == DP_CAT_LU && dp_unicode_category(0x4E2D) == DP_CAT_LO &&
+          dp_unicode_category(0x10FFFF) == DP_CAT_CN);
+    CHECK(dp_unicode_category(0x301) == DP_CAT_MN && dp_unicode_category(0x1F600) == DP_CAT_SO &&
+          dp_unicode_category(0xE000) == DP_CAT_CO);
+    CHECK(dp_unicode_category(0) == DP_CAT_CC && dp_unicode_category(0xD800) == DP_CAT_CS &&
+          dp_unicode_category(0x9FFF) == DP_CAT_LO);
+    CHECK(dp_unicode_is_space(0x85) && dp_unicode_is_space(0x3000) && !dp_unicode_is_space(0x200B) &&
+          !dp_unicode_is_space(0x180E));
+    CHECK(dp_unicode_fold(0x17F) == 's' && dp_unicode_fold(0x212A) == 'k' && dp_unicode_fold(0x410) == 0x430 &&
+          dp_unicode_fold(0x104) == 0x105);
     CHECK(dp_unicode_fold(0x105) == 0x105 && dp_unicode_fold(0x1E9E) == 0xDF && dp_unicode_fold(0x10400) == 0x10428);
 }
 
 TEST(unicode_normal_forms) {
-    static const struct { dp_normal_form form; const char *text, *expected; } cases[] = {
+    static const struct { dp_normal_form form; const char *text, *expected;
+    } cases[] = {
         {DP_NFC, "e\xcc\x81", "\xc3\xa9"},
         {DP_NFC, "abc e\xcc\x81 xyz e\xcc\x81", "abc \xc3\xa9 xyz \xc3\xa9"},
         {DP_NFC, "plain", "plain"},
-        {DP_NFC, "\xe2\x84\xab", "\xc3\x85"},                                     /* Angstrom sign */
+        {DP_NFC, "\xe2\x84\xab", "\xc3\x85"}, /* Angstrom sign */
         {DP_NFC, "\xe1\xba\x9b\xcc\xa3", "\xe1\xba\x9b\xcc\xa3"},
-        {DP_NFC, "a\xcc\x81\xcc\xa3", "\xe1\xba\xa1\xcc\x81"},                   /* reordered, then composed */
-        {DP_NFC, "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab", "\xed\x95\x9c"},        /* Hangul */
-        {DP_NFC, "\xe0\xa5\x98", "\xe0\xa4\x95\xe0\xa4\xbc"},                    /* excluded from composition */
+        {DP_NFC, "a\xcc\x81\xcc\xa3", "\xe1\xba\xa1\xcc\x81"},            /* reordered, then composed */
+        {DP_NFC, "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab", "\xed\x95\x9c"}, /* Hangul */
+        {DP_NFC, "\xe0\xa5\x98", "\xe0\xa4\x95\xe0\xa4\xbc"},             /* excluded from composition */
         {DP_NFC, "\xef\xac\x81", "\xef\xac\x81"},
         {DP_NFD, "\xc3\xa9\xed\x95\x9c", "e\xcc\x81\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab"},
         {DP_NFD, "\xe1\xbb\x87", "e\xcc\xa3\xcc\x82"},
         {DP_NFKC, "\xef\xac\x81\xc2\xa0\xe2\x91\xa0", "fi 1"},
-        {DP_NFKC, "\xef\xb7\xba", "\xd8\xb5\xd9\x84\xd9\x89 \xd8\xa7\xd9\x84\xd9\x84\xd9\x87 \xd8\xb9\xd9\x84\xd9\x8a\xd9\x87 \xd9\x88\xd8\xb3\xd9\x84\xd9\x85"},
+        {DP_NFKC, "\xef\xb7\xba",
+         "\xd8\xb5\xd9\x84\xd9\x89 \xd8\xa7\xd9\x84\xd9\x84\xd9\x87 \xd8\xb9\xd9\x84\xd9\x8a\xd9\x87 "
+         "\xd9\x88\xd8\xb3\xd9\x84\xd9\x85"},
         {DP_NFKD, "\xef\xac\x81\xc3\xa9", "fie\xcc\x81"},
     };
     for (size_t i = 0; i < DP_COUNT(cases); i++) {

@@ -16,7 +16,9 @@ static dp_status make(const char *fields, const char *config, dp_tokenizer **out
 }
 
 /* Words are letters; ids tell how a text was split: every letter is a token, "|" joins nothing. */
-#define LETTERS "'vocab':{'a':0,'b':1,'c':2,'ab':3,'bc':4,'abc':5,'\xe2\x96\x81':6,'\xe2\x96\x81" "a':7,'1':8,'.':9,'-':10}"
+#define LETTERS                                                                                                        \
+    "'vocab':{'a':0,'b':1,'c':2,'ab':3,'bc':4,'abc':5,'\xe2\x96\x81':6,'\xe2\x96\x81"                                  \
+    "a':7,'1':8,'.':9,'-':10}"
 #define MERGES "'merges':['a b','b c','ab c','\xe2\x96\x81 a']"
 #define MODEL "'model':{'type':'BPE'," LETTERS "," MERGES "}"
 
@@ -27,7 +29,8 @@ static const char *ids_of(const dp_tokenizer *t, const char *text, bool special)
     size_t count = 0, n = 0;
     out[0] = 0;
     if (dp_tokenizer_encode(t, text, strlen(text), special, &ids, &count) != DP_OK) return dp_error_message();
-    for (size_t i = 0; i < count; i++) n += (size_t)snprintf(out + n, sizeof out - n, "%s%d", i ? " " : "", (int)ids[i]);
+    for (size_t i = 0; i < count; i++)
+        n += (size_t)snprintf(out + n, sizeof out - n, "%s%d", i ? " " : "", (int)ids[i]);
     dp_free(ids);
     return out;
 }
@@ -48,7 +51,8 @@ typedef struct encoding {
 static void check_encodings(const encoding *list, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const char *got = encoded(list[i].fields, list[i].text);
-        CHECK_MSG(strcmp(got, list[i].expected) == 0, "case %zu, \"%s\": %s, expected %s", i, list[i].text, got, list[i].expected);
+        CHECK_MSG(strcmp(got, list[i].expected) == 0, "case %zu, \"%s\": %s, expected %s", i, list[i].text, got,
+                  list[i].expected);
     }
 }
 
@@ -62,7 +66,9 @@ TEST(merges_go_by_rank) {
         {"'model':{'type':'BPE','ignore_merges':true," LETTERS ",'merges':[]}", "abc", "5"},
         {"'model':{'type':'BPE','unk_token':'c'," LETTERS "," MERGES "}", "xxa", "2 2 0"},
         {"'model':{'type':'BPE','unk_token':'c','fuse_unk':true," LETTERS "," MERGES "}", "xxa", "2 0"},
-        {"'model':{'type':'BPE','byte_fallback':true,'unk_token':'a','vocab':{'a':0,'<0xC3>':1,'<0xA9>':2},'merges':[]}", "a\xc3\xa9\xc3\xa8", "0 1 2 0"},
+        {"'model':{'type':'BPE','byte_fallback':true,'unk_token':'a','vocab':{'a':0,'<0xC3>':1,'<0xA9>':2},'merges':[]"
+         "}",
+         "a\xc3\xa9\xc3\xa8", "0 1 2 0"},
         {"'model':{'vocab':{'a':0},'merges':[]}", "aa", "0 0"}, /* files before `type` */
     };
     check_encodings(list, DP_COUNT(list));
@@ -74,15 +80,24 @@ TEST(normalizers) {
         {"'normalizer':{'type':'Replace','pattern':{'Regex':'x+'},'content':'b'}," MODEL, "axxc", "5"},
         {"'normalizer':{'type':'Prepend','prepend':'a'}," MODEL, "bc", "5"},
         {"'normalizer':{'type':'Prepend','prepend':'a'}," MODEL, "", ""},
-        {"'normalizer':{'type':'Strip','strip_left':true,'strip_right':true}," MODEL, " \xc2\xa0" "abc \n", "5"},
-        {"'normalizer':{'type':'NFKC'}," MODEL, "\xef\xbd\x81" "bc", "5"},
-        {"'normalizer':{'type':'Sequence','normalizers':[{'type':'Replace','pattern':{'String':'x'},'content':'b'},{'type':'Prepend','prepend':'a'}]}," MODEL, "xc", "5"},
+        {"'normalizer':{'type':'Strip','strip_left':true,'strip_right':true}," MODEL,
+         " \xc2\xa0"
+         "abc \n",
+         "5"},
+        {"'normalizer':{'type':'NFKC'}," MODEL,
+         "\xef\xbd\x81"
+         "bc",
+         "5"},
+        {"'normalizer':{'type':'Sequence','normalizers':[{'type':'Replace','pattern':{'String':'x'},'content':'b'},{'"
+         "type':'Prepend','prepend':'a'}]}," MODEL,
+         "xc", "5"},
     };
     check_encodings(list, DP_COUNT(list));
 }
 
-#define SPLIT(pattern, behavior, invert) \
-    "'pre_tokenizer':{'type':'Split','pattern':{'Regex':'" pattern "'},'behavior':'" behavior "','invert':" invert "}," MODEL
+#define SPLIT(pattern, behavior, invert)                                                                               \
+    "'pre_tokenizer':{'type':'Split','pattern':{'Regex':'" pattern "'},'behavior':'" behavior "','invert':" invert     \
+    "}," MODEL
 
 TEST(pre_tokenizers) {
     static const encoding list[] = {
@@ -99,18 +114,24 @@ TEST(pre_tokenizers) {
         {"'pre_tokenizer':{'type':'Punctuation'}," MODEL, "ab.-c", "3 9 10 2"},
         {"'pre_tokenizer':{'type':'Whitespace'}," MODEL, "ab .-c", "3 9 10 2"},
         {"'pre_tokenizer':{'type':'WhitespaceSplit'}," MODEL, "ab \n c", "3 2"},
-        {"'pre_tokenizer':{'type':'Metaspace','replacement':'\xe2\x96\x81','prepend_scheme':'always'}," MODEL, "a a", "7 7"},
-        {"'pre_tokenizer':{'type':'Metaspace','replacement':'\xe2\x96\x81','prepend_scheme':'never'}," MODEL, "a  a", "0 6 7"},
+        {"'pre_tokenizer':{'type':'Metaspace','replacement':'\xe2\x96\x81','prepend_scheme':'always'}," MODEL, "a a",
+         "7 7"},
+        {"'pre_tokenizer':{'type':'Metaspace','replacement':'\xe2\x96\x81','prepend_scheme':'never'}," MODEL, "a  a",
+         "0 6 7"},
         {"'pre_tokenizer':{'type':'Metaspace','replacement':'\xe2\x96\x81','add_prefix_space':true}," MODEL, " a", "7"},
         {"'pre_tokenizer':{'type':'Metaspace','replacement':'\xe2\x96\x81','prepend_scheme':'first','split':false},"
-         "'added_tokens':[{'id':11,'content':'<x>','special':true}]," MODEL, "a<x>a", "7 11 0"},
+         "'added_tokens':[{'id':11,'content':'<x>','special':true}]," MODEL,
+         "a<x>a", "7 11 0"},
         {"'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':true,'use_regex':true},"
-         "'model':{'type':'BPE','vocab':{'a':0,'\xc4\xa0':1,'\xc4\xa0" "a':2,'\xc3\x83':3,'\xc2\xa9':4},'merges':['\xc4\xa0 a']}", "a a\xc3\xa9", "2 2 3 4"},
+         "'model':{'type':'BPE','vocab':{'a':0,'\xc4\xa0':1,'\xc4\xa0"
+         "a':2,'\xc3\x83':3,'\xc2\xa9':4},'merges':['\xc4\xa0 a']}",
+         "a a\xc3\xa9", "2 2 3 4"},
     };
     check_encodings(list, DP_COUNT(list));
 }
 
-#define ADDED(options) "'added_tokens':[{'id':20,'content':'<x>'," options "},{'id':21,'content':'<x>>','special':true}]," MODEL
+#define ADDED(options)                                                                                                 \
+    "'added_tokens':[{'id':20,'content':'<x>'," options "},{'id':21,'content':'<x>>','special':true}]," MODEL
 
 TEST(added_tokens) {
     static const encoding list[] = {
@@ -118,10 +139,15 @@ TEST(added_tokens) {
         {ADDED("'special':true"), "<x>><x>", "21 20"}, /* the longest */
         {ADDED("'single_word':true"), "a<x> <x>.", "0 20 9"},
         {ADDED("'lstrip':true,'rstrip':true"), "a  <x>  b", "0 20 1"},
-        {"'normalizer':{'type':'Replace','pattern':{'String':'y'},'content':'x'}," ADDED("'normalized':true"), "a<y>b", "0 20 1"},
-        {"'normalizer':{'type':'Replace','pattern':{'String':'y'},'content':'x'}," ADDED("'normalized':false"), "a<y>b", "3"},
-        {"'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'<x>','type_id':0}},{'Sequence':{'id':'A','type_id':0}},"
-         "{'SpecialToken':{'id':'c','type_id':0}}],'special_tokens':{'<x>':{'id':'<x>','ids':[20]},'c':{'id':'c','ids':[2,2]}}}," ADDED("'special':true"), "a", "20 0 2 2"},
+        {"'normalizer':{'type':'Replace','pattern':{'String':'y'},'content':'x'}," ADDED("'normalized':true"), "a<y>b",
+         "0 20 1"},
+        {"'normalizer':{'type':'Replace','pattern':{'String':'y'},'content':'x'}," ADDED("'normalized':false"), "a<y>b",
+         "3"},
+        {"'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'<x>','type_id':0}},{'Sequence'"
+         ":{'id':'A','type_id':0}},"
+         "{'SpecialToken':{'id':'c','type_id':0}}],'special_tokens':{'<x>':{'id':'<x>','ids':[20]},'c':{'id':'c','ids':"
+         "[2,2]}}}," ADDED("'special':true"),
+         "a", "20 0 2 2"},
         {"'post_processor':{'type':'RobertaProcessing','sep':['c',2],'cls':['a',0]}," MODEL, "b", "0 1 2"},
     };
     check_encodings(list, DP_COUNT(list));
@@ -152,26 +178,67 @@ static const char *decoded(const char *fields, const int32_t *ids, size_t count,
     return same ? out : "(streaming differs)";
 }
 
-#define DECODE_MODEL "'added_tokens':[{'id':9,'content':'<s>','special':true}],'model':{'type':'BPE','vocab':{'\xe2\x96\x81" "a':0,'b':1,'<0xE2>':2,'<0x82>':3,'<0xAC>':4,'\xe2\x96\x81':5,'<0xFF>':6},'merges':[]}"
-#define SPIECE "'decoder':{'type':'Sequence','decoders':[{'type':'Replace','pattern':{'String':'\xe2\x96\x81'},'content':' '},{'type':'ByteFallback'},{'type':'Fuse'},{'type':'Strip','content':' ','start':1,'stop':1}]}," DECODE_MODEL
-#define BYTES "'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':false},'decoder':{'type':'ByteLevel'},'model':{'type':'BPE','vocab':{'a':0,'\xc3\xa2':1,'\xc4\xa4':2,'\xc2\xac':3,'\xe2\x96\x81':4,'\xc4\xa0" "b':5},'merges':[]}"
+#define DECODE_MODEL                                                                                                   \
+    "'added_tokens':[{'id':9,'content':'<s>','special':true}],'model':{'type':'BPE','vocab':{'\xe2\x96\x81"            \
+    "a':0,'b':1,'<0xE2>':2,'<0x82>':3,'<0xAC>':4,'\xe2\x96\x81':5,'<0xFF>':6},'merges':[]}"
+#define SPIECE                                                                                                         \
+    "'decoder':{'type':'Sequence','decoders':[{'type':'Replace','pattern':{'String':'\xe2\x96\x81'},'content':' "      \
+    "'},{'type':'ByteFallback'},{'type':'Fuse'},{'type':'Strip','content':' ','start':1,'stop':1}]}," DECODE_MODEL
+#define BYTES                                                                                                          \
+    "'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':false},'decoder':{'type':'ByteLevel'},'model':{'type':'"   \
+    "BPE','vocab':{'a':0,'\xc3\xa2':1,'\xc4\xa4':2,'\xc2\xac':3,'\xe2\x96\x81':4,'\xc4\xa0"                            \
+    "b':5},'merges':[]}"
 
 TEST(decoders) {
-    static const struct { const char *fields; int32_t ids[6]; size_t count; bool skip; const char *expected; } list[] = {
+    static const struct {
+        const char *fields;
+        int32_t ids[6];
+        size_t count;
+        bool skip;
+        const char *expected;
+    } list[] = {
         {SPIECE, {0, 1, 0}, 3, false, "ab a"},
         {SPIECE, {0, 5}, 2, false, "a"},
         {SPIECE, {5, 5, 1, 5, 5}, 5, false, " b "},
-        {SPIECE, {2, 3, 4, 1}, 4, false, "\xe2\x82\xac" "b"},
-        {SPIECE, {2, 3, 1}, 3, false, "\xef\xbf\xbd\xef\xbf\xbd" "b"},
+        {SPIECE,
+         {2, 3, 4, 1},
+         4,
+         false,
+         "\xe2\x82\xac"
+         "b"},
+        {SPIECE,
+         {2, 3, 1},
+         3,
+         false,
+         "\xef\xbf\xbd\xef\xbf\xbd"
+         "b"},
         {SPIECE, {2, 3, 4, 6}, 4, false, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
         {SPIECE, {9, 1, 100, -1}, 4, false, "<s>b"},
         {SPIECE, {9, 1}, 2, true, "b"},
-        {"'decoder':{'type':'Metaspace','replacement':'\xe2\x96\x81','prepend_scheme':'always'}," DECODE_MODEL, {0, 0}, 2, false, "a a"},
-        {"'decoder':{'type':'Metaspace','replacement':'\xe2\x96\x81','prepend_scheme':'never'}," DECODE_MODEL, {0, 0}, 2, false, " a a"},
-        {"'decoder':{'type':'Strip','content':'b','start':1,'stop':0}," DECODE_MODEL, {1, 0, 1}, 3, false, "\xe2\x96\x81" "a"},
+        {"'decoder':{'type':'Metaspace','replacement':'\xe2\x96\x81','prepend_scheme':'always'}," DECODE_MODEL,
+         {0, 0},
+         2,
+         false,
+         "a a"},
+        {"'decoder':{'type':'Metaspace','replacement':'\xe2\x96\x81','prepend_scheme':'never'}," DECODE_MODEL,
+         {0, 0},
+         2,
+         false,
+         " a a"},
+        {"'decoder':{'type':'Strip','content':'b','start':1,'stop':0}," DECODE_MODEL,
+         {1, 0, 1},
+         3,
+         false,
+         "\xe2\x96\x81"
+         "a"},
         {DECODE_MODEL, {1, 1}, 2, false, "b b"}, /* no decoder: joined with spaces */
         {BYTES, {0, 1, 2, 3, 5}, 5, false, "a\xe2\x82\xac b"},
-        {BYTES, {1, 2, 0}, 3, false, "\xef\xbf\xbd" "a"},
+        {BYTES,
+         {1, 2, 0},
+         3,
+         false,
+         "\xef\xbf\xbd"
+         "a"},
         {BYTES, {0, 1, 2}, 3, false, "a\xef\xbf\xbd"},
         {BYTES, {4, 3}, 2, false, "\xe2\x96\x81\xef\xbf\xbd"}, /* a token outside the alphabet stands for itself */
     };
@@ -184,21 +251,29 @@ TEST(decoders) {
 /* ---- roles ---- */
 
 TEST(roles_and_end_tokens) {
-    static const char fields[] = "'added_tokens':[{'id':20,'content':'<s>','special':true},{'id':21,'content':'</s>','special':true},"
-                                 "{'id':22,'content':'<|im_end|>','special':true},{'id':23,'content':'<|end|>','special':false}]," MODEL;
+    static const char fields[] =
+        "'added_tokens':[{'id':20,'content':'<s>','special':true},{'id':21,'content':'</s>','special':true},"
+        "{'id':22,'content':'<|im_end|>','special':true},{'id':23,'content':'<|end|>','special':false}]," MODEL;
     dp_tokenizer *t = NULL;
-    CHECK_OK(make(fields, "{'bos_token':'<s>','eos_token':{'content':'</s>','lstrip':false},'chat_template':[{'name':'x','template':'1'},{'name':'default','template':'2'}]}", &t));
-    bool fine = dp_tokenizer_eos(t) == 21 && dp_tokenizer_is_end(t, 21) && dp_tokenizer_is_end(t, 22) && !dp_tokenizer_is_end(t, 23) &&
-                !dp_tokenizer_is_end(t, -1) && !dp_tokenizer_is_end(t, 1000) && dp_tokenizer_vocab_size(t) == 24 &&
-                dp_str_is(dp_tokenizer_special(t, "bos_token"), "<s>") && !dp_tokenizer_special(t, "pad_token").n &&
-                dp_str_is(dp_tokenizer_template(t), "2") && dp_tokenizer_is_special(t, 20) && !dp_tokenizer_is_special(t, 23) &&
-                dp_str_is(dp_tokenizer_token(t, 5), "abc") && !dp_tokenizer_token(t, 15).n && !dp_tokenizer_token(t, -5).n;
+    CHECK_OK(
+        make(fields,
+             "{'bos_token':'<s>','eos_token':{'content':'</"
+             "s>','lstrip':false},'chat_template':[{'name':'x','template':'1'},{'name':'default','template':'2'}]}",
+             &t));
+    bool fine = dp_tokenizer_eos(t) == 21 && dp_tokenizer_is_end(t, 21) && dp_tokenizer_is_end(t, 22) &&
+                !dp_tokenizer_is_end(t, 23) && !dp_tokenizer_is_end(t, -1) && !dp_tokenizer_is_end(t, 1000) &&
+                dp_tokenizer_vocab_size(t) == 24 && dp_str_is(dp_tokenizer_special(t, "bos_token"), "<s>") &&
+                !dp_tokenizer_special(t, "pad_token").n && dp_str_is(dp_tokenizer_template(t), "2") &&
+                dp_tokenizer_is_special(t, 20) && !dp_tokenizer_is_special(t, 23) &&
+                dp_str_is(dp_tokenizer_token(t, 5), "abc") && !dp_tokenizer_token(t, 15).n &&
+                !dp_tokenizer_token(t, -5).n;
     dp_tokenizer_close(t);
     CHECK(fine);
-    dp_str generation = DP_LIT("{\"eos_token_id\":[1,2]}"), json = DP_LIT("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":2},\"merges\":[]}}");
+    dp_str generation = DP_LIT("{\"eos_token_id\":[1,2]}"),
+           json = DP_LIT("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":2},\"merges\":[]}}");
     CHECK_OK(dp_tokenizer_from_hf(json, NONE, generation, DP_LIT("template"), &t));
-    fine = dp_tokenizer_eos(t) == 1 && dp_tokenizer_is_end(t, 1) && dp_tokenizer_is_end(t, 2) && !dp_tokenizer_is_end(t, 0) &&
-           dp_str_is(dp_tokenizer_template(t), "template");
+    fine = dp_tokenizer_eos(t) == 1 && dp_tokenizer_is_end(t, 1) && dp_tokenizer_is_end(t, 2) &&
+           !dp_tokenizer_is_end(t, 0) && dp_str_is(dp_tokenizer_template(t), "template");
     dp_tokenizer_close(t);
     CHECK(fine);
 }
@@ -206,7 +281,8 @@ TEST(roles_and_end_tokens) {
 /* ---- bad files ---- */
 
 TEST(refuses_bad_files) {
-    static const struct { const char *fields; dp_status status; const char *message; } list[] = {
+    static const struct { const char *fields; dp_status status; const char *message;
+    } list[] = {
         {"", DP_E_FORMAT, "model"},
         {"'model':{'type':'WordPiece','vocab':{}}", DP_E_UNSUPPORTED, "WordPiece"},
         {"'model':{'type':'Unigram','vocab':[]}", DP_E_UNSUPPORTED, "Unigram"},
@@ -217,18 +293,25 @@ TEST(refuses_bad_files) {
         {"'model':{'type':'BPE','vocab':{'a':0},'merges':[['a']]}", DP_E_FORMAT, "merge 0"},
         {"'model':{'type':'BPE','vocab':{'a':0},'merges':[5]}", DP_E_FORMAT, "merge 0"},
         {"'model':{'type':'BPE','vocab':{'a':0}}", DP_E_FORMAT, "merges"},
-        {"'model':{'type':'BPE','end_of_word_suffix':'</w>','vocab':{'a':0},'merges':[]}", DP_E_UNSUPPORTED, "end_of_word_suffix"},
+        {"'model':{'type':'BPE','end_of_word_suffix':'</w>','vocab':{'a':0},'merges':[]}", DP_E_UNSUPPORTED,
+         "end_of_word_suffix"},
         {"'model':{'type':'BPE','dropout':0.1,'vocab':{'a':0},'merges':[]}", DP_E_UNSUPPORTED, "dropout"},
         {"'normalizer':{'type':'Precompiled'}," MODEL, DP_E_UNSUPPORTED, "Precompiled"},
         {"'normalizer':{'type':'Replace','content':'x'}," MODEL, DP_E_FORMAT, "pattern"},
         {"'normalizer':{'type':'Sequence'}," MODEL, DP_E_FORMAT, "normalizers"},
         {"'pre_tokenizer':{'type':'BertPreTokenizer'}," MODEL, DP_E_UNSUPPORTED, "BertPreTokenizer"},
-        {"'pre_tokenizer':{'type':'Split','pattern':{'Regex':'(?<=a)'},'behavior':'Isolated'}," MODEL, DP_E_UNSUPPORTED, "(?<="},
-        {"'pre_tokenizer':{'type':'Split','pattern':{'Regex':'a'},'behavior':'Sideways'}," MODEL, DP_E_UNSUPPORTED, "Sideways"},
-        {"'pre_tokenizer':{'type':'Sequence','pretokenizers':[{'type':'ByteLevel'},{'type':'Digits'}]}," MODEL, DP_E_UNSUPPORTED, "behind ByteLevel"},
+        {"'pre_tokenizer':{'type':'Split','pattern':{'Regex':'(?<=a)'},'behavior':'Isolated'}," MODEL, DP_E_UNSUPPORTED,
+         "(?<="},
+        {"'pre_tokenizer':{'type':'Split','pattern':{'Regex':'a'},'behavior':'Sideways'}," MODEL, DP_E_UNSUPPORTED,
+         "Sideways"},
+        {"'pre_tokenizer':{'type':'Sequence','pretokenizers':[{'type':'ByteLevel'},{'type':'Digits'}]}," MODEL,
+         DP_E_UNSUPPORTED, "behind ByteLevel"},
         {"'decoder':{'type':'WordPiece'}," MODEL, DP_E_UNSUPPORTED, "WordPiece"},
-        {"'decoder':{'type':'Sequence','decoders':[{'type':'Fuse'},{'type':'ByteFallback'}]}," MODEL, DP_E_UNSUPPORTED, "behind Fuse"},
-        {"'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'<s>'}}],'special_tokens':{}}," MODEL, DP_E_FORMAT, "<s>"},
+        {"'decoder':{'type':'Sequence','decoders':[{'type':'Fuse'},{'type':'ByteFallback'}]}," MODEL, DP_E_UNSUPPORTED,
+         "behind Fuse"},
+        {"'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'<s>'}}],'special_tokens':{}}"
+         "," MODEL,
+         DP_E_FORMAT, "<s>"},
         {"'post_processor':{'type':'RobertaProcessing','sep':['c',2],'cls':['a',99]}," MODEL, DP_E_FORMAT, "99"},
         {"'added_tokens':[{'content':'x'}]," MODEL, DP_E_FORMAT, "added token"},
         {"'added_tokens':[{'content':'x','id':1e9}]," MODEL, DP_E_FORMAT, "out of range"},
@@ -237,8 +320,8 @@ TEST(refuses_bad_files) {
         dp_tokenizer *t = NULL;
         dp_status status = make(list[i].fields, NULL, &t);
         dp_tokenizer_close(t);
-        CHECK_MSG(status == list[i].status && strstr(dp_error_message(), list[i].message), "%s: got %s: %s", list[i].fields,
-                  dp_status_name(status), dp_error_message());
+        CHECK_MSG(status == list[i].status && strstr(dp_error_message(), list[i].message), "%s: got %s: %s",
+                  list[i].fields, dp_status_name(status), dp_error_message());
     }
     char many[8000] = "'pre_tokenizer':{'type':'Sequence','pretokenizers':[";
     for (int i = 0; i < 40; i++) strcat(many, "{'type':'Digits'},");
@@ -262,7 +345,9 @@ TEST(invalid_utf8_becomes_replacement_characters) {
 TEST(long_words_are_quick) {
     enum { SIZE = 1 << 20 };
     dp_tokenizer *t = NULL;
-    CHECK_OK(make("'model':{'type':'BPE','vocab':{'a':0,'aa':1,'aaaa':2,'aaaaaaaa':3},'merges':['a a','aa aa','aaaa aaaa']}", NULL, &t));
+    CHECK_OK(
+        make("'model':{'type':'BPE','vocab':{'a':0,'aa':1,'aaaa':2,'aaaaaaaa':3},'merges':['a a','aa aa','aaaa aaaa']}",
+             NULL, &t));
     char *text = dp_malloc(SIZE);
     int32_t *ids = NULL;
     size_t count = 0;
@@ -279,10 +364,13 @@ TEST(long_words_are_quick) {
 
 /* A SentencePiece-like tokenizer with all bytes. */
 static dp_status make_with_bytes(const char *more_merges, dp_tokenizer **out) {
-    char fields[8000] = "'model':{'type':'BPE','byte_fallback':true,'vocab':{'a':0,'b':1,'c':2,'ab':3,'bc':4,'abc':5,'\xe2\x96\x81':6,"
-                        "'\xe2\x96\x81" "a':7,'1':8,'<0x41>a':9";
+    char fields[8000] =
+        "'model':{'type':'BPE','byte_fallback':true,'vocab':{'a':0,'b':1,'c':2,'ab':3,'bc':4,'abc':5,'\xe2\x96\x81':6,"
+        "'\xe2\x96\x81"
+        "a':7,'1':8,'<0x41>a':9";
     size_t n = strlen(fields);
-    for (int b = 0; b < 256; b++) n += (size_t)snprintf(fields + n, sizeof fields - n, ",'<0x%02X>':%d", (unsigned)b, b + 10);
+    for (int b = 0; b < 256; b++)
+        n += (size_t)snprintf(fields + n, sizeof fields - n, ",'<0x%02X>':%d", (unsigned)b, b + 10);
     snprintf(fields + n, sizeof fields - n, "},'merges':['a b','b c','ab c','\xe2\x96\x81 a'%s]}", more_merges);
     return make(fields, NULL, out);
 }
@@ -293,7 +381,8 @@ TEST(cutting_changes_nothing) {
     static const char *const parts[] = {"abc", ("\xe2\x96\x81" "a"), "bcab", ".", "\xe2\x96\x81", "c", "1-", "xa"};
     dp_tokenizer *cut = NULL, *whole = NULL;
     char text[1200] = "", expected[2048];
-    for (unsigned i = 0, r = 1; i < 200; i++, r = r * 1103515245 + 12345) strcat(text, parts[(r >> 16) % DP_COUNT(parts)]);
+    for (unsigned i = 0, r = 1; i < 200; i++, r = r * 1103515245 + 12345)
+        strcat(text, parts[(r >> 16) % DP_COUNT(parts)]);
     CHECK_OK(make_with_bytes("", &cut));
     CHECK_OK(make_with_bytes(",'<0x41> a'", &whole));
     snprintf(expected, sizeof expected, "%s", ids_of(whole, text, false));
@@ -301,7 +390,8 @@ TEST(cutting_changes_nothing) {
     dp_tokenizer_close(cut);
     dp_tokenizer_close(whole);
     CHECK_MSG(strlen(expected) > 400 && strcmp(got, expected) == 0, "%s\nexpected %s", got, expected);
-    CHECK_MSG(strcmp(encoded(MODEL, "\xe2\x96\x81xa"), "7") == 0, "a character that vanishes lets its neighbours merge");
+    CHECK_MSG(strcmp(encoded(MODEL, "\xe2\x96\x81xa"), "7") == 0,
+              "a character that vanishes lets its neighbours merge");
 }
 
 static dp_status use_tokenizer(void *user) {
@@ -315,7 +405,11 @@ static dp_status use_tokenizer(void *user) {
     char *text = NULL;
     const char *part;
     dp_status status = make(user, "{'eos_token':'c'}", &t);
-    if (status == DP_OK) status = dp_tokenizer_encode(t, "<x> ab\xff" "c aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", 55, true, &ids, &count);
+    if (status == DP_OK)
+        status = dp_tokenizer_encode(t,
+                                     "<x> ab\xff"
+                                     "c aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab",
+                                     55, true, &ids, &count);
     if (status == DP_OK) status = dp_tokenizer_decode(t, ids, count, false, &text, NULL);
     if (status == DP_OK) status = dp_decoder_new(t, true, &d);
     for (size_t i = 0; i < count && status == DP_OK; i++) status = dp_decoder_feed(d, ids[i], &part, NULL);
@@ -335,12 +429,17 @@ static dp_status use_tokenizer(void *user) {
 }
 
 TEST(tokenizer_survives_failing_allocations) {
-    static char sentencepiece[] = "'added_tokens':[{'id':11,'content':'<x>','normalized':true}],'normalizer':{'type':'Sequence','normalizers':["
-        "{'type':'Prepend','prepend':'\xe2\x96\x81'},{'type':'Replace','pattern':{'String':' '},'content':'\xe2\x96\x81'}]},'decoder':{'type':'Sequence','decoders':["
-        "{'type':'ByteFallback'},{'type':'Fuse'},{'type':'Strip','content':' ','start':1,'stop':0}]},'model':{'type':'BPE','byte_fallback':true,'vocab':"
+    static char sentencepiece[] =
+        "'added_tokens':[{'id':11,'content':'<x>','normalized':true}],'normalizer':{'type':'Sequence','normalizers':["
+        "{'type':'Prepend','prepend':'\xe2\x96\x81'},{'type':'Replace','pattern':{'String':' "
+        "'},'content':'\xe2\x96\x81'}]},'decoder':{'type':'Sequence','decoders':["
+        "{'type':'ByteFallback'},{'type':'Fuse'},{'type':'Strip','content':' "
+        "','start':1,'stop':0}]},'model':{'type':'BPE','byte_fallback':true,'vocab':"
         "{'a':0,'b':1,'c':2,'ab':3,'\xe2\x96\x81':4,'aa':5,'<0xEF>':6,'<0xBF>':7,'<0xBD>':8},'merges':['a b','a a']}";
-    static char bytes[] = "'added_tokens':[{'id':11,'content':'<x>','special':true}],'normalizer':{'type':'NFC'},'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':false},"
-        "'decoder':{'type':'ByteLevel'},'model':{'type':'BPE','vocab':{'a':0,'b':1,'c':2,'ab':3,'\xc4\xa0':4,'aa':5},'merges':['a b','a a']}";
+    static char bytes[] = "'added_tokens':[{'id':11,'content':'<x>','special':true}],'normalizer':{'type':'NFC'},'pre_"
+                          "tokenizer':{'type':'ByteLevel','add_prefix_space':false},"
+                          "'decoder':{'type':'ByteLevel'},'model':{'type':'BPE','vocab':{'a':0,'b':1,'c':2,'ab':3,'"
+                          "\xc4\xa0':4,'aa':5},'merges':['a b','a a']}";
     CHECK(test_failing_allocations(use_tokenizer, sentencepiece) > 20);
     CHECK(test_failing_allocations(use_tokenizer, bytes) > 20);
 }

