@@ -394,6 +394,81 @@ TEST(cutting_changes_nothing) {
               "a character that vanishes lets its neighbours merge");
 }
 
+/* ---- GGUF ---- */
+
+TEST(gguf_names_pre_tokenizers) {
+    static const char *const names[] = {"llama-bpe", "smaug-bpe",  "qwen2",       "stablelm2",    "qwen35",
+                                        "tekken",    "gpt-4o",     "deepseek-v3", "deepseek-llm", "deepseek-coder",
+                                        "kimi-k2",   "bailingmoe", "seed-coder",  "refact",       "falcon",
+                                        "gpt-2",     "bloom",      "viking",      "default"};
+    static const dp_str tokens[] = {{"a", 1}, {"b", 1}, {"ab", 2}, {"\xc4\xa0", 2}, {"<e>", 3}},
+                        merges[] = {{"a b", 3}};
+    static const int32_t types[] = {1, 1, 1, 1, 3};
+    dp_gguf_vocab vocab = {.model = "gpt2",
+                           .tokens = tokens,
+                           .types = types,
+                           .count = 5,
+                           .merges = merges,
+                           .merge_count = 1,
+                           .bos = 4,
+                           .eos = 4,
+                           .eot = -1,
+                           .unk = -1,
+                           .pad = -1,
+                           .add_bos = true};
+    for (size_t i = 0; i < DP_COUNT(names); i++) {
+        dp_tokenizer *t = NULL;
+        dp_gguf_vocab back = {0};
+        dp_arena arena = {0};
+        vocab.pre = names[i];
+        CHECK_OK(dp_tokenizer_from_gguf(&vocab, &t));
+        bool same = strcmp(ids_of(t, "ab a<e>", true), "4 2 3 0 4") == 0 && dp_tokenizer_is_end(t, 4);
+        same = same && dp_tokenizer_to_gguf(t, &arena, &back) == DP_OK && strcmp(back.pre, names[i]) == 0 &&
+               back.add_bos && back.bos == 4 && back.count == 5 && back.merge_count == 1 &&
+               dp_str_is(back.merges[0], "a b") && dp_str_is(back.tokens[3], "\xc4\xa0") && back.types[4] == 3;
+        dp_arena_free(&arena);
+        dp_tokenizer_close(t);
+        CHECK_MSG(same, "%s", names[i]);
+    }
+    dp_tokenizer *t = NULL;
+    vocab.pre = "no-such";
+    CHECK_FAILS(dp_tokenizer_from_gguf(&vocab, &t), DP_E_UNSUPPORTED, "no-such");
+    vocab.pre = "gpt-2";
+    vocab.model = "t5";
+    CHECK_FAILS(dp_tokenizer_from_gguf(&vocab, &t), DP_E_UNSUPPORTED, "t5");
+    vocab.model = "gpt2";
+    vocab.eos = 5;
+    CHECK_FAILS(dp_tokenizer_from_gguf(&vocab, &t), DP_E_FORMAT, "eos_token");
+}
+
+TEST(gguf_scores_order_merges) {
+    static const dp_str tokens[] = {{"<unk>", 5},
+                                    {"<0x78>", 6},
+                                    {"a", 1},
+                                    {"b", 1},
+                                    {"c", 1},
+                                    {"ab", 2},
+                                    {"bc", 2},
+                                    {"\xe2\x96\x81", 3},
+                                    {"\xe2\x96\x81"
+                                     "a",
+                                     4}};
+    static const float scores[] = {0, 0, -9, -9, -9, -2, -1, -9, -3};
+    static const int32_t types[] = {2, 6, 1, 1, 1, 1, 1, 1, 1};
+    dp_gguf_vocab vocab = {.model = "llama", .tokens = tokens, .scores = scores, .types = types, .count = 9,
+                           .bos = -1, .eos = -1, .eot = -1, .unk = 0, .pad = -1, .add_space_prefix = true};
+    dp_tokenizer *t = NULL;
+    CHECK_OK(dp_tokenizer_from_gguf(&vocab, &t));
+    bool same = strcmp(ids_of(t, "abc", false), "8 6") == 0 && strcmp(ids_of(t, "xab", false), "7 1 5") == 0 &&
+                strcmp(ids_of(t, "\xc3\xa9", false), "7 0") == 0;
+    char *text = NULL;
+    same = same && dp_tokenizer_decode(t, (const int32_t[]){8, 6, 7, 1}, 4, false, &text, NULL) == DP_OK &&
+           strcmp(text, "abc x") == 0;
+    dp_free(text);
+    dp_tokenizer_close(t);
+    CHECK(same);
+}
+
 static dp_status use_tokenizer(void *user) {
     dp_tokenizer *t = NULL, *again = NULL;
     dp_decoder *d = NULL;
