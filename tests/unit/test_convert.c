@@ -1,0 +1,346 @@
+/* The converter's files: bytes kept, shards and spans, outputs that appear whole or not at all, bad input. That converted
+ * models compute the same is tests/golden's part. */
+#include "base/json.h"
+#include "format/checkpoint.h"
+#include "refmodel.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* "<test_folder()>/<name>" in one of eight rotating buffers. */
+static const char *place(const char *name) {
+    static char buffers[8][512];
+    static int next;
+    char *out = buffers[next++ % 8];
+    snprintf(out, sizeof buffers[0], "%s/%s", test_folder(), name);
+    return out;
+}
+
+/* The reference model `name` as a Hugging Face folder, written once. */
+static const char *reference(const char *name) {
+    const char *folder = place(name);
+    if (dp_path_what(folder) == DP_PATH_NONE && refmodel_write(name, "config.json", folder) != DP_OK)
+        test_fail(__FILE__, __LINE__, "%s: %s", name, dp_error_message());
+    return folder;
+}
+
+/* Entries of test_folder() whose name contains `text`. */
+static int entries_with(const char *text) {
+    dp_buf names = {0};
+    int count = 0;
+    if (dp_folder_list(test_folder(), &names) != DP_OK) return -1;
+    for (const char *p = names.data; p && *p; p += strcspn(p, "\n") + 1) {
+        char name[256];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(p, "\n"), p);
+        count += strstr(name, text) != NULL;
+    }
+    dp_buf_free(&names);
+    return count;
+}
+
+static bool same_file(const char *a, const char *b) {
+    char *da = NULL, *db = NULL;
+    size_t na = 0, nb = 0;
+    bool same = dp_file_load(a, 1 << 26, &da, &na) == DP_OK && dp_file_load(b, 1 << 26, &db, &nb) == DP_OK &&
+                na == nb && memcmp(da, db, na) == 0;
+    dp_free(da);
+    dp_free(db);
+    return same;
+}
+
+/* Every tensor of `from` is in `to` with the same dtype, shape and bytes. */
+static bool same_tensors(const dp_checkpoint *from, const dp_checkpoint *to) {
+    bool same = from->tensor_count == to->tensor_count;
+    for (size_t i = 0; same && i < from->tensor_count; i++) {
+        const dp_tensor *a = &from->tensors[i], *b = dp_checkpoint_find(to, a->name);
+        if (!b || a->dtype != b->dtype || a->n_dims != b->n_dims || memcmp(a->shape, b->shape, sizeof a->shape) != 0 ||
+            a->size != b->size)
+            return test_fail(__FILE__, __LINE__, "%s differs or is missing", a->name);
+        char *x = dp_malloc((size_t)a->size), *y = dp_malloc((size_t)a->size);
+        same = x && y && dp_checkpoint_read(from, a, 0, x, (size_t)a->size) == DP_OK &&
+               dp_checkpoint_read(to, b, 0, y, (size_t)a->size) == DP_OK && memcmp(x, y, (size_t)a->size) == 0;
+        dp_free(x);
+        dp_free(y);
+        if (!same) test_fail(__FILE__, __LINE__, "%s: other bytes", a->name);
+    }
+    return same;
+}
+
+static void check_kept(const char *from, const char *to) {
+    dp_checkpoint *a = NULL, *b = NULL;
+    CHECK_OK(dp_checkpoint_open(from, &a));
+    dp_status status = dp_checkpoint_open(to, &b);
+    bool same = status == DP_OK && same_tensors(a, b);
+    dp_checkpoint_close(a);
+    dp_checkpoint_close(b);
+    CHECK_MSG(same, "%s -> %s: %s", from, to, dp_error_message());
+    CHECK_OK(dp_verify(to, NULL));
+}
+
+/* ---- bytes ---- */
+
+TEST(gguf_to_rdrr_and_back_is_the_same_model) {
+    static const char *const names[] = {"llama", "qwen3", "mixtral"};
+    for (size_t i = 0; i < DP_COUNT(names); i++) {
+        char file[100], rdrr[60], gguf[60];
+        snprintf(file, sizeof file, "tests/data/gguf/%s.Q4_K_M.gguf", names[i]);
+        snprintf(rdrr, sizeof rdrr, "%s.back", names[i]);
+        snprintf(gguf, sizeof gguf, "%s.back.gguf", names[i]);
+        CHECK_OK(dp_convert(&(dp_convert_desc){.input = test_path(file), .output = place(rdrr)}, NULL));
+        CHECK_OK(dp_convert(&(dp_convert_desc){.input = place(rdrr), .output = place(gguf)}, NULL));
+        check_kept(test_path(file), place(gguf));
+    }
+}
+
+TEST(every_sharding_keeps_every_tensor) {
+    static const struct {
+        dp_sharding sharding;
+        uint64_t size;
+        const char *name;
+    } kinds[] = {{DP_SHARD_FIXED, 0, "fixed"},
+                 {DP_SHARD_FIXED, 20480, "tiny"},
+                 {DP_SHARD_FIXED, 100000, "odd"},
+                 {DP_SHARD_LAYER, 65536, "layer"},
+                 {DP_SHARD_EXPERT, 65536, "expert"}};
+    for (size_t i = 0; i < DP_COUNT(kinds); i++) {
+        char name[40];
+        dp_convert_result result = {0};
+        snprintf(name, sizeof name, "mixtral.%s", kinds[i].name);
+        CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("mixtral"), .output = place(name),
+                                               .sharding = kinds[i].sharding, .shard_size = kinds[i].size, .threads = 2},
+                            &result));
+        CHECK(result.tensors == 96 && result.bytes_out >= result.bytes_in && result.shards >= 1);
+        check_kept(reference("mixtral"), place(name));
+    }
+}
+
+TEST(one_shard_is_one_expert) {
+    dp_checkpoint *c = NULL;
+    CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("gpt-oss"), .output = place("oss.expert")}, NULL));
+    CHECK_OK(dp_checkpoint_open(place("oss.expert"), &c));
+    size_t experts = 0;
+    for (size_t i = 0; i < c->shard_count; i++) experts += strcmp(c->shards[i].type, "expert") == 0;
+    const dp_tensor *gate = dp_checkpoint_find(c, "model.layers.2.mlp.experts.5.gate_proj.weight");
+    const dp_tensor *bias = dp_checkpoint_find(c, "model.layers.2.mlp.experts.5.down_proj.bias");
+    const dp_json *moe = dp_json_find(c->manifest, "moeConfig");
+    const dp_json *map = dp_json_find(dp_json_find(moe, "expertShardMap"), "2_5");
+    bool right = experts == 4 * 8 && gate && bias && gate->dtype == DP_MXFP4 && gate->spans[0].file == bias->spans[0].file &&
+                 map && map->count == 1 && strcmp(c->shards[map->child->integer].expert_key, "2_5") == 0 &&
+                 gate->spans[0].offset == 0;
+    dp_checkpoint_close(c);
+    CHECK(right);
+}
+
+/* The row r of gate is row 2r of the stack, of up row 2r + 1; values do not change. */
+TEST(gpt_oss_experts_are_taken_apart) {
+    dp_checkpoint *hf = NULL, *rdrr = NULL;
+    if (dp_path_what(place("oss.expert")) == DP_PATH_NONE)
+        CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("gpt-oss"), .output = place("oss.expert")}, NULL));
+    CHECK_OK(dp_checkpoint_open(reference("gpt-oss"), &hf));
+    CHECK_OK(dp_checkpoint_open(place("oss.expert"), &rdrr));
+    const dp_tensor *blocks = dp_checkpoint_find(hf, "model.layers.1.mlp.experts.gate_up_proj_blocks");
+    const dp_tensor *scales = dp_checkpoint_find(hf, "model.layers.1.mlp.experts.gate_up_proj_scales");
+    const dp_tensor *up = dp_checkpoint_find(rdrr, "model.layers.1.mlp.experts.3.up_proj.weight");
+    CHECK(blocks && scales && up && up->shape[0] == 256 && up->shape[1] == 256);
+    uint8_t code[128], scale[8], row[8 * 17];
+    int64_t stored = 3 * 512 + 2 * 77 + 1; /* expert 3, row 77 of up */
+    CHECK_OK(dp_checkpoint_read(hf, blocks, (uint64_t)stored * 128, code, 128));
+    CHECK_OK(dp_checkpoint_read(hf, scales, (uint64_t)stored * 8, scale, 8));
+    CHECK_OK(dp_checkpoint_read(rdrr, up, 77 * sizeof row, row, sizeof row));
+    for (int e = 0; e < 256; e++) {
+        int expected = code[e / 2] >> (e % 2 ? 4 : 0) & 15, in = e % 32;
+        int found = row[e / 32 * 17 + 1 + in % 16] >> (in / 16 * 4) & 15;
+        CHECK_MSG(found == expected && row[e / 32 * 17] == scale[e / 32], "element %d: %d, expected %d", e, found, expected);
+    }
+    dp_checkpoint_close(hf);
+    dp_checkpoint_close(rdrr);
+}
+
+/* Pair order of row 2i + half of a head <-> row half * d / 2 + i. */
+TEST(llama_rows_leave_pair_order) {
+    dp_checkpoint *gguf = NULL, *rdrr = NULL;
+    const char *file = test_path("tests/data/gguf/llama.Q4_K_M.gguf");
+    CHECK_OK(dp_convert(&(dp_convert_desc){.input = file, .output = place("llama.rows")}, NULL));
+    CHECK_OK(dp_checkpoint_open(file, &gguf));
+    CHECK_OK(dp_checkpoint_open(place("llama.rows"), &rdrr));
+    const dp_tensor *from = dp_checkpoint_find(gguf, "model.layers.1.self_attn.k_proj.weight");
+    const dp_tensor *to = dp_checkpoint_find(rdrr, "model.layers.1.self_attn.k_proj.weight");
+    CHECK(from && to && from->shape[0] == 64 && to->dtype == DP_Q4_K);
+    for (uint64_t row = 0; row < 64; row++) { /* two heads of 32 */
+        uint64_t half = row % 32 / 16, pair = row / 32 * 32 + row % 16 * 2 + half;
+        char a[144], b[144];
+        CHECK_OK(dp_checkpoint_read(gguf, from, pair * 144, a, 144));
+        CHECK_OK(dp_checkpoint_read(rdrr, to, row * 144, b, 144));
+        CHECK_MSG(memcmp(a, b, 144) == 0, "row %d", (int)row);
+    }
+    dp_checkpoint_close(gguf);
+    dp_checkpoint_close(rdrr);
+}
+
+/* llama.cpp's types for each tensor of this very model (without its quantiser's rounding of the weights). */
+TEST(q4_k_m_chooses_the_types_of_llama_quantize) {
+    static const char *const names[] = {"llama", "qwen3", "mixtral"};
+    for (size_t i = 0; i < DP_COUNT(names); i++) {
+        char file[100], out[60];
+        dp_checkpoint *theirs = NULL, *ours = NULL;
+        snprintf(file, sizeof file, "tests/data/gguf/%s.Q4_K_M.gguf", names[i]);
+        snprintf(out, sizeof out, "%s.ours.gguf", names[i]);
+        CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference(names[i]), .output = place(out), .quantize = "q4_k_m"}, NULL));
+        CHECK_OK(dp_checkpoint_open(test_path(file), &theirs));
+        CHECK_OK(dp_checkpoint_open(place(out), &ours));
+        for (size_t k = 0; k < ours->tensor_count; k++) {
+            const dp_tensor *a = &ours->tensors[k], *b = dp_checkpoint_find(theirs, a->name);
+            CHECK_MSG(b && b->dtype == a->dtype, "%s %s: %s", names[i], a->name, dp_dtype_get(a->dtype)->name);
+        }
+        dp_checkpoint_close(theirs);
+        dp_checkpoint_close(ours);
+    }
+}
+
+/* ---- outputs ---- */
+
+TEST(the_same_input_gives_the_same_bytes) {
+    dp_convert_desc desc = {.input = reference("llama"), .output = place("one"), .quantize = "q4_k_m", .threads = 1};
+    CHECK_OK(dp_convert(&desc, NULL));
+    desc.output = place("two");
+    desc.threads = 3;
+    CHECK_OK(dp_convert(&desc, NULL));
+    CHECK(same_file(place("one/manifest.json"), place("two/manifest.json")));
+    CHECK(same_file(place("one/shard_00000.bin"), place("two/shard_00000.bin")));
+}
+
+TEST(an_existing_output_is_replaced_only_on_request) {
+    dp_convert_desc desc = {.input = reference("llama"), .output = place("there"), .quantize = "q8_0"};
+    CHECK_OK(dp_convert(&desc, NULL));
+    CHECK_FAILS(dp_convert(&desc, NULL), DP_E_ARG, "already exists");
+    desc.overwrite = true;
+    desc.quantize = "f16";
+    CHECK_OK(dp_convert(&desc, NULL));
+    CHECK_OK(dp_verify(place("there"), NULL));
+    CHECK(entries_with("there") == 1);
+    desc.output = place("there.gguf");
+    CHECK_OK(dp_convert(&desc, NULL));
+    desc.overwrite = false;
+    CHECK_FAILS(dp_convert(&desc, NULL), DP_E_ARG, "already exists");
+    /* A folder that is no model is never deleted. */
+    CHECK_OK(dp_folder_make(place("precious/papers")));
+    desc.overwrite = true;
+    desc.output = place("precious");
+    CHECK_FAILS(dp_convert(&desc, NULL), DP_E_ARG, "no manifest.json");
+    CHECK(dp_path_what(place("precious/papers")) == DP_PATH_FOLDER);
+}
+
+static bool stop_half_way(void *user, const char *what, uint64_t done, uint64_t total) {
+    (void)what;
+    ++*(int *)user;
+    return done < total / 2;
+}
+
+TEST(cancelling_leaves_nothing) {
+    static const char *const outputs[] = {"cancelled", "cancelled.gguf"};
+    for (size_t i = 0; i < DP_COUNT(outputs); i++) {
+        int calls = 0;
+        dp_convert_desc desc = {.input = reference("mixtral"), .output = place(outputs[i]), .progress = stop_half_way,
+                                .user = &calls};
+        CHECK_FAILS(dp_convert(&desc, NULL), DP_E_CANCELLED, "cancel");
+        CHECK(calls > 0 && entries_with("cancelled") == 0);
+    }
+}
+
+TEST(what_a_killed_run_left_is_no_model_and_goes) {
+    CHECK_OK(dp_folder_make(place(".killed.part")));
+    FILE *file = fopen(place(".killed.part/shard_00000.bin"), "w");
+    CHECK(file && fputs("half a shard", file) >= 0 && fclose(file) == 0);
+    dp_checkpoint *c = NULL;
+    CHECK_FAILS(dp_checkpoint_open(place(".killed.part"), &c), DP_E_NOT_FOUND, "no model here");
+    CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("llama"), .output = place("killed")}, NULL));
+    CHECK(entries_with("killed") == 1);
+    /* Killed between moving the old output away and the new one in: the old one comes back. */
+    CHECK_OK(dp_path_rename(place("killed"), place(".killed.old")));
+    dp_convert_desc desc = {.input = reference("llama"), .output = place("killed")};
+    CHECK_FAILS(dp_convert(&desc, NULL), DP_E_ARG, "already exists");
+    CHECK_OK(dp_verify(place("killed"), NULL));
+}
+
+TEST(a_folder_that_cannot_be_written) {
+    CHECK_OK(dp_folder_make(place("locked")));
+    CHECK(chmod(place("locked"), 0500) == 0);
+    if (geteuid() == 0) {
+        test_skip("root writes anywhere");
+        return;
+    }
+    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = reference("llama"), .output = place("locked/model")}, NULL),
+                DP_E_IO, "locked");
+}
+
+/* ---- verify, inspect ---- */
+
+static void count_bad(void *user, const char *file, const char *why) {
+    ++*(int *)user;
+    if (strcmp(file, "shard_00003.bin") != 0 || !*why) test_fail(__FILE__, __LINE__, "%s: %s", file, why);
+}
+
+TEST(verify_names_the_damaged_shard) {
+    dp_convert_desc desc = {.input = reference("mixtral"), .output = place("flipped")};
+    CHECK_OK(dp_convert(&desc, NULL));
+    FILE *file = fopen(place("flipped/shard_00003.bin"), "r+b");
+    CHECK(file);
+    fseek(file, 12345, SEEK_SET);
+    int c = fgetc(file);
+    fseek(file, 12345, SEEK_SET);
+    fputc(c ^ 16, file);
+    CHECK(fclose(file) == 0);
+    int bad = 0;
+    CHECK_FAILS(dp_verify(place("flipped"), &(dp_verify_desc){.on_bad = count_bad, .user = &bad}), DP_E_CORRUPT,
+                "shard_00003.bin");
+    CHECK(bad == 1);
+}
+
+TEST(inspect_is_json_of_every_tensor) {
+    char *text = NULL;
+    dp_arena arena = {0};
+    const dp_json *root = NULL;
+    CHECK_OK(dp_inspect(test_path("tests/data/gguf/mixtral.Q4_K_M.gguf"), &text));
+    CHECK_OK(dp_json_parse(&arena, dp_str_of(text), &root));
+    CHECK(dp_json_find(root, "tensors")->count == 33 && dp_json_find(root, "config"));
+    CHECK(dp_str_is(dp_json_find(root, "kind")->string, "gguf"));
+    CHECK(dp_json_find(dp_json_find(root, "tokenizer"), "vocabSize")->integer == 512);
+    dp_arena_free(&arena);
+    dp_free(text);
+}
+
+/* ---- bad input ---- */
+
+TEST(arguments_are_checked) {
+    const char *input = reference("llama");
+    CHECK_FAILS(dp_convert(NULL, NULL), DP_E_ARG, "input");
+    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = input}, NULL), DP_E_ARG, "output");
+    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = place("nowhere"), .output = place("unborn")}, NULL), DP_E_NOT_FOUND, "nowhere");
+    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = input, .output = place("unborn"), .quantize = "q17"}, NULL), DP_E_ARG, "q17");
+    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = input, .output = place("unborn"), .sharding = (dp_sharding)9}, NULL),
+                DP_E_ARG, "sharding");
+    CHECK_FAILS(dp_synth(&(dp_synth_desc){.like = "gpt-9", .output = place("unborn")}, NULL), DP_E_NOT_FOUND, "llama-3.2-1b");
+    CHECK_FAILS(dp_verify(place("nowhere"), NULL), DP_E_NOT_FOUND, "nowhere");
+    CHECK(entries_with("unborn") == 0);
+}
+
+/* ---- failing allocations ---- */
+
+static dp_status convert_alone(void *user) {
+    dp_convert_desc *desc = user;
+    desc->threads = 1; /* allocations are counted without locks */
+    desc->overwrite = true;
+    return dp_convert(desc, NULL);
+}
+
+TEST(every_allocation_may_fail) {
+    dp_convert_desc desc = {.input = reference("llama-tied"), .output = place("poor"), .quantize = "q4_k_m"};
+    CHECK(test_failing_allocations(convert_alone, &desc) > 50);
+    CHECK_OK(dp_verify(place("poor"), NULL));
+    desc = (dp_convert_desc){.input = place("poor"), .output = place("poor.gguf")};
+    CHECK(test_failing_allocations(convert_alone, &desc) > 50);
+    CHECK_OK(dp_verify(place("poor.gguf"), NULL));
+    CHECK(entries_with("poor") == 2);
+}
+
+TEST_MAIN()
