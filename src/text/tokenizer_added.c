@@ -4,6 +4,8 @@
 
 #include "text/tokenizer_parts.h"
 
+enum { PATTERN_MAX = 512 }; /* bounds the work at one place of the text */
+
 static int compare(const void *a, const void *b) {
     dp_str x = (*(const dp_added_token *const *)a)->pattern, y = (*(const dp_added_token *const *)b)->pattern;
     int order = memcmp(x.p, y.p, DP_MIN(x.n, y.n));
@@ -16,6 +18,9 @@ static dp_status index_set(dp_tokenizer *t, dp_added_set *set, bool normalized) 
     for (size_t i = 0; i < t->added_count; i++) {
         const dp_added_token *token = &t->added[i];
         if (token->normalized != normalized || !token->pattern.n) continue;
+        if (token->pattern.n > PATTERN_MAX)
+            return dp_fail(DP_E_UNSUPPORTED, "tokenizer: added token \"" DP_STR_FMT "\": longer than %d bytes",
+                           DP_STR_ARG(token->content), PATTERN_MAX);
         set->first[(unsigned char)token->pattern.p[0]] = true;
         set->sorted[set->count++] = token;
     }
@@ -45,13 +50,17 @@ dp_status dp_tokenizer_index_added(dp_tokenizer *t) {
     return index_set(t, &t->normalized, true);
 }
 
-/* The first token of sorted[low..high) whose byte at `depth` is not below `byte` (`above`: is above it). */
+/* -1 behind the end of the pattern. */
+static int byte_at(const dp_added_set *set, size_t index, size_t depth) {
+    dp_str pattern = set->sorted[index]->pattern;
+    return depth < pattern.n ? (unsigned char)pattern.p[depth] : -1;
+}
+
+/* The first token of sorted[low..high) whose byte at `depth` is not below `byte`. */
 static size_t bound(const dp_added_set *set, size_t low, size_t high, size_t depth, int byte) {
     while (low < high) {
         size_t middle = (low + high) / 2;
-        dp_str pattern = set->sorted[middle]->pattern;
-        int here = depth < pattern.n ? (unsigned char)pattern.p[depth] : -1;
-        if (here < byte) low = middle + 1;
+        if (byte_at(set, middle, depth) < byte) low = middle + 1;
         else high = middle;
     }
     return low;
@@ -62,8 +71,8 @@ static const dp_added_token *longest_at(const dp_added_set *set, dp_str rest) {
     size_t low = 0, high = set->count;
     for (size_t depth = 0; depth < rest.n && low < high; depth++) {
         int byte = (unsigned char)rest.p[depth];
-        low = bound(set, low, high, depth, byte);
-        high = bound(set, low, high, depth, byte + 1);
+        if (byte_at(set, low, depth) != byte) low = bound(set, low, high, depth, byte);
+        if (low < high && byte_at(set, high - 1, depth) != byte) high = bound(set, low, high, depth, byte + 1);
         if (low < high && set->sorted[low]->pattern.n == depth + 1) best = set->sorted[low];
     }
     return best;
