@@ -6,8 +6,8 @@
 #   sanitize  clang, AddressSanitizer with leak detection and UndefinedBehaviorSanitizer: unit, ops, golden
 #   threads   clang, ThreadSanitizer: the unit tests that start threads
 #   clang     the whole tree compiles with clang, warnings as errors
-#   wasm      the core links as a WebAssembly module and runs in Node
-#   arm64     cross compiled, unit and ops under qemu
+#   wasm      the core links as a WebAssembly module and runs the bundled model in Node
+#   arm64     cross compiled; unit, ops and the bundled model under qemu
 #   fuzz      each libFuzzer target for FUZZ_SECONDS (10) from its seeds
 # Logs: build/test-logs/STAGE/. The last line printed is "N passed, N failed, N skipped"; the exit code is 0 if none failed.
 set -u
@@ -16,7 +16,7 @@ logs=build/test-logs
 jobs=$(nproc 2>/dev/null || echo 2)
 limit=${TEST_TIMEOUT:-900} # seconds one test program may take
 fuzz_seconds=${FUZZ_SECONDS:-10}
-emulation_slow="test_engine|test_tokenizer_golden" # minutes under qemu, and nothing in them depends on the processor
+emulation_slow="test_engine|test_tokenizer_golden" # minutes under qemu; the arm64 story covers their ground
 counts=$logs/counts # a line per program: passed failed skipped stage name
 export logs limit counts
 
@@ -217,9 +217,10 @@ stage_wasm() {
 
 stage_arm64() {
     has arm64 cmake ninja aarch64-linux-gnu-gcc qemu-aarch64 || return
-    build arm64 arm64 doppler_tests_unit doppler_tests_ops
+    build arm64 arm64 doppler_tests_unit doppler_tests_ops doppler_tool
     # shellcheck disable=SC2046
     run_all arm64 "qemu-aarch64 -cpu max" $(programs build-arm64 unit ops | grep -vE "/($emulation_slow)\$")
+    run_one arm64 story bash tests/arm64/story.sh qemu-aarch64 -cpu max build-arm64/doppler
 }
 
 # fuzz_one TARGET SECONDS: passes if the target survives.
