@@ -45,10 +45,9 @@ static dp_status check_output(const char *path) {
 
 static dp_status report(const char *output, const dp_convert_result *r, double seconds) {
     if (!set.json) {
-        note("%s: %llu tensors%s%s%s, %s, made in %s (%s/s)", output, (unsigned long long)r->tensors,
-             r->shards ? " in " : "", r->shards ? show_count((double)r->shards) : "", r->shards ? " shards" : "",
-             show_bytes((double)r->bytes_out), show_duration(seconds),
-             show_bytes(seconds > 0 ? (double)r->bytes_out / seconds : 0));
+        note("%s: %llu tensors, %llu shard%s, %s, made in %s (%s/s)", output, (unsigned long long)r->tensors,
+             (unsigned long long)r->shards, r->shards == 1 ? "" : "s", show_bytes((double)r->bytes_out),
+             show_duration(seconds), show_bytes(seconds > 0 ? (double)r->bytes_out / seconds : 0));
         return DP_OK;
     }
     dp_buf out = {0};
