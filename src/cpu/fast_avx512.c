@@ -12,7 +12,7 @@ INLINE vi dot4s(vi acc, vi w, vi a) { return dot4u(acc, w, a); } /* not reached:
 INLINE vf vf_half(const void *p) { return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 INLINE void vf_store_half(void *p, vf v) { _mm256_storeu_si256(p, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT)); }
 
-#include "cpu/fast_unpack.h"
+#include "cpu/fast_unpack512.h"
 
 /* Vector j holds 4 runs of 16 columns: lanes 4 i .. 4 i + 3 belong to scale 4 j + i. */
 INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, bool is_signed) {

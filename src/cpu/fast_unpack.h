@@ -135,21 +135,46 @@ INLINE void unpack_mxfp4(const uint8_t *restrict p, int blocks, unpacked *restri
 
 /* ---- super-blocks of 256 ---- */
 
-/* Q4_K's and Q5_K's scales (0..7) and minimums (8..15) of six bits, spread over bytes. */
-INLINE void six_bits(const uint8_t *restrict p, uint8_t *restrict out) {
-    uint32_t a = dp_load_u32(p), b = dp_load_u32(p + 4), c = dp_load_u32(p + 8);
-    dp_store_u32(out, a & 0x3F3F3F3F);
-    dp_store_u32(out + 4, (c & 0x0F0F0F0F) | (a >> 6 & 0x03030303) << 4);
-    dp_store_u32(out + 8, b & 0x3F3F3F3F);
-    dp_store_u32(out + 12, (c >> 4 & 0x0F0F0F0F) | (b >> 6 & 0x03030303) << 4);
+/* 16 small integers times d. For AVX2 in its own words: from the general ones gcc makes single loads. */
+#if defined(__AVX2__)
+INLINE void scale_unsigned(const uint8_t *restrict b, float d, float *restrict out) {
+    for (int i = 0; i < 16; i += 8) {
+        __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(b + i)));
+        _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_cvtepi32_ps(wide), _mm256_set1_ps(d)));
+    }
 }
 
+INLINE void scale_signed(const uint8_t *restrict b, float d, float *restrict out) {
+    for (int i = 0; i < 16; i += 8) {
+        __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(b + i)));
+        _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_cvtepi32_ps(wide), _mm256_set1_ps(d)));
+    }
+}
+#else
+INLINE void scale_unsigned(const uint8_t *restrict b, float d, float *restrict out) {
+    typedef uint8_t lanes __attribute__((vector_size(VL), aligned(1), may_alias));
+    for (int i = 0; i < 16; i += VL) vf_store(out + i, vf_of(__builtin_convertvector(*(const lanes *)(b + i), vi)) * d);
+}
+
+INLINE void scale_signed(const uint8_t *restrict b, float d, float *restrict out) {
+    typedef int8_t lanes __attribute__((vector_size(VL), aligned(1), may_alias));
+    for (int i = 0; i < 16; i += VL) vf_store(out + i, vf_of(__builtin_convertvector(*(const lanes *)(b + i), vi)) * d);
+}
+#endif
+
+/* Q4_K's and Q5_K's scales and minimums of six bits, each for two runs of 16 columns. */
 INLINE void scales_of_32(const uint8_t *restrict p, unpacked *restrict u) {
-    uint8_t six[16];
-    six_bits(p + 4, six);
-    float d = half(p), dmin = half(p + 2);
-    for (int i = 0; i < 16; i++) u->s[i] = d * (float)six[i / 2];
-    for (int i = 0; i < 16; i++) u->m[i] = dmin * (float)six[8 + i / 2];
+    typedef uint32_t words __attribute__((vector_size(16), may_alias));
+    words x;
+    memcpy(&x, p, sizeof x); /* d and dmin, then three words of packed bits */
+    words low = __builtin_shufflevector(x, x, 1, 3, 2, 3) >> (words){0, 0, 0, 4};
+    words high = __builtin_shufflevector(x, x, 1, 1, 2, 2) >> 2 & (words){0, 0x30303030, 0, 0x30303030};
+    words six = (low & (words){0x3F3F3F3F, 0x0F0F0F0F, 0x3F3F3F3F, 0x0F0F0F0F}) | high;
+    bytes16 all = (bytes16)six;
+    bytes16 scale = __builtin_shufflevector(all, all, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    bytes16 min = __builtin_shufflevector(all, all, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
+    scale_unsigned((const uint8_t *)&scale, half(p), u->s);
+    scale_unsigned((const uint8_t *)&min, half(p + 2), u->m);
 }
 
 INLINE void unpack_q4_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
@@ -173,13 +198,15 @@ INLINE void unpack_q5_k(const uint8_t *restrict p, int blocks, unpacked *restric
         }
 }
 
+INLINE void q6_scales(const uint8_t *restrict p, unpacked *restrict u) {
+    float d = half(p + 208);
+    scale_signed(p + 192, d, u->s);
+    scale_signed(p + 192, 32 * d, u->m);
+}
+
 INLINE void unpack_q6_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
     (void)blocks;
-    float d = half(p + 208);
-    for (int i = 0; i < 16; i++) {
-        u->s[i] = d * (float)(int8_t)p[192 + i];
-        u->m[i] = 32 * u->s[i];
-    }
+    q6_scales(p, u);
     for (int h = 0; h < 2; h++)
         for (int i = 0; i < 32; i++) {
             uint8_t a = p[64 * h + i], b = p[64 * h + 32 + i], high = p[128 + 32 * h + i], *q = u->q + 128 * h + i;
@@ -204,11 +231,9 @@ INLINE void split_pairs(const uint8_t *restrict p, uint8_t *restrict q) {
 
 INLINE void unpack_q2_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
     (void)blocks;
-    float d = half(p + 80), dmin = half(p + 82);
-    for (int i = 0; i < 16; i++) {
-        u->s[i] = d * (float)(p[i] & 15);
-        u->m[i] = dmin * (float)(p[i] >> 4);
-    }
+    bytes16 both = *(const bytes16 *)p, scale = both & 15, min = both >> 4;
+    scale_unsigned((const uint8_t *)&scale, half(p + 80), u->s);
+    scale_unsigned((const uint8_t *)&min, half(p + 82), u->m);
     split_pairs(p + 16, u->q);
 }
 
@@ -226,10 +251,9 @@ INLINE void unpack_q3_k(const uint8_t *restrict p, int blocks, unpacked *restric
     float d = half(p + 108);
     uint8_t scales[16];
     q3_scales(p + 96, scales);
-    for (int i = 0; i < 16; i++) {
-        u->s[i] = d * (float)(scales[i] - 32);
-        u->m[i] = 4 * u->s[i];
-    }
+    for (int i = 0; i < 16; i++) scales[i] = (uint8_t)(scales[i] - 32);
+    scale_signed(scales, d, u->s);
+    scale_signed(scales, 4 * d, u->m);
     split_pairs(p + 32, u->q);
     for (int k = 0; k < 8; k++)
         for (int i = 0; i < 32; i++) u->q[32 * k + i] |= (uint8_t)((p[i] >> k & 1) << 2);
