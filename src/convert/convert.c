@@ -18,14 +18,14 @@ static bool has_tensor(const dp_source *source, const char *name) {
 }
 
 dp_status dp_output_settle(dp_output *output, const dp_source *source) {
-    if (!output->path || !*output->path) return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
+    if (!output->path || !*output->path)
+        return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
     if (output->sharding < DP_SHARD_AUTO || output->sharding > DP_SHARD_EXPERT)
         return dp_fail(DP_E_ARG, "sharding: unknown value %d", (int)output->sharding);
     if (output->shard_size > INT64_MAX) return dp_fail(DP_E_ARG, "shard size: too large");
     if (!output->shard_size) output->shard_size = SHARD_SIZE;
     output->shard_size = (output->shard_size + DP_RDRR_ALIGN - 1) / DP_RDRR_ALIGN * DP_RDRR_ALIGN;
-    if (output->sharding == DP_SHARD_AUTO)
-        output->sharding = has_experts(source) ? DP_SHARD_EXPERT : DP_SHARD_FIXED;
+    if (output->sharding == DP_SHARD_AUTO) output->sharding = has_experts(source) ? DP_SHARD_EXPERT : DP_SHARD_FIXED;
     return DP_OK;
 }
 
@@ -66,10 +66,16 @@ static dp_status convert_source(const dp_convert_desc *desc, const dp_checkpoint
     dp_assets assets = {0};
     TRY(dp_quantize_parse(desc->quantize, &quantize));
     dp_mixture_init(&mixture, quantize, checkpoint->config, !has_tensor(source, "lm_head.weight"));
-    dp_output output = {.path = desc->output, .overwrite = desc->overwrite, .sharding = desc->sharding,
-                        .shard_size = desc->shard_size, .threads = desc->threads, .progress = desc->progress,
-                        .user = desc->user, .name = desc->name ? desc->name : checkpoint->name,
-                        .config = checkpoint->config, .assets = &assets};
+    dp_output output = {.path = desc->output,
+                        .overwrite = desc->overwrite,
+                        .sharding = desc->sharding,
+                        .shard_size = desc->shard_size,
+                        .threads = desc->threads,
+                        .progress = desc->progress,
+                        .user = desc->user,
+                        .name = desc->name ? desc->name : checkpoint->name,
+                        .config = checkpoint->config,
+                        .assets = &assets};
     output.quantization = dp_quantize_label(quantize) ? dp_quantize_label(quantize) : checkpoint->quantization;
     output.source = last_part(&source->arena, checkpoint->path);
     if (!output.source) return dp_no_memory(strlen(checkpoint->path));
@@ -93,7 +99,8 @@ static dp_status convert_checkpoint(const dp_convert_desc *desc, const dp_checkp
 
 dp_status dp_convert(const dp_convert_desc *desc, dp_convert_result *result) {
     if (!desc || !desc->input || !*desc->input) return dp_fail(DP_E_ARG, "input: expected a model folder or file");
-    if (!desc->output || !*desc->output) return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
+    if (!desc->output || !*desc->output)
+        return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
     dp_convert_result done = {0};
     dp_checkpoint *checkpoint = NULL;
     TRY(dp_checkpoint_open(desc->input, &checkpoint));

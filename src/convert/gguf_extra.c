@@ -3,13 +3,13 @@
 
 enum { ARRAY_MAX = 4096 }; /* longer arrays are vocabularies of a kind that tokenizer.json holds */
 
-static const char *const type_names[DP_GGUF_TYPE_COUNT] = {"u8",     "i8",    "u16", "i16", "u32", "i32", "f32",
-                                                           "bool",   "string", "array", "u64", "i64", "f64"};
+static const char *const type_names[DP_GGUF_TYPE_COUNT] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                                           "bool", "string", "array", "u64", "i64", "f64"};
 
 static bool is_left_out(const dp_gguf_kv *kv) {
     static const char *const keys[] = {
-        "general.name", "general.file_type", "general.alignment", "tokenizer.chat_template", "tokenizer.ggml.tokens",
-        "tokenizer.ggml.scores", "tokenizer.ggml.token_type", "tokenizer.ggml.merges"};
+        "general.name",          "general.file_type",     "general.alignment",         "tokenizer.chat_template",
+        "tokenizer.ggml.tokens", "tokenizer.ggml.scores", "tokenizer.ggml.token_type", "tokenizer.ggml.merges"};
     for (size_t i = 0; i < DP_COUNT(keys); i++)
         if (dp_str_is(kv->key, keys[i])) return true;
     return dp_str_starts(kv->key, "split.") || (kv->type == DP_GGUF_ARRAY && kv->count > ARRAY_MAX);
@@ -19,16 +19,36 @@ static void put_number(dp_buf *buf, dp_gguf_type type, const unsigned char *p) {
     double real = type == DP_GGUF_F32 ? (double)dp_load_f32(p) : 0;
     if (type == DP_GGUF_F64) memcpy(&real, p, 8);
     switch (type) {
-    case DP_GGUF_U8: dp_buf_printf(buf, "%u", p[0]); break;
-    case DP_GGUF_I8: dp_buf_printf(buf, "%d", (int8_t)p[0]); break;
-    case DP_GGUF_BOOL: dp_buf_str(buf, p[0] ? "true" : "false"); break;
-    case DP_GGUF_U16: dp_buf_printf(buf, "%u", dp_load_u16(p)); break;
-    case DP_GGUF_I16: dp_buf_printf(buf, "%d", (int16_t)dp_load_u16(p)); break;
-    case DP_GGUF_U32: dp_buf_printf(buf, "%lu", (unsigned long)dp_load_u32(p)); break;
-    case DP_GGUF_I32: dp_buf_printf(buf, "%ld", (long)(int32_t)dp_load_u32(p)); break;
-    case DP_GGUF_U64: dp_buf_printf(buf, "%llu", (unsigned long long)dp_load_u64(p)); break;
-    case DP_GGUF_I64: dp_buf_printf(buf, "%lld", (long long)(int64_t)dp_load_u64(p)); break;
-    default: dp_json_put_double(buf, real); break; /* infinities become null, which is skipped on the way back */
+    case DP_GGUF_U8:
+        dp_buf_printf(buf, "%u", p[0]);
+        break;
+    case DP_GGUF_I8:
+        dp_buf_printf(buf, "%d", (int8_t)p[0]);
+        break;
+    case DP_GGUF_BOOL:
+        dp_buf_str(buf, p[0] ? "true" : "false");
+        break;
+    case DP_GGUF_U16:
+        dp_buf_printf(buf, "%u", dp_load_u16(p));
+        break;
+    case DP_GGUF_I16:
+        dp_buf_printf(buf, "%d", (int16_t)dp_load_u16(p));
+        break;
+    case DP_GGUF_U32:
+        dp_buf_printf(buf, "%lu", (unsigned long)dp_load_u32(p));
+        break;
+    case DP_GGUF_I32:
+        dp_buf_printf(buf, "%ld", (long)(int32_t)dp_load_u32(p));
+        break;
+    case DP_GGUF_U64:
+        dp_buf_printf(buf, "%llu", (unsigned long long)dp_load_u64(p));
+        break;
+    case DP_GGUF_I64:
+        dp_buf_printf(buf, "%lld", (long long)(int64_t)dp_load_u64(p));
+        break;
+    default:
+        dp_json_put_double(buf, real);
+        break; /* infinities become null, which is skipped on the way back */
     }
 }
 
@@ -50,7 +70,8 @@ static void put_pair(dp_buf *buf, const dp_gguf_kv *kv) {
     dp_buf_str(buf, "{\"key\":");
     dp_json_put_string(buf, kv->key);
     bool array = kv->type == DP_GGUF_ARRAY;
-    dp_buf_printf(buf, ",\"type\":\"%s%s\",\"value\":", array ? "array:" : "", type_names[array ? kv->item_type : kv->type]);
+    dp_buf_printf(buf, ",\"type\":\"%s%s\",\"value\":", array ? "array:" : "",
+                  type_names[array ? kv->item_type : kv->type]);
     if (array)
         put_array(buf, kv);
     else if (kv->type == DP_GGUF_STRING)
@@ -167,8 +188,10 @@ dp_status dp_gguf_extra_put(const dp_json *extra, dp_gguf_kvs *kvs) {
         char name[256];
         pair p = {.key = name, .value = dp_json_find(m, "value")};
         if (!key.n || key.n >= sizeof name || !type_by_name(type, &p))
-            return dp_fail(DP_E_FORMAT, "manifest: conversion.gguf.metadata: pair \"" DP_STR_FMT "\" of type \"" DP_STR_FMT
-                           "\" is not understood", DP_STR_ARG(key), DP_STR_ARG(type));
+            return dp_fail(DP_E_FORMAT,
+                           "manifest: conversion.gguf.metadata: pair \"" DP_STR_FMT "\" of type \"" DP_STR_FMT
+                           "\" is not understood",
+                           DP_STR_ARG(key), DP_STR_ARG(type));
         memcpy(name, key.p, key.n);
         name[key.n] = 0;
         if (p.value) TRY(put_back(kvs, &p));
@@ -180,7 +203,8 @@ dp_str dp_gguf_extra_find(const dp_json *extra, const char *key) {
     const dp_json *list = dp_json_find(extra, "metadata");
     for (const dp_json *m = list && list->type == DP_JSON_ARRAY ? list->child : NULL; m; m = m->next) {
         const dp_json *k = dp_json_find(m, "key"), *v = dp_json_find(m, "value");
-        if (k && v && k->type == DP_JSON_STRING && v->type == DP_JSON_STRING && dp_str_is(k->string, key)) return v->string;
+        if (k && v && k->type == DP_JSON_STRING && v->type == DP_JSON_STRING && dp_str_is(k->string, key))
+            return v->string;
     }
     return (dp_str){"", 0};
 }

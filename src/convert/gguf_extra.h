@@ -1,6 +1,7 @@
-/* gguf_extra.h: what a GGUF file says beyond the config, carried through RDRR in manifest.conversion.gguf, so that going
- * back gives an equal file: {"metadata": [{"key", "type", "value"}, ...], "tensors": [names in file order]}.
- * The vocabulary, the chat template and what the writer itself states (name, file type, alignment) are left out. Floor 5. */
+/* gguf_extra.h: what a GGUF file says beyond the config, carried through RDRR in manifest.conversion.gguf, so that
+ * going back gives an equal file: {"metadata": [{"key", "type", "value"}, ...], "tensors": [names in file order]}. The
+ * vocabulary, the chat template and what the writer itself states (name, file type, alignment) are left out. Floor 5.
+ */
 #ifndef DP_GGUF_EXTRA_H
 #define DP_GGUF_EXTRA_H
 

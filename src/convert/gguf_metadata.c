@@ -1,5 +1,5 @@
-/* gguf_metadata.c: the metadata of a GGUF file. What a GGUF source said is said again as it was; only the vocabulary, the
- * chat template and the labels are written anew. */
+/* gguf_metadata.c: the metadata of a GGUF file. What a GGUF source said is said again as it was; only the vocabulary,
+ * the chat template and the labels are written anew. */
 #include "convert/gguf_write.h"
 #include "format/gguf_config.h"
 
@@ -88,8 +88,7 @@ static dp_status put_tokenizer(const dp_output *output, int64_t rows, dp_gguf_kv
     dp_status status = dp_tokenizer_to_gguf(tokenizer, &arena, &vocab);
     if (status == DP_OK && !output->gguf) put_vocab_keys(&vocab, kvs);
     if (status == DP_OK) status = put_tokens(&vocab, rows, kvs);
-    if (status == DP_OK && vocab.chat_template.n)
-        dp_gguf_put_str(kvs, "tokenizer.chat_template", vocab.chat_template);
+    if (status == DP_OK && vocab.chat_template.n) dp_gguf_put_str(kvs, "tokenizer.chat_template", vocab.chat_template);
     dp_arena_free(&arena);
     dp_tokenizer_close(tokenizer);
     return status;

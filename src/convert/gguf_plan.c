@@ -1,5 +1,5 @@
-/* gguf_plan.c: the plan of a GGUF file: GGUF names, experts stacked, rows of q and k in pair order where the architecture
- * wants it, Gemma's norms with their 1, vectors as F32, RoPE factors as tensors. */
+/* gguf_plan.c: the plan of a GGUF file: GGUF names, experts stacked, rows of q and k in pair order where the
+ * architecture wants it, Gemma's norms with their 1, vectors as F32, RoPE factors as tensors. */
 #include "convert/gguf_write.h"
 #include "format/gguf_config.h"
 
@@ -14,8 +14,8 @@ typedef struct planning {
     dp_gguf_arch arch;
     int32_t layers;
     dp_plan *plan;
-    dp_map by_name;    /* GGUF name -> item */
-    int64_t *item_of;  /* [source tensor] item, -1: left out */
+    dp_map by_name;   /* GGUF name -> item */
+    int64_t *item_of; /* [source tensor] item, -1: left out */
     int64_t *expert_of;
     dp_buf name;
 } planning;
@@ -68,8 +68,7 @@ static dp_status assign(planning *p, size_t i) {
     if (is_left_out(p, t->name)) return DP_OK;
     dp_buf_clear(&p->name);
     if (!dp_gguf_name_from_hf(p->arch, dp_str_of(t->name), &p->name, &p->expert_of[i]))
-        return p->name.failed ? dp_no_memory(64)
-                              : dp_fail(DP_E_UNSUPPORTED, "tensor %s has no name in GGUF", t->name);
+        return p->name.failed ? dp_no_memory(64) : dp_fail(DP_E_UNSUPPORTED, "tensor %s has no name in GGUF", t->name);
     if (p->name.failed) return dp_no_memory(p->name.size);
     const uint64_t *known = dp_map_find(&p->by_name, (dp_str){p->name.data, p->name.size});
     size_t index = known ? (size_t)*known : 0;
@@ -120,9 +119,16 @@ static dp_status add_rope_tensors(planning *p) {
         TRY(dp_gguf_rope_tensor(p->config, i, &plan->arena, &name, &values, &count));
         if (!count) return DP_OK;
         if (dp_map_find(&p->by_name, dp_str_of(name))) continue;
-        plan->items[plan->count] = (dp_item){.name = name, .dtype = DP_F32, .n_dims = 1, .shape = {(int64_t)count},
-                                             .size = count * sizeof *values, .part_count = 1, .data = values,
-                                             .layer = -1, .expert = -1, .index = plan->count};
+        plan->items[plan->count] = (dp_item){.name = name,
+                                             .dtype = DP_F32,
+                                             .n_dims = 1,
+                                             .shape = {(int64_t)count},
+                                             .size = count * sizeof *values,
+                                             .part_count = 1,
+                                             .data = values,
+                                             .layer = -1,
+                                             .expert = -1,
+                                             .index = plan->count};
         plan->count++;
     }
 }
@@ -140,7 +146,8 @@ static dp_status order(planning *p, const dp_json *names) {
     dp_map places = {0};
     dp_status status = DP_OK;
     uint64_t place = 0;
-    for (const dp_json *n = names && names->type == DP_JSON_ARRAY ? names->child : NULL; n && status == DP_OK; n = n->next)
+    for (const dp_json *n = names && names->type == DP_JSON_ARRAY ? names->child : NULL; n && status == DP_OK;
+         n = n->next)
         if (n->type == DP_JSON_STRING) status = dp_map_set(&places, n->string, place++, NULL);
     for (size_t i = 0; i < plan->count && status == DP_OK; i++) {
         const uint64_t *at = dp_map_find(&places, dp_str_of(plan->items[i].name));
@@ -175,8 +182,12 @@ dp_status dp_plan_gguf(const dp_source *source, const dp_mixture *mixture, const
     const char *architecture = dp_gguf_arch_for_model_type(type);
     if (!architecture)
         return dp_fail(DP_E_UNSUPPORTED, "model_type \"" DP_STR_FMT "\" has no GGUF architecture", DP_STR_ARG(type));
-    planning p = {.source = source, .mixture = mixture, .config = output->config, .plan = &plan,
-                  .arch = dp_gguf_arch_of(dp_str_of(architecture)), .layers = mixture->layers};
+    planning p = {.source = source,
+                  .mixture = mixture,
+                  .config = output->config,
+                  .plan = &plan,
+                  .arch = dp_gguf_arch_of(dp_str_of(architecture)),
+                  .layers = mixture->layers};
     dp_status status = make_plan(&p, dp_json_find(output->gguf, "tensors"));
     dp_map_free(&p.by_name);
     dp_buf_free(&p.name);

@@ -1,5 +1,5 @@
-/* gguf_write.c: the bytes of a GGUF file (layout: format/gguf.h). Every tensor's place is known ahead, so its pieces are
- * made by any thread in any order and written where they belong. */
+/* gguf_write.c: the bytes of a GGUF file (layout: format/gguf.h). Every tensor's place is known ahead, so its pieces
+ * are made by any thread in any order and written where they belong. */
 #include "convert/gguf_write.h"
 
 #include "convert/job.h"
@@ -82,8 +82,13 @@ static dp_status write_piece(void *context, int32_t index, dp_job *job, dp_worke
 
 static dp_status write_contents(writing *w, const dp_output *output, const dp_buf *header) {
     static const char zeros[ALIGNMENT];
-    dp_job_desc job = {.threads = output->threads, .what = "writing tensors", .total = dp_plan_bytes(w->plan),
-                       .progress = output->progress, .user = output->user, .task = write_piece, .context = w,
+    dp_job_desc job = {.threads = output->threads,
+                       .what = "writing tensors",
+                       .total = dp_plan_bytes(w->plan),
+                       .progress = output->progress,
+                       .user = output->user,
+                       .task = write_piece,
+                       .context = w,
                        .tasks = (int32_t)w->count};
     if (w->count > INT32_MAX) return dp_fail(DP_E_ARG, "%zu pieces are too many", w->count);
     TRY(dp_writer_write_at(w->writer, 0, header->data, header->size));

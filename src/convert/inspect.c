@@ -4,11 +4,10 @@
  *   name, architecture, quantization
  *   parameters, tensorCount, totalBytes (of tensors), fileBytes, sharding (RDRR)
  *   config         Hugging Face keys
- *   tokenizer      vocabSize, bosToken, eosToken, eosId, chatTemplate; {"error"} when it cannot be read; absent without one
- *   dtypes[]       dtype, tensors, bytes
- *   files[]        name, size
- *   shards[]       RDRR: filename, size, type, expertKey, hash
- *   tensors[]      name, dtype, shape, size, file, offset (of the first span), spans (when cut), sourceName (when it differs) */
+ *   tokenizer      vocabSize, bosToken, eosToken, eosId, chatTemplate; {"error"} when it cannot be read; absent without
+ * one dtypes[]       dtype, tensors, bytes files[]        name, size shards[]       RDRR: filename, size, type,
+ * expertKey, hash tensors[]      name, dtype, shape, size, file, offset (of the first span), spans (when cut),
+ * sourceName (when it differs) */
 #include "convert/source.h"
 
 typedef struct listing {
@@ -47,7 +46,8 @@ static void put_identity(const dp_checkpoint *c, dp_buf *buf) {
     dp_str sharding = {NULL, 0};
     for (size_t i = 0; i < c->tensor_count; i++) {
         const dp_tensor *t = &c->tensors[i];
-        bool scales = dp_str_ends(dp_str_of(t->name), "_proj_scales"), blocks = dp_str_ends(dp_str_of(t->name), "_proj_blocks");
+        bool scales = dp_str_ends(dp_str_of(t->name), "_proj_scales"),
+             blocks = dp_str_ends(dp_str_of(t->name), "_proj_blocks");
         uint64_t elements = (uint64_t)dp_shape_elements(t->shape, t->n_dims);
         bytes += t->size;
         parameters += scales ? 0 : blocks ? 2 * elements : elements; /* gpt-oss: two 4-bit values per byte */

@@ -7,7 +7,7 @@
 typedef struct dp_job dp_job;
 
 typedef struct dp_job_desc {
-    int32_t threads; /* 0: all */
+    int32_t threads;  /* 0: all */
     const char *what; /* for the progress report */
     uint64_t total;   /* bytes */
     dp_progress_fn progress;

@@ -20,7 +20,7 @@ typedef struct dp_layout_piece {
 } dp_layout_piece;
 
 typedef struct dp_layout_shard {
-    size_t first, count;   /* pieces */
+    size_t first, count; /* pieces */
     uint64_t size;
     int32_t layer, expert; /* expert >= 0: an expert shard */
     char hash[65];         /* filled by the writer */

@@ -28,8 +28,10 @@ static const char *text_of(const dp_json *config, const char *key, const char *o
 }
 
 static void put_identity(const dp_output *output, dp_buf *buf) {
-    static const char *const strategy[] = {
-        [DP_SHARD_AUTO] = "fixed", [DP_SHARD_FIXED] = "fixed", [DP_SHARD_LAYER] = "layer", [DP_SHARD_EXPERT] = "expert"};
+    static const char *const strategy[] = {[DP_SHARD_AUTO] = "fixed",
+                                           [DP_SHARD_FIXED] = "fixed",
+                                           [DP_SHARD_LAYER] = "layer",
+                                           [DP_SHARD_EXPERT] = "expert"};
     dp_buf room = {0};
     put_field(buf, "version", "1.0");
     put_field(buf, "modelId", output->name);
@@ -170,7 +172,8 @@ static void put_tokenizer(const dp_output *output, dp_buf *buf) {
     if (!dp_assets_find(output->assets, "tokenizer.json")) return;
     int64_t vocab = 0;
     if (dp_json_get_int(output->config, "vocab_size", &vocab) != DP_OK) vocab = 0;
-    dp_buf_printf(buf, "  \"tokenizer\": {\"type\": \"huggingface\", \"file\": \"tokenizer.json\", \"vocabSize\": %lld},\n",
+    dp_buf_printf(buf,
+                  "  \"tokenizer\": {\"type\": \"huggingface\", \"file\": \"tokenizer.json\", \"vocabSize\": %lld},\n",
                   (long long)vocab);
 }
 
@@ -181,7 +184,8 @@ static void put_totals(const dp_plan *plan, const dp_layout *layout, const dp_ou
     put_uint(buf, ",\n  \"tensorCount\": ", plan->count);
     dp_buf_str(buf, ",\n  \"conversion\": {\"source\": ");
     dp_json_put_string(buf, dp_str_of(output->source));
-    dp_buf_str(buf, ", \"converter\": \"doppler\", \"converterVersion\": \"" DP_VERSION_STRING "\", \"quantization\": ");
+    dp_buf_str(buf,
+               ", \"converter\": \"doppler\", \"converterVersion\": \"" DP_VERSION_STRING "\", \"quantization\": ");
     dp_json_put_string(buf, dp_str_of(output->quantization));
     if (output->gguf) {
         dp_buf_str(buf, ", \"gguf\": ");

@@ -1,5 +1,5 @@
-/* mixture.c: see mixture.h. A tensor's role comes from the end of its name; a role and the target give a type; the shape
- * then may force a fallback. */
+/* mixture.c: see mixture.h. A tensor's role comes from the end of its name; a role and the target give a type; the
+ * shape then may force a fallback. */
 #include "convert/mixture.h"
 
 typedef enum role {
@@ -37,14 +37,10 @@ static const struct {
     const char *name, *label;
     dp_dtype base;
 } targets[] = {
-    [DP_QUANTIZE_KEEP] = {"keep", NULL, DP_F32},
-    [DP_QUANTIZE_Q4_K_M] = {"q4_k_m", "Q4_K_M", DP_Q4_K},
-    [DP_QUANTIZE_Q5_K_M] = {"q5_k_m", "Q5_K_M", DP_Q5_K},
-    [DP_QUANTIZE_Q6_K] = {"q6_k", "Q6_K", DP_Q6_K},
-    [DP_QUANTIZE_Q8_0] = {"q8_0", "Q8_0", DP_Q8_0},
-    [DP_QUANTIZE_F16] = {"f16", "F16", DP_F16},
-    [DP_QUANTIZE_BF16] = {"bf16", "BF16", DP_BF16},
-    [DP_QUANTIZE_MXFP4] = {"mxfp4", "MXFP4", DP_Q8_0},
+    [DP_QUANTIZE_KEEP] = {"keep", NULL, DP_F32},          [DP_QUANTIZE_Q4_K_M] = {"q4_k_m", "Q4_K_M", DP_Q4_K},
+    [DP_QUANTIZE_Q5_K_M] = {"q5_k_m", "Q5_K_M", DP_Q5_K}, [DP_QUANTIZE_Q6_K] = {"q6_k", "Q6_K", DP_Q6_K},
+    [DP_QUANTIZE_Q8_0] = {"q8_0", "Q8_0", DP_Q8_0},       [DP_QUANTIZE_F16] = {"f16", "F16", DP_F16},
+    [DP_QUANTIZE_BF16] = {"bf16", "BF16", DP_BF16},       [DP_QUANTIZE_MXFP4] = {"mxfp4", "MXFP4", DP_Q8_0},
 };
 
 dp_status dp_quantize_parse(const char *text, dp_quantize *out) {
@@ -54,8 +50,10 @@ dp_status dp_quantize_parse(const char *text, dp_quantize *out) {
             *out = (dp_quantize)i;
             return DP_OK;
         }
-    return dp_fail(DP_E_ARG, "quantize: unknown format \"" DP_STR_FMT
-                   "\", expected keep, q4_k_m, q5_k_m, q6_k, q8_0, f16, bf16 or mxfp4", DP_STR_ARG(wanted));
+    return dp_fail(DP_E_ARG,
+                   "quantize: unknown format \"" DP_STR_FMT
+                   "\", expected keep, q4_k_m, q5_k_m, q6_k, q8_0, f16, bf16 or mxfp4",
+                   DP_STR_ARG(wanted));
 }
 
 const char *dp_quantize_label(dp_quantize quantize) { return targets[quantize].label; }
@@ -118,12 +116,18 @@ static dp_dtype mixture_type(const dp_mixture *mixture, const dp_mixture_tensor 
     if (what == ROLE_EMBEDDING && mixture->tied) what = ROLE_OUTPUT;
     bool more = more_bits(dp_name_layer(tensor->name), mixture->layers);
     switch (what) {
-    case ROLE_OUTPUT: return type == DP_Q8_0 || tensor->cols % 256 ? DP_Q8_0 : DP_Q6_K;
-    case ROLE_ATTN_V: return attn_v_type(mixture, type, more);
-    case ROLE_ATTN_K: return mixture->experts == 8 ? DP_Q8_0 : type;
-    case ROLE_ATTN_OUTPUT: return mixture->experts == 8 && type == DP_Q4_K ? DP_Q5_K : type;
-    case ROLE_FFN_DOWN: return more && (type == DP_Q4_K || type == DP_Q5_K) ? DP_Q6_K : type;
-    default: return type;
+    case ROLE_OUTPUT:
+        return type == DP_Q8_0 || tensor->cols % 256 ? DP_Q8_0 : DP_Q6_K;
+    case ROLE_ATTN_V:
+        return attn_v_type(mixture, type, more);
+    case ROLE_ATTN_K:
+        return mixture->experts == 8 ? DP_Q8_0 : type;
+    case ROLE_ATTN_OUTPUT:
+        return mixture->experts == 8 && type == DP_Q4_K ? DP_Q5_K : type;
+    case ROLE_FFN_DOWN:
+        return more && (type == DP_Q4_K || type == DP_Q5_K) ? DP_Q6_K : type;
+    default:
+        return type;
     }
 }
 

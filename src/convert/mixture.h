@@ -26,8 +26,8 @@ const char *dp_quantize_label(dp_quantize quantize);
 typedef struct dp_mixture {
     dp_quantize quantize;
     int32_t layers, experts;
-    bool tied;       /* no lm_head: the embedding is the output matrix too */
-    bool seventy;    /* the 80-layer Llama and Qwen 2 models get more bits for attn_v */
+    bool tied;    /* no lm_head: the embedding is the output matrix too */
+    bool seventy; /* the 80-layer Llama and Qwen 2 models get more bits for attn_v */
 } dp_mixture;
 
 /* From config.json (either spelling, text_config included). */
@@ -37,7 +37,7 @@ typedef struct dp_mixture_tensor {
     const char *name; /* canonical */
     dp_dtype dtype;   /* as stored now */
     int32_t n_dims;
-    int64_t cols;     /* last dimension */
+    int64_t cols; /* last dimension */
 } dp_mixture_tensor;
 
 /* False for what is never quantised: norms, biases, other vectors, routers, sinks, anything not a weight matrix. */

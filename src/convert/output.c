@@ -1,6 +1,6 @@
-/* output.c: taking an output's place safely. A folder grows under a hidden name beside its final one and is renamed when
- * it is complete; its manifest is written last, so that what a killed run leaves is no model. The next run for the same
- * output removes it. */
+/* output.c: taking an output's place safely. A folder grows under a hidden name beside its final one and is renamed
+ * when it is complete; its manifest is written last, so that what a killed run leaves is no model. The next run for the
+ * same output removes it. */
 #include "convert/output.h"
 
 #include <stdio.h>
@@ -43,23 +43,25 @@ static dp_status check_folder(const dp_output *output) {
     if (!output->overwrite)
         return dp_fail(DP_E_ARG, "%s: already exists; choose another output or ask to overwrite it", output->path);
     TRY(is_model(output->path, &model));
-    if (!model)
-        return dp_fail(DP_E_ARG, "%s: holds files but no manifest.json, so it is not replaced", output->path);
+    if (!model) return dp_fail(DP_E_ARG, "%s: holds files but no manifest.json, so it is not replaced", output->path);
     return DP_OK;
 }
 
 static dp_status check_place(const dp_output *output) {
     bool file = dp_str_ends(dp_str_of(output->path), ".gguf");
     switch (dp_path_what(output->path)) {
-    case DP_PATH_NONE: return DP_OK;
+    case DP_PATH_NONE:
+        return DP_OK;
     case DP_PATH_FOLDER:
         if (!file) return check_folder(output);
         return dp_fail(DP_E_ARG, "%s: is a folder, expected the name of a GGUF file", output->path);
     case DP_PATH_FILE:
         if (file && output->overwrite) return DP_OK;
-        if (file) return dp_fail(DP_E_ARG, "%s: already exists; choose another output or ask to overwrite it", output->path);
+        if (file)
+            return dp_fail(DP_E_ARG, "%s: already exists; choose another output or ask to overwrite it", output->path);
         return dp_fail(DP_E_ARG, "%s: is a file, expected a folder to make", output->path);
-    default: return dp_fail(DP_E_ARG, "%s: is neither a file nor a folder", output->path);
+    default:
+        return dp_fail(DP_E_ARG, "%s: is neither a file nor a folder", output->path);
     }
 }
 
@@ -88,8 +90,8 @@ const dp_asset *dp_assets_find(const dp_assets *assets, const char *name) {
 }
 
 static dp_status load_files(const char *folder, dp_assets *out) {
-    static const char *const names[DP_ASSETS_MAX] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json",
-                                                     "chat_template.jinja"};
+    static const char *const names[DP_ASSETS_MAX] = {"tokenizer.json", "tokenizer_config.json",
+                                                     "generation_config.json", "chat_template.jinja"};
     for (size_t i = 0; i < DP_COUNT(names); i++) {
         char *path = dp_path_join(folder, names[i]);
         if (!path) return dp_no_memory(strlen(folder));

@@ -38,7 +38,7 @@ typedef struct dp_output {
     const char *source;       /* where it comes from, for the record: a file or folder name */
     const dp_json *config;    /* Hugging Face keys */
     const dp_assets *assets;
-    const dp_json *gguf;      /* what a GGUF source said besides the config (gguf_extra.h), or NULL */
+    const dp_json *gguf; /* what a GGUF source said besides the config (gguf_extra.h), or NULL */
 } dp_output;
 
 /* Writes a folder: appears whole at output->path or not at all. Fills shards and bytes_out of *result. */

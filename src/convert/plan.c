@@ -24,7 +24,7 @@ bool dp_plan_has_experts(const dp_plan *plan) {
 
 /* Place of a tensor within its expert. */
 static int32_t expert_rank(const char *name) {
-    static const char *const order[] = {".gate_proj.weight", ".w1.weight",       ".up_proj.weight",
+    static const char *const order[] = {".gate_proj.weight", ".w1.weight",        ".up_proj.weight",
                                         ".w3.weight",        ".down_proj.weight", ".w2.weight"};
     for (size_t i = 0; i < DP_COUNT(order); i++)
         if (dp_str_ends(dp_str_of(name), order[i])) return (int32_t)i;

@@ -14,11 +14,11 @@ typedef struct dp_item {
     uint64_t size;     /* bytes as stored */
     size_t first_part; /* into plan.parts: source tensors, one after another along the first dimension */
     size_t part_count;
-    const void *data;   /* or the bytes themselves, for tensors that only this output has */
-    int64_t head_dim;   /* > 0: rows are put into pair order within heads of that many rows */
-    bool plus_one;      /* norms that are to contain the 1 */
+    const void *data;      /* or the bytes themselves, for tensors that only this output has */
+    int64_t head_dim;      /* > 0: rows are put into pair order within heads of that many rows */
+    bool plus_one;         /* norms that are to contain the 1 */
     int32_t layer, expert; /* -1: belongs to none */
-    int32_t rank;       /* sort keys */
+    int32_t rank;          /* sort keys */
     size_t index;
 } dp_item;
 
@@ -30,8 +30,9 @@ typedef struct dp_plan {
     size_t *parts;
 } dp_plan;
 
-/* One item per source tensor, for RDRR: the embedding, the layers in order, the rest. Experts follow the dense tensors of
- * their layer, or with experts_last those of all layers; an expert's tensors stand together: gate, up, down, biases. */
+/* One item per source tensor, for RDRR: the embedding, the layers in order, the rest. Experts follow the dense tensors
+ * of their layer, or with experts_last those of all layers; an expert's tensors stand together: gate, up, down, biases.
+ */
 dp_status dp_plan_canonical(const dp_source *source, const dp_mixture *mixture, bool experts_last, dp_plan *out);
 void dp_plan_free(dp_plan *plan);
 uint64_t dp_plan_bytes(const dp_plan *plan);

@@ -1,5 +1,5 @@
-/* rdrr_write.c: writes an RDRR folder. Shards are independent, so each is one task: produced, hashed and written front to
- * back by one thread, with a megabyte of it in memory at a time. */
+/* rdrr_write.c: writes an RDRR folder. Shards are independent, so each is one task: produced, hashed and written front
+ * to back by one thread, with a megabyte of it in memory at a time. */
 #include "base/sha256.h"
 #include "convert/job.h"
 #include "convert/output.h"
@@ -99,8 +99,13 @@ static dp_status write_contents(const dp_plan *plan, dp_layout *layout, const dp
     writing w = {plan, layout, folder};
     if (layout->shard_count > INT32_MAX) return dp_fail(DP_E_ARG, "%zu shards are too many", layout->shard_count);
     TRY(dp_folder_make(folder));
-    dp_job_desc job = {.threads = output->threads, .what = "writing shards", .total = dp_plan_bytes(plan),
-                       .progress = output->progress, .user = output->user, .task = write_shard, .context = &w,
+    dp_job_desc job = {.threads = output->threads,
+                       .what = "writing shards",
+                       .total = dp_plan_bytes(plan),
+                       .progress = output->progress,
+                       .user = output->user,
+                       .task = write_shard,
+                       .context = &w,
                        .tasks = (int32_t)layout->shard_count};
     TRY(dp_job_run(&job));
     for (size_t i = 0; i < output->assets->count; i++) {

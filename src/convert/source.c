@@ -53,5 +53,5 @@ int64_t dp_rope_heads(const char *name, const dp_json *config) {
     int64_t heads = 0;
     if (k && dp_json_get_int(config, "num_key_value_heads", &heads) != DP_OK) return 0;
     if (!heads && dp_json_get_int(config, "num_attention_heads", &heads) != DP_OK) return 0;
-    return heads;
+    return heads > 0 && heads <= INT32_MAX ? heads : 0;
 }

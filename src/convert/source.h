@@ -1,5 +1,5 @@
-/* source.h: the tensors of a model in canonical form, and how to get their bytes. Two kinds of source exist: a checkpoint
- * (source_checkpoint.c) and generated weights (synth.c); what writes a model knows neither. Floor 5.
+/* source.h: the tensors of a model in canonical form, and how to get their bytes. Two kinds of source exist: a
+ * checkpoint (source_checkpoint.c) and generated weights (synth.c); what writes a model knows neither. Floor 5.
  *
  * Canonical form: Hugging Face names, row order and norm convention, every expert a tensor of its own:
  *   model.layers.L.mlp.experts.E.gate_proj.weight, ...block_sparse_moe.experts.E.w1.weight

@@ -1,10 +1,12 @@
-/* source_checkpoint.c: an open checkpoint in canonical form. Each canonical tensor is a view: some elements of one stored
- * tensor (an expert of a stack, every second row of gate_up_proj), put in Hugging Face order and convention on reading.
- * Blocks are only ever moved whole, so quantised weights keep their bytes. */
+/* source_checkpoint.c: an open checkpoint in canonical form. Each canonical tensor is a view: some elements of one
+ * stored tensor (an expert of a stack, every second row of gate_up_proj), put in Hugging Face order and convention on
+ * reading. Blocks are only ever moved whole, so quantised weights keep their bytes. */
 #include "convert/source.h"
 #include "format/mxfp4_hf.h"
 
 #include <stdio.h>
+
+enum { EXPERTS_MAX = 65536 };
 
 typedef struct view {
     const dp_tensor *data;
@@ -40,7 +42,8 @@ static dp_status read_mxfp4(const dp_checkpoint *checkpoint, const view *v, int6
     TRY(dp_checkpoint_read(checkpoint, v->scales, (uint64_t)from, scales, blocks));
     for (int64_t r = 0; r < rows; r++) {
         int64_t at = (r * v->step + v->phase) * row_blocks;
-        dp_mxfp4_from_hf(codes + at * DP_MXFP4_HF_BLOCK, scales + at, row_blocks, out + r * row_blocks * DP_MXFP4_BLOCK);
+        dp_mxfp4_from_hf(codes + at * DP_MXFP4_HF_BLOCK, scales + at, row_blocks,
+                         out + r * row_blocks * DP_MXFP4_BLOCK);
     }
     return DP_OK;
 }
@@ -119,7 +122,8 @@ static dp_status add(builder *b, const dp_source_tensor *tensor, const view *v) 
 /* "prefix.experts.rest" -> "prefix.experts.E.rest" with `rest` replaced if given. */
 static char *expert_name(builder *b, const char *name, int64_t expert, const char *rest) {
     const char *at = strstr(name, ".experts.") + strlen(".experts.");
-    return dp_arena_printf(&b->source->arena, "%.*s%lld.%s", (int)(at - name), name, (long long)expert, rest ? rest : at);
+    return dp_arena_printf(&b->source->arena, "%.*s%lld.%s", (int)(at - name), name, (long long)expert,
+                           rest ? rest : at);
 }
 
 /* A stack [expert][...]: one tensor per expert. */
@@ -232,13 +236,14 @@ static dp_status add_tensor(builder *b, const dp_tensor *t) {
     if (is_left_out(t->name)) return DP_OK;
     bool stacked = strstr(t->name, ".experts.") && !has_digit_after(t->name, ".experts.");
     if (!stacked) return add_plain(b, t);
+    if (t->n_dims < 2 || t->size == 0 || t->shape[0] > EXPERTS_MAX)
+        return dp_fail(DP_E_FORMAT, "tensor %s: expected a stack of 1 to %d experts", t->name, EXPERTS_MAX);
     if (dp_str_ends(name, "_proj_scales")) return DP_OK; /* read with its blocks */
     if (dp_str_ends(name, "_proj_blocks")) return add_oss_blocks(b, t);
     if (dp_str_ends(name, "_proj_bias")) return add_oss_bias(b, t);
     if (dp_str_ends(name, ".experts.gate_up_proj") || dp_str_ends(name, ".experts.down_proj"))
-        return dp_fail(DP_E_UNSUPPORTED, "tensor %s: experts fused and transposed in one float tensor cannot be converted",
-                       t->name);
-    if (t->n_dims < 2) return dp_fail(DP_E_FORMAT, "tensor %s: expected a stack of experts", t->name);
+        return dp_fail(DP_E_UNSUPPORTED,
+                       "tensor %s: experts fused and transposed in one float tensor cannot be converted", t->name);
     return add_stack(b, t);
 }
 

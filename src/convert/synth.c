@@ -56,9 +56,16 @@ static dp_status synth_source(const dp_synth_desc *desc, const dp_json *config, 
     dp_mixture_init(&mixture, quantize, config, tied);
     TRY(dp_synth_weights(source, &mixture, desc->seed));
     dp_assets assets = {0};
-    dp_output output = {.path = desc->output, .overwrite = desc->overwrite, .sharding = desc->sharding,
-                        .shard_size = desc->shard_size, .threads = desc->threads, .progress = desc->progress,
-                        .user = desc->user, .source = "synthetic", .config = config, .assets = &assets};
+    dp_output output = {.path = desc->output,
+                        .overwrite = desc->overwrite,
+                        .sharding = desc->sharding,
+                        .shard_size = desc->shard_size,
+                        .threads = desc->threads,
+                        .progress = desc->progress,
+                        .user = desc->user,
+                        .source = "synthetic",
+                        .config = config,
+                        .assets = &assets};
     output.quantization = dp_quantize_label(quantize) ? dp_quantize_label(quantize) : "BF16";
     output.name = dp_arena_printf(&source->arena, "%s-synthetic", dp_synth_name(shape));
     if (!output.name) return dp_no_memory(64);
@@ -79,7 +86,8 @@ static dp_status synth_config(const dp_synth_desc *desc, const dp_json *config, 
 
 dp_status dp_synth(const dp_synth_desc *desc, dp_convert_result *result) {
     if (!desc || !desc->like || !*desc->like) return dp_fail(DP_E_ARG, "like: expected the name of a model");
-    if (!desc->output || !*desc->output) return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
+    if (!desc->output || !*desc->output)
+        return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
     dp_arena arena = {0};
     const dp_json *config = NULL;
     dp_convert_result done = {0};

@@ -1,5 +1,5 @@
-/* synth_tensors.c: names and shapes of all tensors of a model, from its config: what a published checkpoint of the family
- * contains, experts one by one. */
+/* synth_tensors.c: names and shapes of all tensors of a model, from its config: what a published checkpoint of the
+ * family contains, experts one by one. */
 #include "convert/synth.h"
 
 #include <stdio.h>

@@ -1,13 +1,14 @@
-/* synth_tokenizer.c: a tokenizer for generated models: byte-level BPE whose vocabulary has exactly the model's size. Any
- * text can be encoded, any id decoded; nothing is downloaded.
- * Special tokens take the ids that the config names. The other ids go, in order, to the 256 bytes, a few merged pairs and
- * fillers " wN", which no text produces but a random model does. */
+/* synth_tokenizer.c: a tokenizer for generated models: byte-level BPE whose vocabulary has exactly the model's size.
+ * Any text can be encoded, any id decoded; nothing is downloaded. Special tokens take the ids that the config names.
+ * The other ids go, in order, to the 256 bytes, a few merged pairs and fillers " wN", which no text produces but a
+ * random model does. */
 #include "convert/synth.h"
 
 enum { BYTES = 256, SPECIALS_MAX = 16, VOCAB_MAX = 1 << 24 };
 
 /* Merges in order; each result is a token. In the byte-level alphabet, where U+0120 is the space. */
-static const char *const merges[][2] = {{"t", "h"}, {"th", "e"}, {"\xC4\xA0", "the"}, {"i", "n"}, {"a", "n"}, {"an", "d"}};
+static const char *const merges[][2] = {{"t", "h"}, {"th", "e"}, {"\xC4\xA0", "the"},
+                                        {"i", "n"}, {"a", "n"},  {"an", "d"}};
 
 typedef struct special {
     int64_t id;
@@ -95,7 +96,8 @@ static void put_added(const specials *s, dp_buf *out) {
     for (size_t i = 0; i < s->count; i++) {
         dp_buf_printf(out, "%s{\"id\":%lld,\"content\":", i ? "," : "", (long long)s->list[i].id);
         put_special_name(s, i, out);
-        dp_buf_str(out, ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":true}");
+        dp_buf_str(out,
+                   ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":true}");
     }
     dp_buf_str(out, "],\n");
 }

@@ -1,5 +1,5 @@
-/* synth_weights.c: random weights, made directly as valid blocks: every bit of a quant is random, scales are fixed so that
- * the values have the wanted standard deviation. Nothing is quantised, so it runs as fast as the random numbers.
+/* synth_weights.c: random weights, made directly as valid blocks: every bit of a quant is random, scales are fixed so
+ * that the values have the wanted standard deviation. Nothing is quantised, so it runs as fast as the random numbers.
  * A byte depends on the seed, the tensor's name and its position only, not on how the tensor is cut into reads. */
 #include "convert/synth.h"
 
@@ -35,12 +35,22 @@ static look look_of(const weights *w, const dp_source_tensor *t) {
 /* Standard deviation of the quants alone: uniform over 2^bits integers, or over the FP4 values. */
 static float quant_deviation(dp_dtype dtype) {
     switch (dtype) {
-    case DP_Q4_0: case DP_Q4_1: case DP_Q4_K: return 4.61f;
-    case DP_Q5_0: case DP_Q5_1: case DP_Q5_K: return 9.23f;
-    case DP_Q6_K: return 18.47f;
-    case DP_Q8_0: return 73.9f;
-    case DP_MXFP4: return 2.926f;
-    default: return 1;
+    case DP_Q4_0:
+    case DP_Q4_1:
+    case DP_Q4_K:
+        return 4.61f;
+    case DP_Q5_0:
+    case DP_Q5_1:
+    case DP_Q5_K:
+        return 9.23f;
+    case DP_Q6_K:
+        return 18.47f;
+    case DP_Q8_0:
+        return 73.9f;
+    case DP_MXFP4:
+        return 2.926f;
+    default:
+        return 1;
     }
 }
 
@@ -56,12 +66,18 @@ static void set_sub_scales(uint8_t *sc) {
 static void set_scales(dp_dtype dtype, float scale, uint8_t *block) {
     float middle = dtype == DP_Q4_1 || dtype == DP_Q4_K ? 7.5f : 15.5f;
     switch (dtype) {
-    case DP_Q4_0: case DP_Q5_0: case DP_Q8_0: dp_store_u16(block, dp_f32_to_f16(scale)); break;
-    case DP_Q4_1: case DP_Q5_1:
+    case DP_Q4_0:
+    case DP_Q5_0:
+    case DP_Q8_0:
+        dp_store_u16(block, dp_f32_to_f16(scale));
+        break;
+    case DP_Q4_1:
+    case DP_Q5_1:
         dp_store_u16(block, dp_f32_to_f16(scale));
         dp_store_u16(block + 2, dp_f32_to_f16(-scale * middle));
         break;
-    case DP_Q4_K: case DP_Q5_K:
+    case DP_Q4_K:
+    case DP_Q5_K:
         dp_store_u16(block, dp_f32_to_f16(scale / SUB_SCALE));
         dp_store_u16(block + 2, dp_f32_to_f16(scale * middle / SUB_SCALE));
         set_sub_scales(block + 4);
@@ -70,8 +86,11 @@ static void set_scales(dp_dtype dtype, float scale, uint8_t *block) {
         memset(block + 192, SUB_SCALE, 16);
         dp_store_u16(block + 208, dp_f32_to_f16(scale / SUB_SCALE));
         break;
-    case DP_MXFP4: block[0] = (uint8_t)(127 + lrintf(log2f(scale))); break;
-    default: break;
+    case DP_MXFP4:
+        block[0] = (uint8_t)(127 + lrintf(log2f(scale)));
+        break;
+    default:
+        break;
     }
 }
 
@@ -86,7 +105,8 @@ static void fill_random(uint64_t key, uint64_t first, uint8_t *out, size_t size)
 enum { FLOAT_BATCH = 256 };
 
 /* Float formats: uniform values with that deviation. */
-static void fill_floats(const dp_source_tensor *t, const look *l, uint64_t key, int64_t first, int64_t n, uint8_t *out) {
+static void fill_floats(const dp_source_tensor *t, const look *l, uint64_t key, int64_t first, int64_t n,
+                        uint8_t *out) {
     const dp_dtype_info *info = dp_dtype_get(t->dtype);
     float values[FLOAT_BATCH], width = l->deviation * sqrtf(3.0f);
     for (int64_t done = 0; done < n; done += FLOAT_BATCH) {
@@ -127,7 +147,8 @@ dp_status dp_synth_weights(dp_source *source, const dp_mixture *mixture, uint64_
     bool gemma = false;
     for (size_t i = 0; i < source->count; i++) {
         dp_source_tensor *t = &source->tensors[i];
-        t->dtype = dp_mixture_choose(mixture, &(dp_mixture_tensor){t->name, t->dtype, t->n_dims, t->shape[t->n_dims - 1]});
+        t->dtype =
+            dp_mixture_choose(mixture, &(dp_mixture_tensor){t->name, t->dtype, t->n_dims, t->shape[t->n_dims - 1]});
         t->grain = GRAIN;
         gemma |= strstr(t->name, "pre_feedforward_layernorm") != NULL;
     }

@@ -28,7 +28,9 @@ static dp_status verify_shards(const dp_checkpoint *c, const dp_verify_desc *des
         if (desc->on_bad) desc->on_bad(desc->user, last, dp_error_message());
     }
     if (bad == 1) return dp_fail(DP_E_CORRUPT, "%s: shard %s is bad", c->path, last);
-    if (bad) return dp_fail(DP_E_CORRUPT, "%s: %zu of %zu shards are bad, the last of them %s", c->path, bad, c->shard_count, last);
+    if (bad)
+        return dp_fail(DP_E_CORRUPT, "%s: %zu of %zu shards are bad, the last of them %s", c->path, bad, c->shard_count,
+                       last);
     return DP_OK;
 }
 

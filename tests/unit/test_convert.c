@@ -1,9 +1,11 @@
-/* The converter's files: bytes kept, shards and spans, outputs that appear whole or not at all, bad input. That converted
- * models compute the same is tests/golden's part. */
+/* The converter's files: bytes kept, shards and spans, outputs that appear whole or not at all, bad input. That
+ * converted models compute the same is tests/golden's part. */
 #include "base/json.h"
+#include "files.h"
 #include "format/checkpoint.h"
 #include "refmodel.h"
 
+#include <inttypes.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -106,8 +108,11 @@ TEST(every_sharding_keeps_every_tensor) {
         char name[40];
         dp_convert_result result = {0};
         snprintf(name, sizeof name, "mixtral.%s", kinds[i].name);
-        CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("mixtral"), .output = place(name),
-                                               .sharding = kinds[i].sharding, .shard_size = kinds[i].size, .threads = 2},
+        CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("mixtral"),
+                                               .output = place(name),
+                                               .sharding = kinds[i].sharding,
+                                               .shard_size = kinds[i].size,
+                                               .threads = 2},
                             &result));
         CHECK(result.tensors == 96 && result.bytes_out >= result.bytes_in && result.shards >= 1);
         check_kept(reference("mixtral"), place(name));
@@ -124,9 +129,9 @@ TEST(one_shard_is_one_expert) {
     const dp_tensor *bias = dp_checkpoint_find(c, "model.layers.2.mlp.experts.5.down_proj.bias");
     const dp_json *moe = dp_json_find(c->manifest, "moeConfig");
     const dp_json *map = dp_json_find(dp_json_find(moe, "expertShardMap"), "2_5");
-    bool right = experts == 4 * 8 && gate && bias && gate->dtype == DP_MXFP4 && gate->spans[0].file == bias->spans[0].file &&
-                 map && map->count == 1 && strcmp(c->shards[map->child->integer].expert_key, "2_5") == 0 &&
-                 gate->spans[0].offset == 0;
+    bool right = experts == 4 * 8 && gate && bias && gate->dtype == DP_MXFP4 &&
+                 gate->spans[0].file == bias->spans[0].file && map && map->count == 1 &&
+                 strcmp(c->shards[map->child->integer].expert_key, "2_5") == 0 && gate->spans[0].offset == 0;
     dp_checkpoint_close(c);
     CHECK(right);
 }
@@ -150,7 +155,8 @@ TEST(gpt_oss_experts_are_taken_apart) {
     for (int e = 0; e < 256; e++) {
         int expected = code[e / 2] >> (e % 2 ? 4 : 0) & 15, in = e % 32;
         int found = row[e / 32 * 17 + 1 + in % 16] >> (in / 16 * 4) & 15;
-        CHECK_MSG(found == expected && row[e / 32 * 17] == scale[e / 32], "element %d: %d, expected %d", e, found, expected);
+        CHECK_MSG(found == expected && row[e / 32 * 17] == scale[e / 32], "element %d: %d, expected %d", e, found,
+                  expected);
     }
     dp_checkpoint_close(hf);
     dp_checkpoint_close(rdrr);
@@ -185,7 +191,8 @@ TEST(q4_k_m_chooses_the_types_of_llama_quantize) {
         dp_checkpoint *theirs = NULL, *ours = NULL;
         snprintf(file, sizeof file, "tests/data/gguf/%s.Q4_K_M.gguf", names[i]);
         snprintf(out, sizeof out, "%s.ours.gguf", names[i]);
-        CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference(names[i]), .output = place(out), .quantize = "q4_k_m"}, NULL));
+        CHECK_OK(dp_convert(
+            &(dp_convert_desc){.input = reference(names[i]), .output = place(out), .quantize = "q4_k_m"}, NULL));
         CHECK_OK(dp_checkpoint_open(test_path(file), &theirs));
         CHECK_OK(dp_checkpoint_open(place(out), &ours));
         for (size_t k = 0; k < ours->tensor_count; k++) {
@@ -240,8 +247,8 @@ TEST(cancelling_leaves_nothing) {
     static const char *const outputs[] = {"cancelled", "cancelled.gguf"};
     for (size_t i = 0; i < DP_COUNT(outputs); i++) {
         int calls = 0;
-        dp_convert_desc desc = {.input = reference("mixtral"), .output = place(outputs[i]), .progress = stop_half_way,
-                                .user = &calls};
+        dp_convert_desc desc = {
+            .input = reference("mixtral"), .output = place(outputs[i]), .progress = stop_half_way, .user = &calls};
         CHECK_FAILS(dp_convert(&desc, NULL), DP_E_CANCELLED, "cancel");
         CHECK(calls > 0 && entries_with("cancelled") == 0);
     }
@@ -315,12 +322,42 @@ TEST(arguments_are_checked) {
     const char *input = reference("llama");
     CHECK_FAILS(dp_convert(NULL, NULL), DP_E_ARG, "input");
     CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = input}, NULL), DP_E_ARG, "output");
-    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = place("nowhere"), .output = place("unborn")}, NULL), DP_E_NOT_FOUND, "nowhere");
-    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = input, .output = place("unborn"), .quantize = "q17"}, NULL), DP_E_ARG, "q17");
-    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = input, .output = place("unborn"), .sharding = (dp_sharding)9}, NULL),
-                DP_E_ARG, "sharding");
-    CHECK_FAILS(dp_synth(&(dp_synth_desc){.like = "gpt-9", .output = place("unborn")}, NULL), DP_E_NOT_FOUND, "llama-3.2-1b");
+    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = place("nowhere"), .output = place("unborn")}, NULL),
+                DP_E_NOT_FOUND, "nowhere");
+    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = input, .output = place("unborn"), .quantize = "q17"}, NULL),
+                DP_E_ARG, "q17");
+    CHECK_FAILS(
+        dp_convert(&(dp_convert_desc){.input = input, .output = place("unborn"), .sharding = (dp_sharding)9}, NULL),
+        DP_E_ARG, "sharding");
+    CHECK_FAILS(dp_synth(&(dp_synth_desc){.like = "gpt-9", .output = place("unborn")}, NULL), DP_E_NOT_FOUND,
+                "llama-3.2-1b");
     CHECK_FAILS(dp_verify(place("nowhere"), NULL), DP_E_NOT_FOUND, "nowhere");
+    CHECK(entries_with("unborn") == 0);
+}
+
+/* Stored tensors that no rule turns into experts or heads. */
+TEST(malformed_experts_and_heads) {
+    static const struct {
+        const char *tensor, *shape, *message;
+    } bad[] = {{"model.layers.0.mlp.experts.gate_up_proj", "4,8", "cannot be converted"},
+               {"model.layers.0.mlp.experts.gate_proj.weight", "32", "stack"},
+               {"model.layers.0.mlp.experts.gate_up_proj_bias", "2,5", "even"},
+               {"model.layers.0.mlp.experts.gate_up_proj_blocks", "2,2", "scales"}};
+    for (size_t i = 0; i < DP_COUNT(bad); i++) {
+        char header[300], name[40];
+        int64_t rows = 1, cols = 1;
+        sscanf(bad[i].shape, "%" SCNd64 ",%" SCNd64, &rows, &cols);
+        snprintf(header, sizeof header, "{\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[0,%d]}}",
+                 bad[i].tensor, bad[i].shape, (int)(4 * rows * cols));
+        snprintf(name, sizeof name, "bad%d/model.safetensors", (int)i);
+        test_write_safetensors(name, header, (size_t)(4 * rows * cols));
+        snprintf(name, sizeof name, "bad%d/config.json", (int)i);
+        test_write_text(name, "{\"model_type\":\"gpt_oss\",\"num_hidden_layers\":1}");
+        snprintf(name, sizeof name, "bad%d", (int)i);
+        dp_status status = dp_convert(&(dp_convert_desc){.input = place(name), .output = place("unborn")}, NULL);
+        CHECK_MSG(status != DP_OK && strstr(dp_error_message(), bad[i].message), "%s: %s", bad[i].tensor,
+                  dp_error_message());
+    }
     CHECK(entries_with("unborn") == 0);
 }
 

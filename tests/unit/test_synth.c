@@ -1,4 +1,6 @@
-/* Generated models: shapes of the published ones, valid blocks of the wanted spread, the same bytes for the same seed. */
+/* Generated models: shapes of the published ones, valid blocks of the wanted spread, the same bytes for the same seed.
+ */
+#include "convert/gguf_write.h"
 #include "convert/synth.h"
 #include "test.h"
 
@@ -29,12 +31,12 @@ TEST(shapes_have_the_published_sizes) {
     static const struct {
         const char *name;
         double parameters;
-    } known[] = {{"llama-3.2-1b", 1235814400},  {"llama-3.2-3b", 3212749824},   {"llama-3.1-8b", 8030261248},
-                 {"llama-3.1-70b", 70553706496}, {"gemma-3-270m", 268098176},   {"gemma-3-1b", 999885952},
-                 {"gemma-3-4b", 3880263168},     {"gemma-3-12b", 11766034176},  {"mistral-7b", 7241732096},
-                 {"qwen2.5-0.5b", 494032768},    {"qwen2.5-7b", 7615616512},    {"qwen3-0.6b", 596049920},
-                 {"qwen3-1.7b", 1720574976},     {"qwen3-4b", 4022468096},      {"qwen3-8b", 8190735360},
-                 {"qwen3-30b-a3b", 30532122624}, {"mixtral-8x7b", 46702792704}, {"phi-3.5-moe", 41873153344},
+    } known[] = {{"llama-3.2-1b", 1235814400},   {"llama-3.2-3b", 3212749824},   {"llama-3.1-8b", 8030261248},
+                 {"llama-3.1-70b", 70553706496}, {"gemma-3-270m", 268098176},    {"gemma-3-1b", 999885952},
+                 {"gemma-3-4b", 3880263168},     {"gemma-3-12b", 11766034176},   {"mistral-7b", 7241732096},
+                 {"qwen2.5-0.5b", 494032768},    {"qwen2.5-7b", 7615616512},     {"qwen3-0.6b", 596049920},
+                 {"qwen3-1.7b", 1720574976},     {"qwen3-4b", 4022468096},       {"qwen3-8b", 8190735360},
+                 {"qwen3-30b-a3b", 30532122624}, {"mixtral-8x7b", 46702792704},  {"phi-3.5-moe", 41873153344},
                  {"gpt-oss-20b", 20914757184},   {"gpt-oss-120b", 116829156672}, {"deepseek-v3", 671026419200}};
     for (size_t i = 0; i < DP_COUNT(known); i++) {
         synth s = {0};
@@ -42,10 +44,12 @@ TEST(shapes_have_the_published_sizes) {
         CHECK_OK(synth_open(known[i].name, &s));
         for (size_t t = 0; t < s.source.count; t++) sum += (double)s.source.tensors[t].elements;
         synth_close(&s);
-        CHECK_MSG(sum == known[i].parameters, "%s: %.0f parameters, published %.0f", known[i].name, sum, known[i].parameters);
+        CHECK_MSG(sum == known[i].parameters, "%s: %.0f parameters, published %.0f", known[i].name, sum,
+                  known[i].parameters);
     }
 }
 
+/* As RDRR every tensor's rows are whole blocks; as GGUF every tensor has a name and experts stack. */
 TEST(every_shape_can_be_planned) {
     for (size_t i = 0; dp_synth_name(i); i++) {
         synth s = {0};
@@ -55,9 +59,17 @@ TEST(every_shape_can_be_planned) {
         CHECK_OK(dp_synth_weights(&s.source, &mixture, 1));
         for (size_t t = 0; t < s.source.count; t++) {
             const dp_source_tensor *tensor = &s.source.tensors[t];
-            CHECK_MSG(dp_dtype_row_bytes(tensor->dtype, tensor->shape[tensor->n_dims - 1]) > 0, "%s: %s", dp_synth_name(i),
-                      tensor->name);
+            CHECK_MSG(dp_dtype_row_bytes(tensor->dtype, tensor->shape[tensor->n_dims - 1]) > 0, "%s: %s",
+                      dp_synth_name(i), tensor->name);
         }
+        dp_plan plan = {0};
+        dp_output output = {.config = s.config};
+        dp_mixture_init(&mixture, DP_QUANTIZE_KEEP, s.config, false);
+        CHECK_OK(dp_plan_gguf(&s.source, &mixture, &output, &plan));
+        bool moe = s.source.count > 2 * plan.count;
+        CHECK_MSG(moe == (dp_json_find(s.config, "num_experts_per_tok") != NULL), "%s: %zu tensors", dp_synth_name(i),
+                  plan.count);
+        dp_plan_free(&plan);
         synth_close(&s);
     }
 }
@@ -68,7 +80,8 @@ enum { SAMPLE = 8192 };
 TEST(weights_have_the_wanted_spread) {
     static const dp_quantize targets[] = {DP_QUANTIZE_Q4_K_M, DP_QUANTIZE_Q5_K_M, DP_QUANTIZE_Q6_K, DP_QUANTIZE_Q8_0,
                                           DP_QUANTIZE_F16,    DP_QUANTIZE_BF16,   DP_QUANTIZE_MXFP4};
-    static const char *const shapes[] = {"qwen3-30b-a3b", "gpt-oss-20b", "gemma-3-1b"}; /* the last two: 32-element blocks */
+    static const char *const shapes[] = {"qwen3-30b-a3b", "gpt-oss-20b",
+                                         "gemma-3-1b"}; /* the last two: 32-element blocks */
     for (size_t i = 0; i < DP_COUNT(targets) * DP_COUNT(shapes); i++) {
         synth s = {0};
         dp_mixture mixture;
