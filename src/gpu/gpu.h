@@ -1,6 +1,6 @@
-/* gpu.h: a thin device interface with what the GPU backend needs and nothing more. Two implementations: gpu_native.c over
- * webgpu.h (loaded at run time), and the JavaScript host in the browser. Handles are small integers, so that they can
- * cross into JavaScript; 0 is none. One thread uses a device at a time. Floor 4. */
+/* gpu.h: a thin device interface with what the GPU backend needs and nothing more. Two implementations: gpu_native*.c
+ * over webgpu.h (loaded at run time), and the JavaScript host in the browser. Handles are small integers, so that they
+ * can cross into JavaScript; 0 is none. One thread uses a device at a time. Floor 4. */
 #ifndef DP_GPU_H
 #define DP_GPU_H
 
@@ -33,17 +33,20 @@ typedef struct dp_gpu_desc {
     const char *library;    /* path of the WebGPU library; NULL: the usual names. Native only */
     bool no_f16, no_subgroups, no_subgroup_matrix; /* as if the adapter lacked them, for tests */
     bool timestamps;
-    bool unchecked;         /* leave out robustness and validation where the implementation lets us */
+    bool unchecked;         /* leave out robustness, validation and the zeroing of workgroup memory where possible */
 } dp_gpu_desc;
 
-/* Fills up to `capacity` entries, best adapter first; *count is how many there are. DP_E_DEVICE with the reason (library
- * not found, wrong version, no adapter) when there is none. */
+/* Fills up to `capacity` entries, best adapter first; *count is how many there are. DP_E_DEVICE with the reason
+ * (library not found, wrong version, no adapter) when there is none. */
 dp_status dp_gpu_list(const dp_gpu_desc *desc, dp_gpu_caps *list, size_t capacity, size_t *count);
 dp_status dp_gpu_open(const dp_gpu_desc *desc, dp_gpu **out);
 void dp_gpu_close(dp_gpu *gpu);
 const dp_gpu_caps *dp_gpu_get_caps(const dp_gpu *gpu);
 /* DP_OK, or the first error since the last call: device lost, out of memory, validation; with its message. */
 dp_status dp_gpu_check(dp_gpu *gpu);
+/* For tests: the device is lost at once, or the next buffer finds no room. */
+typedef enum dp_gpu_fault { DP_GPU_FAULT_LOST, DP_GPU_FAULT_MEMORY } dp_gpu_fault;
+void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault);
 
 /* ---- buffers: storage, copy source and destination ---- */
 
@@ -53,8 +56,10 @@ void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer buffer);
 /* Queued in order with submits. offset and size are multiples of 4. Large writes go through a ring of mapped staging
  * buffers, so that host memory stays bounded. */
 dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, const void *data, size_t size);
-/* Room of `size` bytes in the staging ring, to be filled by the caller and copied to buffer[offset..] by the commit:
- * what repacking at load writes into. One at a time. */
+/* Room of `size` bytes (a multiple of 4, at most DP_GPU_STAGE_BYTES) in the staging ring, to be filled by the caller
+ * and copied to buffer[offset..] by the commit: what repacking at load writes into. One at a time, and no other call on
+ * the device in between. The memory may be slow to read. */
+enum { DP_GPU_STAGE_BYTES = 16 << 20 };
 dp_status dp_gpu_stage(dp_gpu *gpu, size_t size, void **memory);
 dp_status dp_gpu_stage_commit(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset);
 /* A copy of buffer[offset, offset + size) as of all submits so far; end waits for it. Several may be under way. */
@@ -80,10 +85,14 @@ typedef struct dp_gpu_range {
     uint64_t offset, size; /* size 0: to the end */
 } dp_gpu_range;
 /* One range per binding but 'p', which the device adds itself. */
-dp_status dp_gpu_bindings_new(dp_gpu *gpu, dp_gpu_pipeline pipeline, const dp_gpu_range *ranges, size_t count, dp_gpu_bindings *out);
+dp_status dp_gpu_bindings_new(dp_gpu *gpu, dp_gpu_pipeline pipeline, const dp_gpu_range *ranges, size_t count,
+                              dp_gpu_bindings *out);
 void dp_gpu_bindings_free(dp_gpu *gpu, dp_gpu_bindings bindings);
 
-enum { DP_GPU_PARAM_BYTES = 64 }; /* what a kernel sees of the parameter block at most; slots are 256 bytes apart */
+enum {
+    DP_GPU_PARAM_BYTES = 64,    /* what a kernel sees of the parameter block at most */
+    DP_GPU_PARAM_SLOTS = 16384, /* slots are numbered below this */
+};
 
 typedef struct dp_gpu_dispatch {
     dp_gpu_pipeline pipeline;

@@ -73,6 +73,13 @@ int dp_host_cpu_count(void);    /* cores this process may use (affinity and cgro
 uint64_t dp_host_memory_total(void);
 uint64_t dp_host_memory_peak(void); /* peak resident bytes of this process; 0 if not known */
 
+/* ---- shared libraries opened at run time; on wasm there are none ---- */
+typedef struct dp_library dp_library;
+/* name: a path, or a file name that the system searches for. DP_E_NOT_FOUND with the system's reason. */
+dp_status dp_library_open(const char *name, dp_library **out);
+void *dp_library_symbol(dp_library *library, const char *name); /* NULL if it has none of that name */
+void dp_library_close(dp_library *library);
+
 /* ---- threads. On wasm thread_start fails with DP_E_UNSUPPORTED, locks do nothing. ---- */
 typedef struct dp_thread dp_thread;
 typedef struct dp_mutex dp_mutex;

@@ -33,6 +33,16 @@ uint64_t dp_host_memory_peak(void) {
     return (uint64_t)__builtin_wasm_memory_size(0) * 65536;
 } /* memory never shrinks */
 
+dp_status dp_library_open(const char *name, dp_library **out) {
+    (void)out;
+    return dp_fail(DP_E_UNSUPPORTED, "%s: no shared libraries in WebAssembly", name);
+}
+void *dp_library_symbol(dp_library *library, const char *name) {
+    (void)library, (void)name;
+    return NULL;
+}
+void dp_library_close(dp_library *library) { (void)library; }
+
 dp_status dp_thread_start(void (*run)(void *), void *argument, dp_thread **out) {
     (void)run, (void)argument, (void)out;
     return dp_fail(DP_E_UNSUPPORTED, "no threads in WebAssembly");

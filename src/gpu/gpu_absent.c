@@ -1,0 +1,83 @@
+/* gpu_absent.c: the device interface of a build without WebGPU. There is no device, and the error says how to get one;
+ * so nothing past dp_gpu_open can be called. */
+#include "gpu/gpu.h"
+
+static dp_status absent(void) {
+    return dp_fail(DP_E_DEVICE, "built without WebGPU: run tools/setup_webgpu.sh (or install Dawn and its webgpu.h), "
+                                "then configure and build again");
+}
+
+dp_status dp_gpu_list(const dp_gpu_desc *desc, dp_gpu_caps *list, size_t capacity, size_t *count) {
+    (void)desc, (void)list, (void)capacity, (void)count;
+    return absent();
+}
+dp_status dp_gpu_open(const dp_gpu_desc *desc, dp_gpu **out) {
+    (void)desc, (void)out;
+    return absent();
+}
+void dp_gpu_close(dp_gpu *gpu) { (void)gpu; }
+const dp_gpu_caps *dp_gpu_get_caps(const dp_gpu *gpu) {
+    static const dp_gpu_caps none;
+    (void)gpu;
+    return &none;
+}
+dp_status dp_gpu_check(dp_gpu *gpu) {
+    (void)gpu;
+    return absent();
+}
+void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault) { (void)gpu, (void)fault; }
+
+dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out) {
+    (void)gpu, (void)size, (void)label, (void)out;
+    return absent();
+}
+void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer buffer) { (void)gpu, (void)buffer; }
+dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, const void *data, size_t size) {
+    (void)gpu, (void)buffer, (void)offset, (void)data, (void)size;
+    return absent();
+}
+dp_status dp_gpu_stage(dp_gpu *gpu, size_t size, void **memory) {
+    (void)gpu, (void)size, (void)memory;
+    return absent();
+}
+dp_status dp_gpu_stage_commit(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset) {
+    (void)gpu, (void)buffer, (void)offset;
+    return absent();
+}
+dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, size_t size, dp_gpu_read *out) {
+    (void)gpu, (void)buffer, (void)offset, (void)size, (void)out;
+    return absent();
+}
+dp_status dp_gpu_read_end(dp_gpu *gpu, dp_gpu_read read, void *data) {
+    (void)gpu, (void)read, (void)data;
+    return absent();
+}
+
+dp_status dp_gpu_pipeline_new(dp_gpu *gpu, const dp_gpu_pipeline_desc *desc, dp_gpu_pipeline *out) {
+    (void)gpu, (void)desc, (void)out;
+    return absent();
+}
+void dp_gpu_pipeline_free(dp_gpu *gpu, dp_gpu_pipeline pipeline) { (void)gpu, (void)pipeline; }
+dp_status dp_gpu_bindings_new(dp_gpu *gpu, dp_gpu_pipeline pipeline, const dp_gpu_range *ranges, size_t count,
+                              dp_gpu_bindings *out) {
+    (void)gpu, (void)pipeline, (void)ranges, (void)count, (void)out;
+    return absent();
+}
+void dp_gpu_bindings_free(dp_gpu *gpu, dp_gpu_bindings bindings) { (void)gpu, (void)bindings; }
+
+dp_status dp_gpu_params(dp_gpu *gpu, uint32_t first, uint32_t count, const void *data) {
+    (void)gpu, (void)first, (void)count, (void)data;
+    return absent();
+}
+dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
+    (void)gpu, (void)dispatches, (void)count;
+    return absent();
+}
+dp_status dp_gpu_submit_timed(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, uint64_t *nanoseconds) {
+    (void)gpu, (void)dispatches, (void)count, (void)nanoseconds;
+    return absent();
+}
+dp_status dp_gpu_wait(dp_gpu *gpu) {
+    (void)gpu;
+    return absent();
+}
