@@ -4,10 +4,10 @@
 #include "bandwidth.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "host/host.h"
+#include "tool.h"
 
 enum { PASSES = 7, THREADS_MAX = 1024 };
 
@@ -65,11 +65,6 @@ static size_t buffer_size(void) {
     return (size_t)(memory ? DP_MIN(size, memory / 4) : size);
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The calling thread reads too. */
 static dp_status run_readers(probe *p, reader *readers) {
     dp_status status = DP_OK;
@@ -102,7 +97,6 @@ dp_status bandwidth_measure(int threads, double *bytes_per_second) {
     TRY(status);
     double seconds[PASSES];
     for (int i = 0; i < PASSES; i++) seconds[i] = p.start[i + 1] - p.start[i];
-    qsort(seconds, PASSES, sizeof *seconds, by_value);
-    *bytes_per_second = (double)(p.words * sizeof(uint64_t) * (size_t)p.threads) / seconds[PASSES / 2];
+    *bytes_per_second = (double)(p.words * sizeof(uint64_t) * (size_t)p.threads) / median(seconds, PASSES);
     return DP_OK;
 }

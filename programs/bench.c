@@ -52,16 +52,6 @@ static dp_status parse_prefills(job *j) {
     return DP_OK;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t count) {
-    qsort(values, count, sizeof *values, by_value);
-    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
-
 static dp_status prepare(job *j) {
     size_t longest = (size_t)decode_tokens;
     for (size_t i = 0; i < j->prefill_count; i++) {
@@ -130,7 +120,7 @@ static dp_status measure(job *j) {
 
 static void report_text(const job *j) {
     const dp_model_info *info = dp_model_get_info(j->s.model);
-    double bytes = (double)info->active_bytes, rate = j->token_seconds > 0 ? bytes / j->token_seconds : 0;
+    double bytes = (double)info->active_bytes, rate = per_second(bytes, j->token_seconds);
     printf("model      %s, %s, %s: %s parameters, %s\n", info->name, info->architecture, info->quantization,
            show_count((double)info->parameters), show_bytes((double)info->weight_bytes));
     printf("backend    %s\n", dp_engine_describe(j->s.engine));

@@ -41,20 +41,6 @@ static bool on_prefill(void *user, size_t done, size_t total) {
     return !interrupted();
 }
 
-static dp_status render(const chat *c, int32_t **ids, size_t *count) {
-    dp_buf messages = {0};
-    char *json = NULL, *text = NULL;
-    conversation_put_json(&c->talk, &messages);
-    TRY(dp_buf_take(&messages, &json, NULL));
-    dp_status status =
-        dp_chat_render(c->tokenizer, &(dp_chat_desc){.messages = json, .add_generation_prompt = true}, &text);
-    dp_free(json);
-    TRY(status);
-    status = dp_tokenizer_encode(c->tokenizer, text, strlen(text), false, ids, count);
-    dp_free(text);
-    return status;
-}
-
 /* Makes the cache hold a prefix of `ids` as long as possible, but not all: the last id's logits are needed. */
 static void reuse_cache(chat *c, const int32_t *ids, size_t count) {
     const int32_t *cached = dp_session_ids(c->s.session);
@@ -93,7 +79,7 @@ static void explain_end(const chat *c) {
 static dp_status answer(chat *c) {
     int32_t *ids = NULL;
     size_t count = 0;
-    TRY(render(c, &ids, &count));
+    TRY(conversation_encode(&c->talk, c->tokenizer, &ids, &count));
     int32_t context = dp_session_context(c->s.session);
     dp_status status = DP_OK;
     if (count >= (size_t)context)
@@ -184,8 +170,6 @@ static dp_status do_regenerate(chat *c, const char *argument) {
     try_answer(c);
     return DP_OK;
 }
-
-static double per_second(int32_t tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }
 
 static dp_status do_stats(chat *c, const char *argument) {
     (void)argument;

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -143,4 +144,22 @@ const char *show_duration(double seconds) {
     else
         snprintf(text, size, "%ld:%02ld", s / 60, s % 60);
     return text;
+}
+
+double per_second(double amount, double seconds) { return seconds > 0 ? amount / seconds : 0; }
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double median(double *values, size_t count) {
+    qsort(values, count, sizeof *values, by_value);
+    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+dp_status text_copy(dp_str text, char **out) {
+    dp_buf buf = {0};
+    dp_buf_append(&buf, text.n ? text.p : "", text.n);
+    return dp_buf_take(&buf, out, NULL);
 }

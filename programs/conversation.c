@@ -5,17 +5,11 @@
 #include "host/host.h"
 #include "tool.h"
 
-static dp_status copy(dp_str text, char **out) {
-    dp_buf buf = {0};
-    dp_buf_append(&buf, text.n ? text.p : "", text.n);
-    return dp_buf_take(&buf, out, NULL);
-}
-
 dp_status conversation_add(conversation *c, const char *role, dp_str content) {
     message m = {0};
     if (!dp_grow((void **)&c->messages, &c->capacity, c->count + 1, sizeof m)) return dp_no_memory(sizeof m);
-    TRY(copy(dp_str_of(role), &m.role));
-    dp_status status = copy(content, &m.content);
+    TRY(text_copy(dp_str_of(role), &m.role));
+    dp_status status = text_copy(content, &m.content);
     if (status == DP_OK)
         c->messages[c->count++] = m;
     else
@@ -54,7 +48,7 @@ size_t conversation_last_question(const conversation *c) {
     return c->count;
 }
 
-void conversation_put_json(const conversation *c, dp_buf *buf) {
+static void put_json(const conversation *c, dp_buf *buf) {
     json_open(buf, NULL, '[');
     for (size_t i = 0; i < c->count; i++) {
         json_open(buf, NULL, '{');
@@ -65,12 +59,25 @@ void conversation_put_json(const conversation *c, dp_buf *buf) {
     json_close(buf, ']');
 }
 
+dp_status conversation_encode(const conversation *c, const dp_tokenizer *tokenizer, int32_t **ids, size_t *count) {
+    dp_buf messages = {0};
+    char *json = NULL, *text = NULL;
+    put_json(c, &messages);
+    TRY(dp_buf_take(&messages, &json, NULL));
+    dp_status status = dp_chat_render(tokenizer, &(dp_chat_desc){.messages = json, .add_generation_prompt = true}, &text);
+    dp_free(json);
+    TRY(status);
+    status = dp_tokenizer_encode(tokenizer, text, strlen(text), false, ids, count);
+    dp_free(text);
+    return status;
+}
+
 dp_status conversation_save(const conversation *c, const char *path) {
     dp_writer *writer;
     dp_buf out = {0};
     dp_buf_str(&out, "{\"messages\": ");
     dp_buf list = {0};
-    conversation_put_json(c, &list);
+    put_json(c, &list);
     dp_buf_append(&out, list.data ? list.data : "", list.size);
     dp_buf_str(&out, "}\n");
     dp_status status = out.failed || list.failed ? dp_no_memory(out.size) : dp_writer_open(path, &writer);

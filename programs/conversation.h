@@ -21,7 +21,8 @@ void conversation_cut(conversation *c, size_t count);
 dp_status conversation_set_system(conversation *c, dp_str text);
 /* Number of messages up to and without the last user message; `count` if there is none. */
 size_t conversation_last_question(const conversation *c);
-void conversation_put_json(const conversation *c, dp_buf *buf);
+/* Ids (dp_free() them) of the rendered chat template, ready for an answer. The template writes the special tokens. */
+dp_status conversation_encode(const conversation *c, const dp_tokenizer *tokenizer, int32_t **ids, size_t *count);
 /* A file {"messages": [...]}; on failure the conversation is as before. */
 dp_status conversation_save(const conversation *c, const char *path);
 dp_status conversation_load(conversation *c, const char *path);

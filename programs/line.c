@@ -168,9 +168,7 @@ static void move_in_history(line_editor *e, int step) {
     if (e->entry == e->history_count) {
         dp_free(e->draft);
         e->draft = NULL;
-        dp_buf copy = {0};
-        dp_buf_append(&copy, e->text.data ? e->text.data : "", e->text.size);
-        if (dp_buf_take(&copy, &e->draft, NULL) != DP_OK) return;
+        if (text_copy((dp_str){e->text.data, e->text.size}, &e->draft) != DP_OK) return;
     }
     e->entry = step < 0 ? e->entry - 1 : e->entry + 1;
     show(e, e->entry == e->history_count ? e->draft : e->history[e->entry]);
@@ -280,10 +278,8 @@ static outcome handle(line_editor *e, int key) {
 
 static void remember(line_editor *e, const char *line) {
     if (!*line || (e->history_count && strcmp(e->history[e->history_count - 1], line) == 0)) return;
-    dp_buf copy = {0};
     char *owned = NULL;
-    dp_buf_str(&copy, line);
-    if (dp_buf_take(&copy, &owned, NULL) != DP_OK) return; /* a line less in the history, no more */
+    if (text_copy(dp_str_of(line), &owned) != DP_OK) return; /* a line less in the history, no more */
     if (e->history_count == HISTORY_MAX) {
         dp_free(e->history[0]);
         memmove(e->history, e->history + 1, --e->history_count * sizeof *e->history);
@@ -397,9 +393,7 @@ dp_status line_editor_new(const char *history, line_editor **out) {
     line_editor *e = dp_calloc(1, sizeof *e);
     if (!e) return dp_no_memory(sizeof *e);
     if (history) {
-        dp_buf path = {0};
-        dp_buf_str(&path, history);
-        dp_status status = dp_buf_take(&path, &e->history_path, NULL);
+        dp_status status = text_copy(dp_str_of(history), &e->history_path);
         if (status != DP_OK) {
             dp_free(e);
             return status;

@@ -1,7 +1,7 @@
 /* run.c: `doppler run`: one prompt, one text. */
 #include <stdio.h>
 
-#include "base/json.h"
+#include "conversation.h"
 #include "host/host.h"
 #include "tool.h"
 
@@ -35,12 +35,6 @@ static bool looks_like_path(const char *text) {
     return dp_str_ends(s, ".gguf") || (strchr(text, '/') && !strpbrk(text, " \n"));
 }
 
-static dp_status copy(const char *text, char **out) {
-    dp_buf buf = {0};
-    dp_buf_str(&buf, text);
-    return dp_buf_take(&buf, out, NULL);
-}
-
 /* One argument is a model if there is such a path, a prompt for the bundled model otherwise. */
 static dp_status choose(job *j, char **arguments, int count) {
     const char *model = NULL, *prompt = NULL;
@@ -52,9 +46,9 @@ static dp_status choose(job *j, char **arguments, int count) {
         prompt = arguments[0];
     if (model && dp_path_what(model) == DP_PATH_NONE)
         return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", model);
-    TRY(model ? copy(model, &j->model) : setup_find_bundled(&j->model));
+    TRY(model ? text_copy(dp_str_of(model), &j->model) : setup_find_bundled(&j->model));
     bool from_stdin = prompt ? strcmp(prompt, "-") == 0 : !stdin_is_terminal();
-    if (!from_stdin && prompt) return copy(prompt, &j->prompt);
+    if (!from_stdin && prompt) return text_copy(dp_str_of(prompt), &j->prompt);
     if (from_stdin) {
         size_t size;
         TRY(stdin_read(&j->prompt, &size));
@@ -65,42 +59,25 @@ static dp_status choose(job *j, char **arguments, int count) {
     }
     if (model) return dp_fail(DP_E_ARG, "no prompt: give it behind the model, in quotes, or on standard input");
     note("prompt: %s", default_prompt);
-    return copy(default_prompt, &j->prompt);
+    return text_copy(dp_str_of(default_prompt), &j->prompt);
 }
 
-static dp_status render(const job *j, const dp_tokenizer *tokenizer, char **text) {
-    dp_buf messages = {0};
-    json_open(&messages, NULL, '[');
-    for (int i = system_prompt ? 0 : 1; i < 2; i++) {
-        json_open(&messages, NULL, '{');
-        json_text(&messages, "role", dp_str_of(i ? "user" : "system"));
-        json_text(&messages, "content", dp_str_of(i ? j->prompt : system_prompt));
-        json_close(&messages, '}');
-    }
-    json_close(&messages, ']');
-    char *json = NULL;
-    TRY(dp_buf_take(&messages, &json, NULL));
-    dp_status status =
-        dp_chat_render(tokenizer, &(dp_chat_desc){.messages = json, .add_generation_prompt = true}, text);
-    dp_free(json);
+static dp_status encode_chat(job *j, const dp_tokenizer *tokenizer) {
+    conversation talk = {0};
+    dp_status status = system_prompt ? conversation_set_system(&talk, dp_str_of(system_prompt)) : DP_OK;
+    if (status == DP_OK) status = conversation_add(&talk, "user", dp_str_of(j->prompt));
+    if (status == DP_OK) status = conversation_encode(&talk, tokenizer, &j->ids, &j->id_count);
+    conversation_cut(&talk, 0);
     return status;
 }
 
-/* The prompt's ids. A chat template writes the special tokens itself. */
 static dp_status encode(job *j) {
     const dp_tokenizer *tokenizer;
     TRY(setup_tokenizer(&j->s, &tokenizer));
-    if (raw || !dp_chat_available(tokenizer)) {
-        if (system_prompt)
-            return dp_fail(DP_E_ARG, "--system needs a chat template, and %s",
-                           raw ? "--raw skips it" : "this model has none");
-        return dp_tokenizer_encode(tokenizer, j->prompt, strlen(j->prompt), true, &j->ids, &j->id_count);
-    }
-    char *text = NULL;
-    TRY(render(j, tokenizer, &text));
-    dp_status status = dp_tokenizer_encode(tokenizer, text, strlen(text), false, &j->ids, &j->id_count);
-    dp_free(text);
-    return status;
+    if (!raw && dp_chat_available(tokenizer)) return encode_chat(j, tokenizer);
+    if (system_prompt)
+        return dp_fail(DP_E_ARG, "--system needs a chat template, and %s", raw ? "--raw skips it" : "this model has none");
+    return dp_tokenizer_encode(tokenizer, j->prompt, strlen(j->prompt), true, &j->ids, &j->id_count);
 }
 
 /* ---- generation ---- */
@@ -146,8 +123,6 @@ static dp_status generate(job *j) {
 static const char *const reasons[] = {"end of text", "stop string", "--max-tokens reached", "context full",
                                       "interrupted"};
 static const char *const reason_words[] = {"end", "stop", "length", "context", "interrupted"};
-
-static double per_second(int32_t tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }
 
 static void print_summary(const job *j) {
     const dp_generate_result *r = &j->result;

@@ -97,24 +97,18 @@ static bool program_folder(char *path, size_t size) {
     return true;
 }
 
-static dp_status copy_path(const char *path, char **out) {
-    dp_buf buf = {0};
-    dp_buf_str(&buf, path);
-    return dp_buf_take(&buf, out, NULL);
-}
-
 dp_status setup_find_bundled(char **path) {
     static const char *const places[] = {"../models/storyteller", "../share/doppler/models/storyteller"};
     static const char here[] = "models/storyteller";
     char folder[4096], candidate[4096 + 64];
     const char *chosen = getenv("DOPPLER_MODEL");
-    if (chosen && *chosen) return copy_path(chosen, path);
+    if (chosen && *chosen) return text_copy(dp_str_of(chosen), path);
     if (program_folder(folder, sizeof folder))
         for (size_t i = 0; i < DP_COUNT(places); i++) {
             snprintf(candidate, sizeof candidate, "%s/%s", folder, places[i]);
-            if (dp_path_what(candidate) == DP_PATH_FOLDER) return copy_path(candidate, path);
+            if (dp_path_what(candidate) == DP_PATH_FOLDER) return text_copy(dp_str_of(candidate), path);
         }
-    if (dp_path_what(here) == DP_PATH_FOLDER) return copy_path(here, path);
+    if (dp_path_what(here) == DP_PATH_FOLDER) return text_copy(dp_str_of(here), path);
     return dp_fail(DP_E_NOT_FOUND,
                    "the bundled model was not found beside the program (%s); name a model, or set "
                    "DOPPLER_MODEL",

@@ -91,6 +91,9 @@ void note(const char *format, ...) DP_PRINTF(1, 2);
 const char *show_bytes(double bytes);
 const char *show_count(double count);
 const char *show_duration(double seconds);
+double per_second(double amount, double seconds); /* 0 if no time has passed */
+double median(double *values, size_t count);      /* sorts them */
+dp_status text_copy(dp_str text, char **out);     /* NUL-terminated; dp_free() it */
 
 /* ---- json_out.c: members of an object under construction; commas are put where needed, a NULL key makes an element */
 void json_open(dp_buf *buf, const char *key, char bracket); /* '{' or '[' */
