@@ -64,7 +64,8 @@ dp_status conversation_encode(const conversation *c, const dp_tokenizer *tokeniz
     char *json = NULL, *text = NULL;
     put_json(c, &messages);
     TRY(dp_buf_take(&messages, &json, NULL));
-    dp_status status = dp_chat_render(tokenizer, &(dp_chat_desc){.messages = json, .add_generation_prompt = true}, &text);
+    dp_status status =
+        dp_chat_render(tokenizer, &(dp_chat_desc){.messages = json, .add_generation_prompt = true}, &text);
     dp_free(json);
     TRY(status);
     status = dp_tokenizer_encode(tokenizer, text, strlen(text), false, ids, count);

@@ -76,7 +76,8 @@ static dp_status encode(job *j) {
     TRY(setup_tokenizer(&j->s, &tokenizer));
     if (!raw && dp_chat_available(tokenizer)) return encode_chat(j, tokenizer);
     if (system_prompt)
-        return dp_fail(DP_E_ARG, "--system needs a chat template, and %s", raw ? "--raw skips it" : "this model has none");
+        return dp_fail(DP_E_ARG, "--system needs a chat template, and %s",
+                       raw ? "--raw skips it" : "this model has none");
     return dp_tokenizer_encode(tokenizer, j->prompt, strlen(j->prompt), true, &j->ids, &j->id_count);
 }
 

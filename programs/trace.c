@@ -31,8 +31,8 @@ typedef struct job {
     size_t id_count;
     record *records;
     size_t count, capacity;
-    size_t next;   /* second run: where the next op is looked for */
-    size_t parted; /* record where the backends part; SIZE_MAX: nowhere */
+    size_t next;    /* second run: where the next op is looked for */
+    size_t parted;  /* record where the backends part; SIZE_MAX: nowhere */
     bool routed;    /* between the choice of experts and the sum of their results */
     size_t suspect; /* first record there with too large an error, or SIZE_MAX */
     bool keep;
@@ -102,8 +102,8 @@ static double relative_error(const float *a, const float *b, size_t n) {
     return size > 0 ? sqrt(difference / size) : difference > 0 ? INFINITY : 0;
 }
 
-/* Sets j->parted if record `at` shows that the backends part. Of nearly equal experts they may take another, or take them
- * in another order, which is no fault: the results of single experts count only once their sum is off too. */
+/* Sets j->parted if record `at` shows that the backends part. Of nearly equal experts they may take another, or take
+ * them in another order, which is no fault: the results of single experts count only once their sum is off too. */
 static void judge(job *j, size_t at) {
     const record *r = &j->records[at];
     bool off = r->error > (double)tolerance, sum = strcmp(r->op, "moe_sum") == 0;
