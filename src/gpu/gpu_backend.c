@@ -1,0 +1,240 @@
+/* gpu_backend.c: the backend table on the GPU: activation buffers, the KV cache, and a step's submit and readback. */
+#include "gpu/gpu_backend.h"
+
+#include <stdio.h>
+
+static dp_gpu_backend *of(dp_backend *base) { return (dp_gpu_backend *)base; }
+
+/* ---- KV cache ---- */
+
+static void kv_free(dp_kv *kv) {
+    if (!kv) return;
+    for (size_t i = 0; kv->layers && i < kv->program->kv_count; i++) dp_gpu_buffer_free(kv->backend->gpu, kv->layers[i].buffer);
+    dp_free(kv->layers);
+    dp_free(kv);
+}
+
+static dp_status kv_layers(dp_kv *kv, const dp_kv_size *size) {
+    for (size_t i = 0; i < kv->program->kv_count; i++) {
+        const dp_kv_spec *s = &kv->program->kv[i];
+        if (s->k_dim % 2 || s->v_dim % 2) return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %d columns: the GPU kernels need even numbers", (int)s->k_dim, (int)s->v_dim);
+        int32_t capacity = s->window ? DP_MIN(size->context, s->window + size->step) : size->context;
+        uint64_t bytes = (uint64_t)s->heads * (uint64_t)(s->k_dim + s->v_dim) * (uint64_t)capacity * 2;
+        kv->layers[i].capacity = (uint32_t)capacity;
+        dp_status status = dp_gpu_buffer_new(kv->backend->gpu, bytes, "kv", &kv->layers[i].buffer);
+        if (status != DP_OK) return dp_fail_in(status, "the KV cache of layer %zu, %d positions (a smaller context needs less)", i, (int)capacity);
+    }
+    return DP_OK;
+}
+
+static dp_status kv_new(dp_backend *base, const dp_program *program, const dp_kv_size *size, dp_kv **out) {
+    dp_kv *kv = dp_calloc(1, sizeof *kv);
+    if (!kv) return dp_no_memory(sizeof *kv);
+    *kv = (dp_kv){of(base), program, dp_calloc(program->kv_count, sizeof *kv->layers), size->context, 0};
+    dp_status status = kv->layers ? kv_layers(kv, size) : dp_no_memory(program->kv_count * sizeof *kv->layers);
+    if (status != DP_OK) {
+        kv_free(kv);
+        return status;
+    }
+    *out = kv;
+    return DP_OK;
+}
+
+static dp_status kv_reserve(dp_kv *kv, int32_t from, int32_t to) {
+    (void)from;
+    kv->written = DP_MAX(kv->written, to);
+    return DP_OK;
+}
+
+/* A ring still holds what `length` sees if nothing newer has overwritten it. */
+static int32_t kv_truncate(dp_kv *kv, int32_t length) {
+    for (size_t i = 0; i < kv->program->kv_count; i++) {
+        int32_t window = kv->program->kv[i].window, oldest = kv->written - (int32_t)kv->layers[i].capacity;
+        if (window && oldest > 0 && length - window + 1 < oldest) length = 0;
+    }
+    if (length == 0) kv->written = 0;
+    return length;
+}
+
+/* ---- plan ---- */
+
+static void plan_free(dp_plan *plan) {
+    if (!plan) return;
+    dp_gpu *gpu = plan->backend->gpu;
+    dp_gpu_plan_clear(plan);
+    for (size_t i = 0; plan->slots && i < plan->program->slot_count; i++) dp_gpu_buffer_free(gpu, plan->slots[i]);
+    dp_gpu_buffer_free(gpu, plan->tokens);
+    dp_gpu_buffer_free(gpu, plan->step);
+    dp_gpu_buffer_free(gpu, plan->partial);
+    dp_free(plan->slots);
+    dp_free(plan);
+}
+
+/* Floats that attention's partial results of one token need at most. */
+static uint64_t partial_size(const dp_program *p) {
+    uint64_t most = 1;
+    for (size_t i = 0; i < p->op_count; i++) {
+        if (p->ops[i].kind != DP_OP_ATTENTION) continue;
+        const dp_kv_spec *s = &p->kv[p->ops[i].attention.kv];
+        most = DP_MAX(most, (uint64_t)p->ops[i].attention.heads * (uint64_t)((s->v_dim ? s->v_dim : s->latent) + 2));
+    }
+    return most * DP_GPU_SPLITS;
+}
+
+static dp_status plan_buffers(dp_plan *plan) {
+    dp_gpu *gpu = plan->backend->gpu;
+    const dp_program *p = plan->program;
+    for (size_t i = 0; i < p->slot_count; i++) {
+        int32_t rows = p->slots[i].rows == DP_ROWS_TOKENS ? plan->size.tokens : plan->size.outputs;
+        TRY(dp_gpu_buffer_new(gpu, (uint64_t)rows * (uint64_t)p->slots[i].cols * 4, p->slots[i].name, &plan->slots[i]));
+    }
+    TRY(dp_gpu_buffer_new(gpu, (uint64_t)plan->size.tokens * 4, "tokens", &plan->tokens));
+    TRY(dp_gpu_buffer_new(gpu, 16, "step", &plan->step));
+    return dp_gpu_buffer_new(gpu, partial_size(p) * 4, "partial", &plan->partial);
+}
+
+static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_size size, dp_plan **out) {
+    dp_plan *plan = dp_calloc(1, sizeof *plan);
+    if (!plan) return dp_no_memory(sizeof *plan);
+    *plan = (dp_plan){.backend = of(base), .program = program, .size = size};
+    plan->slots = dp_calloc(program->slot_count, sizeof *plan->slots);
+    dp_status status = plan->slots ? plan_buffers(plan) : dp_no_memory(program->slot_count * sizeof *plan->slots);
+    if (status != DP_OK) {
+        plan_free(plan);
+        return dp_fail_in(status, "activations for %d tokens (a smaller batch needs less)", (int)size.tokens);
+    }
+    *out = plan;
+    return DP_OK;
+}
+
+/* ---- run ---- */
+
+/* Puts the dispatch on the queue if this step wants it, its grid filled in. */
+static void enqueue(const dp_planned *d, const dp_step *step, dp_gpu_dispatch *queue, size_t *count) {
+    int32_t rows = d->rows == DP_GRID_OUTPUTS ? step->outputs : step->count;
+    bool split = step->count == 1 && step->position >= DP_GPU_SPLIT_FROM;
+    if (rows < d->at_least || rows > d->at_most || (!d->either && d->split != split)) return;
+    queue[*count] = d->dispatch;
+    if (d->rows != DP_GRID_FIXED) queue[*count].grid[d->axis] = ((uint32_t)rows * d->times + d->per - 1) / d->per;
+    ++*count;
+}
+
+static dp_status trace(dp_plan *plan, const dp_step *step, size_t index) {
+    const dp_op *op = &plan->program->ops[index];
+    if (op->dst < 0) return DP_OK;
+    const dp_slot *slot = &plan->program->slots[op->dst];
+    size_t rows = (size_t)(slot->rows == DP_ROWS_TOKENS ? step->count : step->outputs), cols = (size_t)slot->cols;
+    float *data = dp_malloc(rows * cols * sizeof(float));
+    if (!data) return dp_no_memory(rows * cols * sizeof(float));
+    dp_status status = plan->backend->base.api->read(plan, op->dst, 0, (int32_t)rows, data);
+    if (status == DP_OK && !step->trace(step->trace_user, dp_op_name(op->kind), op->label, data, rows, cols))
+        status = dp_fail(DP_E_CANCELLED, "cancelled by the trace callback at %s", op->label);
+    dp_free(data);
+    return status;
+}
+
+static dp_status submit(dp_plan *plan, const dp_step *step) {
+    size_t count = 0;
+    for (size_t i = 0; i < plan->planned_count; i++) {
+        enqueue(&plan->planned[i], step, plan->queue, &count);
+        bool op_ends = i + 1 == plan->planned_count || plan->planned[i + 1].op != plan->planned[i].op;
+        if (!step->trace || !op_ends || !count) continue;
+        TRY(dp_gpu_submit(plan->backend->gpu, plan->queue, count));
+        count = 0;
+        TRY(trace(plan, step, plan->planned[i].op));
+    }
+    return count ? dp_gpu_submit(plan->backend->gpu, plan->queue, count) : DP_OK;
+}
+
+static dp_status run_locked(dp_plan *plan, const dp_step *step) {
+    dp_gpu *gpu = plan->backend->gpu;
+    const uint32_t words[4] = {(uint32_t)step->position, (uint32_t)step->count, (uint32_t)step->outputs, (uint32_t)step->context};
+    if (plan->kv != step->kv) TRY(dp_gpu_plan_build(plan, step->kv));
+    TRY(dp_gpu_write(gpu, plan->step, 0, words, sizeof words));
+    TRY(dp_gpu_write(gpu, plan->tokens, 0, step->tokens, (size_t)step->count * 4));
+    TRY(submit(plan, step));
+    return dp_gpu_check(gpu);
+}
+
+static dp_status run(dp_plan *plan, const dp_step *step) {
+    if (step->count > plan->size.tokens || step->outputs > plan->size.outputs || step->outputs > step->count)
+        return dp_fail(DP_E_ARG, "a step of %d tokens and %d outputs in a plan for %d and %d", (int)step->count, (int)step->outputs,
+                       (int)plan->size.tokens, (int)plan->size.outputs);
+    dp_mutex_lock(plan->backend->lock);
+    dp_status status = run_locked(plan, step);
+    dp_mutex_unlock(plan->backend->lock);
+    return status;
+}
+
+static dp_status read_slot(dp_plan *plan, int32_t slot, int32_t first, int32_t rows, float *out) {
+    uint64_t cols = (uint64_t)plan->program->slots[slot].cols;
+    dp_gpu_read read;
+    TRY(dp_gpu_read_begin(plan->backend->gpu, plan->slots[slot], (uint64_t)first * cols * 4, (size_t)((uint64_t)rows * cols * 4), &read));
+    return dp_gpu_read_end(plan->backend->gpu, read, out);
+}
+
+/* ---- open ---- */
+
+static const char *describe(const dp_backend *base) { return ((const dp_gpu_backend *)base)->text; }
+
+static void close_backend(dp_backend *base) {
+    dp_gpu_backend *b = of(base);
+    if (!b) return;
+    dp_kernels_free(b->kernels);
+    if (b->gpu) dp_gpu_buffer_free(b->gpu, b->nothing);
+    dp_gpu_close(b->gpu);
+    dp_mutex_free(b->lock);
+    dp_free(b);
+}
+
+static dp_status load(dp_backend *base, dp_program *program, dp_progress_fn progress, void *user) {
+    dp_mutex_lock(of(base)->lock);
+    dp_status status = dp_gpu_weights_load(of(base), program, progress, user);
+    dp_mutex_unlock(of(base)->lock);
+    return status;
+}
+
+static void unload(dp_backend *base, dp_program *program) {
+    dp_mutex_lock(of(base)->lock);
+    dp_gpu_weights_unload(of(base), program);
+    dp_mutex_unlock(of(base)->lock);
+}
+
+static const dp_backend_api api = {
+    .name = "gpu",
+    .close = close_backend,
+    .describe = describe,
+    .load = load,
+    .unload = unload,
+    .plan_new = plan_new,
+    .plan_free = plan_free,
+    .kv_new = kv_new,
+    .kv_free = kv_free,
+    .kv_reserve = kv_reserve,
+    .kv_truncate = kv_truncate,
+    .run = run,
+    .read = read_slot,
+};
+
+static dp_status set_up(dp_gpu_backend *b, const dp_gpu_desc *desc) {
+    TRY(dp_mutex_new(&b->lock));
+    TRY(dp_gpu_open(desc, &b->gpu));
+    TRY(dp_kernels_new(b->gpu, &b->kernels));
+    TRY(dp_gpu_buffer_new(b->gpu, 256, "nothing", &b->nothing));
+    const dp_gpu_caps *caps = dp_gpu_get_caps(b->gpu);
+    snprintf(b->text, sizeof b->text, "gpu, %s (%s%s)", caps->name, caps->api, caps->software ? ", software" : "");
+    return DP_OK;
+}
+
+dp_status dp_gpu_backend_open(const dp_gpu_desc *desc, dp_backend **out) {
+    dp_gpu_backend *b = dp_calloc(1, sizeof *b);
+    if (!b) return dp_no_memory(sizeof *b);
+    b->base.api = &api;
+    dp_status status = set_up(b, desc);
+    if (status != DP_OK) {
+        close_backend(&b->base);
+        return status;
+    }
+    *out = &b->base;
+    return DP_OK;
+}

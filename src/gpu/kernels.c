@@ -1,0 +1,98 @@
+/* kernels.c: the table of kernels, and the pipelines made so far. */
+#include "gpu/kernels.h"
+
+#include "base/buf.h"
+
+typedef struct kernel_entry {
+    const char *name, *bindings;
+    const char *constants[3];
+    bool weighted; /* a format_*.wgsl goes in front */
+} kernel_entry;
+
+static const kernel_entry entries[DP_KERNEL_COUNT] = {
+    [DP_KERNEL_ELEMENTWISE] = {"elementwise", "rrrwp", {"KIND", "IN_PLACE", "OUTPUTS"}, false},
+    [DP_KERNEL_NORM] = {"norm", "rrrrwp", {"LAYER", "BIAS", "IN_PLACE"}, false},
+    [DP_KERNEL_ROPE] = {"rope", "rrrwp", {"PAIRS", "IN_PLACE"}, false},
+    [DP_KERNEL_ROWS] = {"rows", "rrrwp", {"MODE"}, false},
+    [DP_KERNEL_KV_WRITE] = {"kv_write", "rrrwp", {0}, false},
+    [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS"}, false},
+    [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, false},
+    [DP_KERNEL_ROUTE] = {"route", "rrwwp", {"KIND", "CORRECTION"}, false},
+    [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, true},
+    [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, true},
+    [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS"}, true},
+    [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, true},
+};
+
+static const char *const formats[DP_DTYPE_COUNT] = {
+    [DP_F32] = "format_f32",   [DP_F16] = "format_f16",   [DP_BF16] = "format_bf16", [DP_Q4_0] = "format_q4_0",
+    [DP_Q4_1] = "format_q4_1", [DP_Q5_0] = "format_q5_0", [DP_Q5_1] = "format_q5_1", [DP_Q8_0] = "format_q8_0",
+    [DP_Q4_K] = "format_q4_k", [DP_Q5_K] = "format_q5_k", [DP_Q6_K] = "format_q6_k", [DP_MXFP4] = "format_mxfp4",
+};
+
+bool dp_kernels_reads(dp_dtype dtype) { return formats[dtype] != NULL; }
+
+typedef struct made_pipeline {
+    dp_kernel_variant variant;
+    dp_gpu_pipeline pipeline;
+} made_pipeline;
+
+struct dp_kernels {
+    dp_gpu *gpu;
+    made_pipeline *made;
+    size_t count, capacity;
+};
+
+dp_status dp_kernels_new(dp_gpu *gpu, dp_kernels **out) {
+    dp_kernels *kernels = dp_calloc(1, sizeof *kernels);
+    if (!kernels) return dp_no_memory(sizeof *kernels);
+    kernels->gpu = gpu;
+    *out = kernels;
+    return DP_OK;
+}
+
+void dp_kernels_free(dp_kernels *kernels) {
+    if (!kernels) return;
+    for (size_t i = 0; i < kernels->count; i++) dp_gpu_pipeline_free(kernels->gpu, kernels->made[i].pipeline);
+    dp_free(kernels->made);
+    dp_free(kernels);
+}
+
+static const char *source(const char *name) {
+    const dp_kernel_source *s = dp_kernel_sources;
+    while (s->name && strcmp(s->name, name) != 0) s++;
+    return s->wgsl;
+}
+
+static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu_pipeline *out) {
+    const kernel_entry *entry = &entries[v->kernel];
+    dp_buf wgsl = {0};
+    if (entry->weighted) dp_buf_str(&wgsl, source(formats[v->dtype]));
+    dp_buf_str(&wgsl, source(entry->name));
+    if (wgsl.failed) {
+        dp_buf_free(&wgsl);
+        return dp_no_memory(wgsl.size);
+    }
+    dp_gpu_pipeline_desc desc = {.label = entry->name, .wgsl = wgsl.data, .entry = "main", .bindings = entry->bindings};
+    for (; desc.constant_count < 3 && entry->constants[desc.constant_count]; desc.constant_count++) {
+        size_t i = desc.constant_count;
+        desc.constants[i].name = entry->constants[i];
+        desc.constants[i].value = v->constants[i];
+    }
+    dp_status status = dp_gpu_pipeline_new(kernels->gpu, &desc, out);
+    dp_buf_free(&wgsl);
+    return status == DP_OK ? DP_OK : dp_fail_in(status, "kernel %s", entry->name);
+}
+
+dp_status dp_kernels_get(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu_pipeline *out) {
+    for (size_t i = 0; i < kernels->count; i++) {
+        const dp_kernel_variant *m = &kernels->made[i].variant;
+        if (m->kernel != v->kernel || m->dtype != v->dtype || memcmp(m->constants, v->constants, sizeof v->constants) != 0) continue;
+        *out = kernels->made[i].pipeline;
+        return DP_OK;
+    }
+    if (!dp_grow((void **)&kernels->made, &kernels->capacity, kernels->count + 1, sizeof *kernels->made)) return dp_no_memory(sizeof *kernels->made);
+    TRY(compile(kernels, v, out));
+    kernels->made[kernels->count++] = (made_pipeline){*v, *out};
+    return DP_OK;
+}

@@ -1,0 +1,38 @@
+/* kernels.h: the WGSL sources, and pipelines made from them on demand. Floor 4. */
+#ifndef DP_KERNELS_H
+#define DP_KERNELS_H
+
+#include "gpu/gpu.h"
+#include "quant/quant.h"
+
+/* Generated at build time; ends with a NULL name. */
+typedef struct dp_kernel_source {
+    const char *name, *wgsl;
+} dp_kernel_source;
+extern const dp_kernel_source dp_kernel_sources[];
+
+typedef enum dp_kernel {
+    DP_KERNEL_ELEMENTWISE, DP_KERNEL_NORM, DP_KERNEL_ROPE, DP_KERNEL_ROWS, DP_KERNEL_KV_WRITE, DP_KERNEL_ATTENTION,
+    DP_KERNEL_ATTENTION_MERGE, DP_KERNEL_ROUTE,
+    /* with a weight in front: bindings 0 and 1 */
+    DP_KERNEL_EMBED, DP_KERNEL_MATVEC, DP_KERNEL_MATMUL, DP_KERNEL_HEAD_TRANSPOSED,
+    DP_KERNEL_COUNT
+} dp_kernel;
+
+/* A kernel with its overrides: what makes one pipeline. Unused constants are 0. */
+typedef struct dp_kernel_variant {
+    dp_kernel kernel;
+    dp_dtype dtype; /* of the weight; DP_F32 where there is none */
+    uint32_t constants[3]; /* in the order of the kernel's table entry */
+} dp_kernel_variant;
+
+typedef struct dp_kernels dp_kernels;
+dp_status dp_kernels_new(dp_gpu *gpu, dp_kernels **out);
+void dp_kernels_free(dp_kernels *kernels);
+/* Compiled on first use. */
+dp_status dp_kernels_get(dp_kernels *kernels, const dp_kernel_variant *variant, dp_gpu_pipeline *out);
+
+/* False for dtypes no kernel reads. */
+bool dp_kernels_reads(dp_dtype dtype);
+
+#endif

@@ -1,0 +1,113 @@
+/* repack.c: one function per block format. Quants become aligned 16-byte groups, one a chunk of 32 elements (two for 8-bit
+ * types); what is left goes to the second array. Layouts are documented in kernels/format_*.wgsl. */
+#include "gpu/repack.h"
+
+/* Words of the second array per block, or per `share` blocks. */
+typedef struct layout {
+    uint8_t quant_words; /* per block */
+    uint8_t scale_words, share;
+    void (*block)(const uint8_t *in, size_t index, uint32_t *quants, uint32_t *scales);
+} layout;
+
+static void copy_words(uint32_t *out, const uint8_t *in, size_t words) { memcpy(out, in, words * 4); }
+
+/* Half `i & 1` of word i / 2; the other half is 0 until it is written. */
+static void put_half(uint32_t *words, size_t i, uint16_t half) {
+    uint32_t *w = &words[i / 2];
+    *w = i % 2 ? *w | (uint32_t)half << 16 : half;
+}
+
+static void q4_0(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    put_half(s, i, dp_load_u16(in));
+    copy_words(q + 4 * i, in + 2, 4);
+}
+
+static void q4_1(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    s[i] = dp_load_u32(in);
+    copy_words(q + 4 * i, in + 4, 4);
+}
+
+static void q5_0(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    uint32_t *pair = s + i / 2 * 3;
+    put_half(pair + 2, i % 2, dp_load_u16(in));
+    pair[i % 2] = dp_load_u32(in + 2);
+    copy_words(q + 4 * i, in + 6, 4);
+}
+
+static void q5_1(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    s[2 * i] = dp_load_u32(in + 4);
+    s[2 * i + 1] = dp_load_u32(in);
+    copy_words(q + 4 * i, in + 8, 4);
+}
+
+static void q8_0(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    put_half(s, i, dp_load_u16(in));
+    copy_words(q + 8 * i, in + 2, 8);
+}
+
+static void mxfp4(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    uint32_t *w = &s[i / 4];
+    *w = i % 4 ? *w | (uint32_t)in[0] << (i % 4 * 8) : in[0];
+    copy_words(q + 4 * i, in + 1, 4);
+}
+
+static void q4_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    copy_words(s + 4 * i, in, 4);
+    copy_words(q + 32 * i, in + 16, 32);
+}
+
+static void q5_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    copy_words(s + 12 * i, in, 12); /* d, dmin, scales, then the fifth bits */
+    copy_words(q + 32 * i, in + 48, 32);
+}
+
+/* Chunk (half, quarter): 8 columns at l = 8 * quarter, with those 32, 64 and 96 further. */
+static void q6_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    uint32_t *extra = s + 21 * i;
+    for (size_t c = 0; c < 8; c++) {
+        const uint8_t *low = in + c / 4 * 64 + c % 4 * 8, *high = in + 128 + c / 4 * 32 + c % 4 * 8;
+        copy_words(q + 32 * i + 4 * c, low, 2);
+        copy_words(q + 32 * i + 4 * c + 2, low + 32, 2);
+        copy_words(extra + 2 * c, high, 2);
+    }
+    copy_words(extra + 16, in + 192, 4);
+    extra[20] = dp_load_u16(in + 208);
+}
+
+static const layout *layout_of(dp_dtype dtype) {
+    static const layout q4_0_layout = {4, 1, 2, q4_0}, q4_1_layout = {4, 1, 1, q4_1}, q5_0_layout = {4, 3, 2, q5_0},
+                        q5_1_layout = {4, 2, 1, q5_1}, q8_0_layout = {8, 1, 2, q8_0}, mxfp4_layout = {4, 1, 4, mxfp4},
+                        q4_k_layout = {32, 4, 1, q4_k}, q5_k_layout = {32, 12, 1, q5_k}, q6_k_layout = {32, 21, 1, q6_k};
+    switch (dtype) {
+    case DP_Q4_0: return &q4_0_layout;
+    case DP_Q4_1: return &q4_1_layout;
+    case DP_Q5_0: return &q5_0_layout;
+    case DP_Q5_1: return &q5_1_layout;
+    case DP_Q8_0: return &q8_0_layout;
+    case DP_MXFP4: return &mxfp4_layout;
+    case DP_Q4_K: return &q4_k_layout;
+    case DP_Q5_K: return &q5_k_layout;
+    case DP_Q6_K: return &q6_k_layout;
+    default: return NULL; /* floats: as stored */
+    }
+}
+
+dp_repack_size dp_repack_bytes(dp_dtype dtype, size_t n) {
+    const layout *l = layout_of(dtype);
+    const dp_dtype_info *info = dp_dtype_get(dtype);
+    size_t blocks = n / info->block;
+    if (!l) return (dp_repack_size){(blocks * info->bytes + 3) / 4 * 4, 4};
+    return (dp_repack_size){blocks * l->quant_words * 4, (blocks + l->share - 1) / l->share * l->scale_words * 4};
+}
+
+void dp_repack(dp_dtype dtype, const void *blocks, size_t n, uint32_t *quants, uint32_t *scales) {
+    const layout *l = layout_of(dtype);
+    const dp_dtype_info *info = dp_dtype_get(dtype);
+    size_t count = n / info->block;
+    if (!l) {
+        scales[0] = 0;
+        memcpy(quants, blocks, count * info->bytes);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) l->block((const uint8_t *)blocks + i * info->bytes, i, quants, scales);
+}
