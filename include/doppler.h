@@ -68,12 +68,16 @@ typedef struct dp_engine dp_engine;
 typedef enum dp_backend_kind {
     DP_BACKEND_AUTO = 0,
     DP_BACKEND_CPU = 1,    /* vectorised, threaded */
-    DP_BACKEND_CPU_REF = 2 /* plain scalar C in f32 and double sums: the specification, slow */
+    DP_BACKEND_CPU_REF = 2, /* plain scalar C in f32 and double sums: the specification, slow */
+    DP_BACKEND_GPU = 3      /* WebGPU */
 } dp_backend_kind;
 
 typedef struct dp_engine_desc {
     dp_backend_kind backend;
     int32_t threads;     /* 0: one per physical core available to the process */
+    int32_t gpu_adapter;     /* 0: the best, 1: the first that dp_devices lists, ... */
+    const char *gpu_library; /* path of the WebGPU library; NULL: the usual names */
+    bool gpu_plain;          /* as if the adapter had neither f16 nor subgroups, for tests */
     const char *cpu_isa; /* NULL: the best this CPU has; else "scalar", "avx2", "avx512", "neon", ... at most that */
 } dp_engine_desc;
 

@@ -2,18 +2,28 @@
 #include "engine/engine.h"
 
 #include "cpu/cpu.h"
+#include "gpu/gpu_backend.h"
+
+static dp_status open_backend(const dp_engine_desc *desc, dp_backend **out) {
+    if (desc->backend == DP_BACKEND_GPU) {
+        dp_gpu_desc gpu = {.adapter = desc->gpu_adapter - 1, .library = desc->gpu_library, .no_f16 = desc->gpu_plain,
+                           .no_subgroups = desc->gpu_plain, .no_subgroup_matrix = desc->gpu_plain};
+        return dp_gpu_backend_open(&gpu, out);
+    }
+    dp_cpu_desc cpu = {.reference = desc->backend == DP_BACKEND_CPU_REF, .threads = desc->threads, .isa = desc->cpu_isa};
+    return dp_cpu_open(&cpu, out);
+}
 
 dp_status dp_engine_open(const dp_engine_desc *desc, dp_engine **out) {
     dp_engine_desc zero = {0};
     if (!out) return dp_fail(DP_E_ARG, "dp_engine_open: out is NULL");
     if (!desc) desc = &zero;
-    if ((unsigned)desc->backend > DP_BACKEND_CPU_REF) return dp_fail(DP_E_ARG, "dp_engine_open: unknown backend %d", (int)desc->backend);
+    if ((unsigned)desc->backend > DP_BACKEND_GPU) return dp_fail(DP_E_ARG, "dp_engine_open: unknown backend %d", (int)desc->backend);
     if (desc->threads < 0 || desc->threads > 1024) return dp_fail(DP_E_ARG, "threads is %d, expected 0 to 1024", (int)desc->threads);
     dp_engine *engine = dp_calloc(1, sizeof *engine);
     if (!engine) return dp_no_memory(sizeof *engine);
     engine->reference = desc->backend == DP_BACKEND_CPU_REF;
-    dp_cpu_desc cpu = {.reference = engine->reference, .threads = desc->threads, .isa = desc->cpu_isa};
-    dp_status status = dp_cpu_open(&cpu, &engine->backend);
+    dp_status status = open_backend(desc, &engine->backend);
     if (status != DP_OK) {
         dp_free(engine);
         return status;
