@@ -1,5 +1,5 @@
 /* gpu_backend.c: the backend table on the GPU: activation buffers, the KV cache, and a step's submit and readback. */
-#include "gpu/gpu_backend.h"
+#include "gpu/gpu_plan.h"
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* gpu_plan.c: turns each op of a program into dispatches whose pipelines, bindings and parameters are made once. What a
  * step changes is left open: positions come from the step buffer, grids from dp_planned. */
-#include "gpu/gpu_backend.h"
+#include "gpu/gpu_plan.h"
 
 typedef struct planner {
     dp_plan *plan;

@@ -1,5 +1,5 @@
 /* gpu_weights.c: takes weights to the device, repacked slab by slab, so that host memory stays bounded. */
-#include "gpu/gpu_backend.h"
+#include "gpu/gpu_plan.h"
 #include "gpu/repack.h"
 
 enum { SLAB_ELEMENTS = 1 << 20 }; /* a multiple of every block size times 64 */
