@@ -11,7 +11,7 @@ fn element_group(c: u32, j: u32) -> u32 { return c * 8u + j; }
 // E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives.
 fn fp4(nibble: vec4u) -> vec4f {
     let m = nibble & vec4u(7u);
-    let normal = bitcast<vec4f>(((m >> vec4u(1u)) + 126u) << vec4u(23u) | (m & vec4u(1u)) << vec4u(22u));
+    let normal = bitcast<vec4f>((((m >> vec4u(1u)) + 126u) << vec4u(23u)) | ((m & vec4u(1u)) << vec4u(22u)));
     let magnitude = select(normal, 0.5 * vec4f(m), m < vec4u(2u));
     return select(magnitude, -magnitude, nibble >= vec4u(8u));
 }
@@ -20,7 +20,7 @@ fn four_nibbles(w: u32) -> vec4u { return vec4u(w, w >> 8u, w >> 16u, w >> 24u) 
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
     let block = row * chunks + c;
     let q = wq[block];
-    let e = ws[block / 4u] >> (block % 4u * 8u) & 255u;
+    let e = (ws[block / 4u] >> (block % 4u * 8u)) & 255u;
     let d = bitcast<f32>(e << 23u); // e is 0 only for values below 2^-126, which become 0
     var out: array<vec4f, 8>;
     for (var i = 0u; i < 4u; i++) {

@@ -11,7 +11,7 @@ fn low_nibbles(w: u32) -> vec4f { return vec4f(vec4u(w, w >> 8u, w >> 16u, w >> 
 fn high_nibbles(w: u32) -> vec4f { return low_nibbles(w >> 4u); }
 // Bits first .. first + 3 of h as 16 or 0.
 fn fifth_bits(h: u32, first: u32) -> vec4f {
-    return vec4f((vec4u(h) >> (vec4u(first) + vec4u(0u, 1u, 2u, 3u)) & vec4u(1u)) * 16u);
+    return vec4f(((vec4u(h) >> (vec4u(first) + vec4u(0u, 1u, 2u, 3u))) & vec4u(1u)) * 16u);
 }
 
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {

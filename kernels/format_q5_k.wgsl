@@ -11,7 +11,7 @@ fn element_group(c: u32, j: u32) -> u32 { return c / 2u * 16u + c % 2u * 4u + j 
 fn low_nibbles(w: u32) -> vec4f { return vec4f(vec4u(w, w >> 8u, w >> 16u, w >> 24u) & vec4u(15u)); }
 fn high_nibbles(w: u32) -> vec4f { return low_nibbles(w >> 4u); }
 // Sub-block s of 8: 6-bit scale and min out of the 12 bytes behind d and dmin, times d and dmin.
-fn byte_at(word: u32, i: u32) -> u32 { return ws[word + i / 4u] >> (i % 4u * 8u) & 255u; }
+fn byte_at(word: u32, i: u32) -> u32 { return (ws[word + i / 4u] >> (i % 4u * 8u)) & 255u; }
 fn scale_min(header: u32, s: u32) -> vec2f {
     let d = unpack2x16float(ws[header]);
     var sc: u32;
@@ -21,13 +21,13 @@ fn scale_min(header: u32, s: u32) -> vec2f {
         m = byte_at(header + 1u, s + 4u) & 63u;
     } else {
         let both = byte_at(header + 1u, s + 4u);
-        sc = both & 15u | byte_at(header + 1u, s - 4u) >> 6u << 4u;
-        m = both >> 4u | byte_at(header + 1u, s) >> 6u << 4u;
+        sc = (both & 15u) | ((byte_at(header + 1u, s - 4u) >> 6u) << 4u);
+        m = (both >> 4u) | ((byte_at(header + 1u, s) >> 6u) << 4u);
     }
     return d * vec2f(f32(sc), f32(m));
 }
 
-fn bit_of_bytes(w: u32, bit: u32) -> vec4f { return vec4f((vec4u(w, w >> 8u, w >> 16u, w >> 24u) >> vec4u(bit) & vec4u(1u)) * 16u); }
+fn bit_of_bytes(w: u32, bit: u32) -> vec4f { return vec4f(((vec4u(w, w >> 8u, w >> 16u, w >> 24u) >> vec4u(bit)) & vec4u(1u)) * 16u); }
 
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
     let at = row * chunks + c;

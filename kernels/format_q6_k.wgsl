@@ -11,7 +11,7 @@ fn element_group(c: u32, j: u32) -> u32 { return c / 4u * 32u + c % 4u * 2u + j 
 fn low_nibbles(w: u32) -> vec4f { return vec4f(vec4u(w, w >> 8u, w >> 16u, w >> 24u) & vec4u(15u)); }
 fn high_nibbles(w: u32) -> vec4f { return low_nibbles(w >> 4u); }
 
-fn two_bits(w: u32, shift: u32) -> vec4f { return vec4f((vec4u(w, w >> 8u, w >> 16u, w >> 24u) >> vec4u(shift) & vec4u(3u)) * 16u); }
+fn two_bits(w: u32, shift: u32) -> vec4f { return vec4f(((vec4u(w, w >> 8u, w >> 16u, w >> 24u) >> vec4u(shift)) & vec4u(3u)) * 16u); }
 
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
     let at = row * chunks + c;
