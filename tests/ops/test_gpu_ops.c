@@ -1,0 +1,112 @@
+/* The GPU's products with weights, for every dtype it reads, against the scalar reference running the same program:
+ * an embedding that makes the activations, then the product. */
+#include "test.h"
+
+#include "cpu/cpu.h"
+#include "gpu/gpu_backend.h"
+#include "gpu/kernels.h"
+
+enum { VOCAB = 97, MAX_ROWS = 200, MAX_TOKENS = 130 };
+
+typedef struct rig {
+    dp_program program;
+    dp_op ops[2];
+    dp_slot slots[2];
+    dp_weight weights[3];
+    void *memory[3];
+} rig;
+
+static float noise(uint64_t *seed) {
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (float)(int32_t)(*seed >> 32) / 2147483648.0f;
+}
+
+static dp_weight matrix(void **memory, dp_dtype dtype, int32_t rows, int32_t cols, uint64_t seed) {
+    size_t n = (size_t)rows * (size_t)cols, row_bytes = dp_dtype_row_bytes(dtype, cols);
+    float *values = malloc(n * sizeof(float));
+    for (size_t i = 0; i < n; i++) values[i] = noise(&seed) * (0.05f + 0.03f * (float)(i % 5));
+    *memory = malloc(row_bytes * (size_t)rows);
+    dp_dtype_get(dtype)->quantize(values, *memory, n);
+    free(values);
+    return (dp_weight){.name = "w", .dtype = dtype, .rows = rows, .cols = cols, .row_bytes = row_bytes, .bytes = row_bytes * (size_t)rows, .data = *memory};
+}
+
+static void rig_init(rig *r, dp_dtype dtype, int32_t rows, int32_t cols, bool bias) {
+    *r = (rig){.slots = {{"x", DP_ROWS_TOKENS, cols}, {"y", DP_ROWS_TOKENS, rows}}};
+    r->weights[0] = matrix(&r->memory[0], DP_F32, VOCAB, cols, 1);
+    r->weights[1] = matrix(&r->memory[1], dtype, rows, cols, 2);
+    r->weights[2] = matrix(&r->memory[2], DP_F32, 1, rows, 3);
+    r->ops[0] = (dp_op){.kind = DP_OP_EMBED, .layer = -1, .label = "embed", .dst = 0, .dst2 = -1, .src = -1, .src2 = -1, .weight = 0, .bias = -1, .embed = {1.5f}};
+    r->ops[1] = (dp_op){.kind = DP_OP_MATMUL, .layer = -1, .label = "matmul", .dst = 1, .dst2 = -1, .src = 0, .src2 = -1, .weight = 1, .bias = bias ? 2 : -1};
+    r->program = (dp_program){.ops = r->ops, .op_count = 2, .slots = r->slots, .slot_count = 2, .weights = r->weights, .weight_count = 3, .vocab = VOCAB};
+}
+
+static void rig_free(rig *r) {
+    for (int i = 0; i < 3; i++) free(r->memory[i]);
+}
+
+static dp_status run(dp_backend *backend, rig *r, int32_t tokens, float *out) {
+    const dp_backend_api *api = backend->api;
+    int32_t ids[MAX_TOKENS];
+    dp_plan *plan = NULL;
+    dp_kv *kv = NULL;
+    for (int32_t t = 0; t < tokens; t++) ids[t] = (t * 31 + 5) % VOCAB;
+    dp_status status = api->load(backend, &r->program, NULL, NULL);
+    if (status == DP_OK) status = api->plan_new(backend, &r->program, (dp_plan_size){tokens, tokens}, &plan);
+    if (status == DP_OK) status = api->kv_new(backend, &r->program, &(dp_kv_size){DP_KV_F16, tokens, tokens}, &kv);
+    if (status == DP_OK) status = api->run(plan, &(dp_step){.tokens = ids, .count = tokens, .outputs = tokens, .context = tokens, .kv = kv});
+    if (status == DP_OK) status = api->read(plan, 1, 0, tokens, out);
+    api->plan_free(plan);
+    api->kv_free(kv);
+    api->unload(backend, &r->program);
+    return status;
+}
+
+static double error_of(const float *a, const float *b, size_t n) {
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        norm += (double)b[i] * (double)b[i];
+    }
+    return isfinite(difference) ? sqrt(difference / norm) : INFINITY;
+}
+
+static void check_dtype(dp_backend *gpu, dp_backend *reference, dp_dtype dtype) {
+    static const int32_t rows[] = {1, 3, 66, 200}, tokens[] = {1, 2, 5, 130};
+    static float expected[MAX_TOKENS * MAX_ROWS], found[MAX_TOKENS * MAX_ROWS];
+    int32_t block = dp_dtype_get(dtype)->block;
+    for (size_t i = 0; i < DP_COUNT(rows); i++) {
+        rig r;
+        int32_t cols = block == 256 ? (i % 2 ? 256 : 1280) : (i % 2 ? 32 : 416);
+        size_t n = (size_t)tokens[i] * (size_t)rows[i];
+        rig_init(&r, dtype, rows[i], cols, i % 2);
+        for (size_t j = 0; j < n; j++) found[j] = NAN;
+        CHECK_OK(run(reference, &r, tokens[i], expected));
+        CHECK_OK(run(gpu, &r, tokens[i], found));
+        double error = error_of(found, expected, n);
+        CHECK_MSG(error < 1e-5, "%s [%d][%d], %d tokens: relative error %g", dp_dtype_get(dtype)->name, (int)rows[i], (int)cols, (int)tokens[i], error);
+        rig_free(&r);
+    }
+}
+
+TEST(every_dtype_on_the_gpu) {
+    dp_backend *gpu = NULL, *reference = NULL;
+    dp_status status = dp_gpu_backend_open(&(dp_gpu_desc){.adapter = -1}, &gpu);
+    if (status == DP_E_DEVICE) {
+        test_skip("%s", dp_error_message());
+        return;
+    }
+    CHECK_OK(status);
+    CHECK_OK(dp_cpu_open(&(dp_cpu_desc){.reference = true}, &reference));
+    int checked = 0;
+    for (int d = 0; d < DP_DTYPE_COUNT; d++) {
+        if (!dp_kernels_reads((dp_dtype)d)) continue;
+        check_dtype(gpu, reference, (dp_dtype)d);
+        checked++;
+    }
+    CHECK(checked >= 12);
+    gpu->api->close(gpu);
+    reference->api->close(reference);
+}
+
+TEST_MAIN()
