@@ -8,7 +8,7 @@ foreach(kernel ${KERNELS})
   string(APPEND arrays "static const unsigned char ${name}[] = {${bytes}0};\n")
   string(APPEND table "    {\"${name}\", (const char *)${name}},\n")
 endforeach()
-file(WRITE ${OUT}.new "/* Generated from kernels/*.wgsl. */\n#include \"gpu/kernels.h\"\n\n${arrays}
+file(WRITE ${OUT}.new "/* Generated from the WGSL files in kernels. */\n#include \"gpu/kernels.h\"\n\n${arrays}
 const dp_kernel_source dp_kernel_sources[] = {\n${table}    {0, 0},\n};\n")
 file(COPY_FILE ${OUT}.new ${OUT} ONLY_IF_DIFFERENT)
 file(TOUCH_NOCREATE ${OUT})

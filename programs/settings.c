@@ -29,8 +29,8 @@ static const option output[] = {
 const option_group output_options = {"Output", output};
 
 static const option engine[] = {
-    {"backend", 0, OPTION_CHOICE, &set.backend, "auto|cpu|cpu-ref",
-     "what computes: cpu is vectorised and threaded, cpu-ref plain scalar f32, exact and slow (default: auto)", 0, 0},
+    {"backend", 0, OPTION_CHOICE, &set.backend, "auto|cpu|cpu-ref|gpu",
+     "what computes: cpu is vectorised and threaded, cpu-ref plain scalar f32, exact and slow, gpu WebGPU (default: auto, the cpu)", 0, 0},
     {"threads", 't', OPTION_INT, &set.threads, "N", "threads (default: one per available core)", 1, 1024},
     {"isa", 0, OPTION_TEXT, &set.isa, "NAME",
      "use at most this instruction set: scalar, avx2, avx512, neon (default: the best this CPU has)", 0, 0},

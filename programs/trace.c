@@ -157,13 +157,13 @@ static dp_status evaluate(job *j, char **arguments, int count, dp_trace_fn each)
 }
 
 static dp_status backend_named(const char *name, size_t n, int *backend) {
-    static const char *const names[] = {"auto", "cpu", "cpu-ref"};
+    static const char *const names[] = {"auto", "cpu", "cpu-ref", "gpu"};
     for (size_t i = 0; i < DP_COUNT(names); i++)
         if (strlen(names[i]) == n && memcmp(names[i], name, n) == 0) {
             *backend = (int)i;
             return DP_OK;
         }
-    return dp_fail(DP_E_ARG, "--compare: expected two of cpu, cpu-ref apart by a comma, found \"%s\"", compare);
+    return dp_fail(DP_E_ARG, "--compare: expected two of cpu, cpu-ref, gpu apart by a comma, found \"%s\"", compare);
 }
 
 static dp_status run_both(job *j, char **arguments, int count) {

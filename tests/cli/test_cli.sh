@@ -89,7 +89,7 @@ test_usage() {
     run run --max-tokens; fails "missing value" 2 '--max-tokens needs a value'
     run run --greedy=yes x; fails "a flag with a value" 2 'takes no value'
     run run --seed -1 x; fails "negative seed" 2 '--seed: expected'
-    run run --backend gpu x; fails "unknown backend" 2 'expected one of auto\|cpu\|cpu-ref'
+    run run --backend npu x; fails "unknown backend" 2 'expected one of auto\|cpu\|cpu-ref\|gpu'
     run run a b c; fails "too many arguments" 2 'unexpected argument "c"'
     run inspect; fails "missing argument" 2 'usage: doppler inspect MODEL'
     run convert a b --shard-size 12Q; fails "bad size" 2 '--shard-size: expected a size such as 64M'
