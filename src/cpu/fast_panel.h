@@ -35,22 +35,41 @@ INLINE void add_result(const dp_tile *tile, const panel *p, int32_t token, const
 
 /* ---- quantised ---- */
 
+/* Four rows' bytes of a unit go to their lanes, 4 x 4 words at a time. */
+INLINE void interleave_rows(const unpacked *restrict u, uint8_t *restrict q) {
+    typedef int32_t quad __attribute__((vector_size(16), aligned(4), may_alias));
+    const int step = PANEL_ROWS * 4;
+    for (int k = 0; k < DP_UNIT / 4; k += 4, q += 4 * step) {
+        quad a = *(const quad *)(u[0].q + 4 * k), b = *(const quad *)(u[1].q + 4 * k);
+        quad c = *(const quad *)(u[2].q + 4 * k), d = *(const quad *)(u[3].q + 4 * k);
+        quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+        *(quad *)q = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+        *(quad *)(q + step) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+        ab = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        *(quad *)(q + 2 * step) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+        *(quad *)(q + 3 * step) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    }
+}
+
 /* grain: columns per scale, 16 or 32. */
 INLINE void pack_quantized(const dp_tile *tile, const panel *p, unpack_fn unpack, int unit_bytes, int grain) {
-    unpacked u;
-    for (int32_t r = 0; r < PANEL_ROWS; r++) {
-        const uint8_t *block = tile->matrix + (size_t)(p->first + DP_MIN(r, p->rows - 1)) * tile->weight->row_bytes +
-                               (size_t)(p->column / DP_UNIT) * (size_t)unit_bytes;
+    unpacked u[4];
+    for (int32_t r = 0; r < PANEL_ROWS; r += 4) {
         int32_t blocks = (tile->weight->cols - p->column) / 32;
-        for (int32_t c = 0; c < p->cols; c += DP_UNIT, block += unit_bytes, blocks -= 8) {
-            unpack(block, blocks < 8 ? blocks : 8, &u);
-            uint8_t *q = p->q + (size_t)(c * PANEL_ROWS + r * 4);
-            for (int k = 0; k < DP_UNIT / 4; k++) memcpy(q + k * PANEL_ROWS * 4, u.q + 4 * k, 4);
-            float *s = p->s + c / grain * PANEL_ROWS + r, *m = p->m + c / grain * PANEL_ROWS + r;
-            for (int g = 0; g < DP_UNIT / grain; g++) {
-                s[g * PANEL_ROWS] = u.s[g * grain / 16];
-                m[g * PANEL_ROWS] = -u.m[g * grain / 16];
+        for (int32_t c = 0; c < p->cols; c += DP_UNIT, blocks -= 8) {
+            size_t unit = (size_t)((p->column + c) / DP_UNIT);
+            for (int i = 0; i < 4; i++) {
+                size_t row = (size_t)(p->first + DP_MIN(r + i, p->rows - 1));
+                unpack(tile->matrix + row * tile->weight->row_bytes + unit * (size_t)unit_bytes, blocks < 8 ? blocks : 8, &u[i]);
             }
+            interleave_rows(u, p->q + (size_t)(c * PANEL_ROWS + r * 4));
+            float *s = p->s + c / grain * PANEL_ROWS + r, *m = p->m + c / grain * PANEL_ROWS + r;
+            for (int g = 0; g < DP_UNIT / grain; g++)
+                for (int i = 0; i < 4; i++) {
+                    s[g * PANEL_ROWS + i] = u[i].s[g * grain / 16];
+                    m[g * PANEL_ROWS + i] = -u[i].m[g * grain / 16];
+                }
         }
     }
 }
