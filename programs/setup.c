@@ -13,7 +13,7 @@
 #include "tool.h"
 
 dp_status setup_open(setup *s, const char *model) {
-    static const dp_backend_kind kinds[] = {DP_BACKEND_AUTO, DP_BACKEND_CPU, DP_BACKEND_CPU_REF};
+    static const dp_backend_kind kinds[] = {DP_BACKEND_AUTO, DP_BACKEND_CPU, DP_BACKEND_CPU_REF, DP_BACKEND_GPU};
     progress bar = {0};
     double start = dp_host_seconds();
     *s = (setup){0};
