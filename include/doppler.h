@@ -232,6 +232,12 @@ dp_status dp_session_generate(dp_session *session, const dp_generate_desc *desc,
 typedef bool (*dp_trace_fn)(void *user, const char *op, const char *label, const float *data, size_t rows, size_t cols);
 void dp_session_set_trace(dp_session *session, dp_trace_fn fn, void *user);
 
+/* Calls back for every op of each evaluation with the time it took on the device and the bytes of weights it had to read.
+ * Measuring has a cost of its own, so the sum exceeds an unmeasured evaluation. fn NULL turns it off. DP_E_UNSUPPORTED at
+ * the next evaluation where a GPU has no timestamps. */
+typedef void (*dp_profile_fn)(void *user, const char *op, const char *label, double seconds, uint64_t weight_bytes);
+void dp_session_set_profile(dp_session *session, dp_profile_fn fn, void *user);
+
 /* ---- files ----------------------------------------------------------------------------------------------- */
 
 /* Everything a checkpoint says of itself, as JSON text (docs/RDRR.md describes the fields). */

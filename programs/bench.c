@@ -5,6 +5,7 @@
 #include "bandwidth.h"
 #include "base/hash.h"
 #include "host/host.h"
+#include "profile.h"
 #include "progress.h"
 #include "tool.h"
 
@@ -12,13 +13,14 @@ enum { PREFILLS_MAX = 16, REPEATS_MAX = 100 };
 
 static const char *prefill_list = "512";
 static int32_t decode_tokens = 128, repeats = 3;
-static bool no_bandwidth;
+static bool no_bandwidth, profiling;
 
 static const option options[] = {
     {"prefill", 'p', OPTION_TEXT, &prefill_list, "N,...", "prompt lengths to measure; 0: none (default: 512)", 0, 0},
     {"decode", 'd', OPTION_INT, &decode_tokens, "N", "tokens to decode one by one; 0: none (default: 128)", 0, 1 << 20},
     {"repeat", 'r', OPTION_INT, &repeats, "N", "runs of each measurement; medians count (default: 3)", 1, REPEATS_MAX},
     {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure the read bandwidth of this machine", 0, 0},
+    {"profile", 0, OPTION_FLAG, &profiling, NULL, "split the time of a prompt and of a token by op", 0, 0},
     OPTIONS_END,
 };
 static const option_group own = {"Measurements", options};
@@ -195,6 +197,7 @@ static dp_status run(char **arguments, int count) {
         status = report_json(&j);
     else if (status == DP_OK)
         report_text(&j);
+    if (status == DP_OK && profiling && !set.json) status = profile_report(j.s.session, j.ids, j.prefill_count ? j.prefills[0] : 0);
     setup_close(&j.s);
     dp_free(bundled);
     dp_free(j.ids);

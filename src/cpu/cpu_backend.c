@@ -91,8 +91,12 @@ static dp_status run_ops(dp_cpu_run *run, const dp_cpu_table *table) {
         const dp_op *op = &run->program->ops[i];
         /* nothing behind the last layer is needed when nobody wants logits */
         if (op->dst >= 0 && run->program->slots[op->dst].rows == DP_ROWS_OUTPUTS && run->step->outputs == 0) continue;
+        double start = run->step->profile ? dp_host_seconds() : 0;
         dp_status status = table->op[op->kind](run, op);
         if (status != DP_OK) return dp_fail_in(status, "%s", op->label);
+        if (run->step->profile)
+            run->step->profile(run->step->profile_user, dp_op_name(op->kind), op->label, dp_host_seconds() - start,
+                               dp_program_op_bytes(run->program, op));
         if (run->fast && op->dst >= 0) dp_cpu_fast_written(run->fast, op->dst);
         TRY(trace_op(run, op));
     }

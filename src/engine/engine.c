@@ -7,7 +7,8 @@
 static dp_status open_backend(const dp_engine_desc *desc, dp_backend **out) {
     if (desc->backend == DP_BACKEND_GPU) {
         dp_gpu_desc gpu = {.adapter = desc->gpu_adapter - 1, .library = desc->gpu_library, .no_f16 = desc->gpu_plain,
-                           .no_subgroups = desc->gpu_plain, .no_subgroup_matrix = desc->gpu_plain};
+                           .no_subgroups = desc->gpu_plain, .no_subgroup_matrix = desc->gpu_plain,
+                           .timestamps = true, .unchecked = !desc->gpu_plain};
         return dp_gpu_backend_open(&gpu, out);
     }
     dp_cpu_desc cpu = {.reference = desc->backend == DP_BACKEND_CPU_REF, .threads = desc->threads, .isa = desc->cpu_isa};
@@ -49,14 +50,7 @@ static void count_weights(dp_model_info *info, const dp_program *p) {
         info->parameters += copies * (uint64_t)w->rows * (uint64_t)w->cols;
         info->weight_bytes += copies * w->bytes;
     }
-    for (size_t i = 0; i < p->op_count; i++) {
-        const dp_op *op = &p->ops[i];
-        if (op->weight < 0) continue;
-        const dp_weight *w = &p->weights[op->weight];
-        if (op->kind == DP_OP_EMBED) info->active_bytes += w->row_bytes;
-        if (op->kind == DP_OP_MATMUL || op->kind == DP_OP_HEAD_MATMUL) info->active_bytes += w->bytes;
-        if (op->kind == DP_OP_MOE_MATMUL) info->active_bytes += w->bytes * (uint64_t)op->moe_matmul.k;
-    }
+    for (size_t i = 0; i < p->op_count; i++) info->active_bytes += dp_program_op_bytes(p, &p->ops[i]);
     for (size_t i = 0; i < p->kv_count; i++)
         info->kv_bytes_per_token += 2 * (uint64_t)p->kv[i].heads * (uint64_t)(p->kv[i].k_dim + p->kv[i].v_dim);
 }

@@ -30,6 +30,8 @@ struct dp_session {
     bool has_logits;
     dp_trace_fn trace;
     void *trace_user;
+    dp_profile_fn profile;
+    void *profile_user;
 };
 
 #endif

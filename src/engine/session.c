@@ -75,7 +75,8 @@ static dp_status step(dp_session *s, const int32_t *ids, int32_t count, int32_t 
     int32_t slot = s->model->built->program->logits;
     TRY(api->kv_reserve(s->kv, s->length, s->length + count));
     dp_step args = {.tokens = ids, .count = count, .position = s->length, .outputs = outputs, .context = s->context,
-                    .kv = s->kv, .trace = s->trace, .trace_user = s->trace_user};
+                    .kv = s->kv, .trace = s->trace, .trace_user = s->trace_user,
+                    .profile = s->profile, .profile_user = s->profile_user};
     TRY(api->run(s->plan, &args));
     if (logits) TRY(api->read(s->plan, slot, 0, outputs, logits));
     if (outputs) TRY(api->read(s->plan, slot, outputs - 1, 1, s->logits));
@@ -115,4 +116,9 @@ int32_t dp_session_truncate(dp_session *s, int32_t length) {
 void dp_session_set_trace(dp_session *s, dp_trace_fn fn, void *user) {
     s->trace = fn;
     s->trace_user = user;
+}
+
+void dp_session_set_profile(dp_session *s, dp_profile_fn fn, void *user) {
+    s->profile = fn;
+    s->profile_user = user;
 }

@@ -110,12 +110,13 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
 /* ---- run ---- */
 
 /* Puts the dispatch on the queue if this step wants it, its grid filled in. */
-static void enqueue(const dp_planned *d, const dp_step *step, dp_gpu_dispatch *queue, size_t *count) {
+static void enqueue(dp_plan *plan, const dp_planned *d, const dp_step *step, size_t *count) {
     int32_t rows = d->rows == DP_GRID_OUTPUTS ? step->outputs : step->count;
     bool split = step->count == 1 && step->position >= DP_GPU_SPLIT_FROM;
     if (rows < d->at_least || rows > d->at_most || (!d->either && d->split != split)) return;
-    queue[*count] = d->dispatch;
-    if (d->rows != DP_GRID_FIXED) queue[*count].grid[d->axis] = ((uint32_t)rows * d->times + d->per - 1) / d->per;
+    plan->queue[*count] = d->dispatch;
+    plan->queue_ops[*count] = d->op;
+    if (d->rows != DP_GRID_FIXED) plan->queue[*count].grid[d->axis] = ((uint32_t)rows * d->times + d->per - 1) / d->per;
     ++*count;
 }
 
@@ -133,16 +134,29 @@ static dp_status trace(dp_plan *plan, const dp_step *step, size_t index) {
     return status;
 }
 
+static dp_status profile(dp_plan *plan, const dp_step *step, size_t count) {
+    uint64_t *times = dp_malloc(count * sizeof *times);
+    if (!times) return dp_no_memory(count * sizeof *times);
+    dp_status status = dp_gpu_submit_timed(plan->backend->gpu, plan->queue, count, times);
+    for (size_t i = 0; status == DP_OK && i < count; i++) {
+        const dp_op *op = &plan->program->ops[plan->queue_ops[i]];
+        step->profile(step->profile_user, dp_op_name(op->kind), op->label, (double)times[i] * 1e-9, dp_program_op_bytes(plan->program, op));
+    }
+    dp_free(times);
+    return status;
+}
+
 static dp_status submit(dp_plan *plan, const dp_step *step) {
     size_t count = 0;
     for (size_t i = 0; i < plan->planned_count; i++) {
-        enqueue(&plan->planned[i], step, plan->queue, &count);
+        enqueue(plan, &plan->planned[i], step, &count);
         bool op_ends = i + 1 == plan->planned_count || plan->planned[i + 1].op != plan->planned[i].op;
         if (!step->trace || !op_ends || !count) continue;
         TRY(dp_gpu_submit(plan->backend->gpu, plan->queue, count));
         count = 0;
         TRY(trace(plan, step, plan->planned[i].op));
     }
+    if (step->profile) return profile(plan, step, count);
     return count ? dp_gpu_submit(plan->backend->gpu, plan->queue, count) : DP_OK;
 }
 

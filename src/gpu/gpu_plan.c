@@ -314,8 +314,10 @@ void dp_gpu_plan_clear(dp_plan *plan) {
     for (size_t i = 0; i < plan->planned_count; i++) release(plan->backend, &plan->planned[i]);
     dp_free(plan->planned);
     dp_free(plan->queue);
+    dp_free(plan->queue_ops);
     plan->planned = NULL;
     plan->queue = NULL;
+    plan->queue_ops = NULL;
     plan->planned_count = plan->planned_capacity = 0;
     plan->kv = NULL;
 }
@@ -329,7 +331,8 @@ dp_status dp_gpu_plan_build(dp_plan *plan, const dp_kv *kv) {
         if (status != DP_OK) return dp_fail_in(status, "%s", p.op->label);
     }
     plan->queue = dp_malloc(plan->planned_count * sizeof *plan->queue);
-    if (!plan->queue) return dp_no_memory(plan->planned_count * sizeof *plan->queue);
+    plan->queue_ops = dp_malloc(plan->planned_count * sizeof *plan->queue_ops);
+    if (!plan->queue || !plan->queue_ops) return dp_no_memory(plan->planned_count * sizeof *plan->queue);
     plan->kv = kv;
     return DP_OK;
 }

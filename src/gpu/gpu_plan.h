@@ -61,6 +61,7 @@ struct dp_plan {
     dp_planned *planned;
     size_t planned_count, planned_capacity;
     dp_gpu_dispatch *queue; /* [planned_count] of one step */
+    size_t *queue_ops;      /* [planned_count] their ops */
 };
 
 /* Turns the whole program into dispatches for this plan and cache (gpu_plan.c). */

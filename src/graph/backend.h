@@ -30,6 +30,8 @@ typedef struct dp_step {
     dp_kv *kv;           /* reserved up to position + count */
     dp_trace_fn trace;   /* may be NULL */
     void *trace_user;
+    dp_profile_fn profile; /* may be NULL */
+    void *profile_user;
 } dp_step;
 
 typedef struct dp_backend_api {

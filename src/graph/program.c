@@ -1,4 +1,4 @@
-/* program.c: names of ops, release of a program. */
+/* program.c: names and sizes of ops, release of a program. */
 #include "graph/program.h"
 
 const char *dp_op_name(dp_op_kind kind) {
@@ -8,6 +8,18 @@ const char *dp_op_name(dp_op_kind kind) {
 #undef OP
     };
     return (unsigned)kind < DP_OP_COUNT ? names[kind] : "unknown";
+}
+
+uint64_t dp_program_op_bytes(const dp_program *program, const dp_op *op) {
+    if (op->weight < 0) return 0;
+    const dp_weight *w = &program->weights[op->weight];
+    switch (op->kind) {
+    case DP_OP_EMBED: return w->row_bytes;
+    case DP_OP_MATMUL:
+    case DP_OP_HEAD_MATMUL: return w->bytes;
+    case DP_OP_MOE_MATMUL: return w->bytes * (uint64_t)op->moe_matmul.k;
+    default: return 0;
+    }
 }
 
 void dp_program_free(dp_program *program) {
