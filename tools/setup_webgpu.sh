@@ -129,7 +129,7 @@ shift
 set -- "$program" "$@"
 for libraries in "$here"/tree/usr/lib/*-linux-gnu*; do break; done
 for loader in "$libraries"/ld-linux-*.so.? "$here"/tree/usr/lib*/ld-linux-*.so.?; do [ ! -e "$loader" ] || break; done
-exec "$loader" --library-path "$libraries" "$@"
+exec "$loader" --library-path "$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$@"
 RUN
 chmod +x "$folder/run"
 
