@@ -83,6 +83,10 @@ typedef struct dp_engine_desc {
 
 dp_status dp_engine_open(const dp_engine_desc *desc, dp_engine **out);
 void dp_engine_close(dp_engine *engine);
+/* The CPU and the GPUs of this machine as JSON: "cpu" {name, cores, memoryBytes}, "gpus" [{index, name, vendor, driver,
+ * api, software, unifiedMemory, memoryBytes, f16, subgroups, subgroupSize [least, most], subgroupMatrix, matrixShape,
+ * timestamps, and limits}], best first, "gpuError": null or why there is none. library: as gpu_library above. */
+dp_status dp_devices(const char *library, char **json);
 /* What runs: e.g. "cpu avx512+vnni, 8 threads". Valid as long as the engine. */
 const char *dp_engine_describe(const dp_engine *engine);
 

@@ -6,6 +6,7 @@
 static const command *const commands[] = {
     &command_run,   &command_chat,       &command_tokenize, &command_inspect, &command_verify, &command_convert,
     &command_synth, &command_perplexity, &command_bench,    &command_logits,  &command_trace,
+    &command_devices,
 };
 
 static void print_commands(void) {

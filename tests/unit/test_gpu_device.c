@@ -1,5 +1,6 @@
 /* test_gpu_device.c: the device interface of gpu.h on whatever device there is. Without WebGPU every test that needs a
  * device is skipped, saying why; the private folder of tools/setup_webgpu.sh brings a software device. */
+#include "base/json.h"
 #include "gpu/gpu.h"
 #include "host/host.h"
 #include "test.h"
@@ -104,6 +105,53 @@ TEST(masked_features) {
     CHECK(masked);
     CHECK_FAILS(status, DP_E_DEVICE, "f16");
 }
+
+/* ---- dp_devices ---- */
+
+/* The number of GPUs listed, -1 if the text is not what the header promises. */
+static int count_gpus(const char *json, bool expect_error) {
+    dp_arena arena = {0};
+    const dp_json *root = NULL;
+    int count = -1;
+    if (dp_json_parse(&arena, dp_str_of(json), &root) == DP_OK) {
+        const dp_json *gpus = dp_json_get(root, "gpus"), *why = dp_json_get(root, "gpuError");
+        const dp_json *first = dp_json_at(gpus, 0);
+        bool good = dp_json_get(dp_json_get(root, "cpu"), "name") && gpus && why;
+        good = good && why->type == (expect_error ? DP_JSON_STRING : DP_JSON_NULL);
+        good = good && (!first || (dp_json_get(first, "index")->integer == 1 && dp_json_get(first, "storageBuffers")));
+        if (good) count = (int)gpus->count;
+    }
+    dp_arena_free(&arena);
+    return count;
+}
+
+TEST(devices_without_library) {
+    char *json;
+    CHECK_OK(dp_devices("/nowhere/libwebgpu.so", &json));
+    int count = count_gpus(json, true);
+    dp_free(json);
+    CHECK(count == 0);
+    CHECK_FAILS(dp_devices(NULL, NULL), DP_E_ARG, "json is NULL");
+}
+
+TEST(devices) {
+    if (!have_device()) return;
+    char *json;
+    CHECK_OK(dp_devices(NULL, &json));
+    int count = count_gpus(json, false);
+    dp_free(json);
+    CHECK(count >= 1);
+}
+
+static dp_status list_devices(void *user) {
+    char *json = NULL;
+    (void)user;
+    dp_status status = dp_devices("/nowhere/libwebgpu.so", &json);
+    dp_free(json);
+    return status;
+}
+
+TEST(devices_with_short_memory) { CHECK(test_failing_allocations(list_devices, NULL) > 2); }
 
 /* ---- buffers ---- */
 
