@@ -71,7 +71,7 @@ test_help() {
     run; expect "no arguments: help with examples" 0 out "Usage: doppler COMMAND" out "doppler run "
     run --help; expect "--help lists the exit codes" 0 out "Exit codes" out "130 interrupted"
     run --version; expect "--version" 0 out '^doppler [0-9]+\.[0-9]+\.[0-9]+$'
-    for c in run chat tokenize inspect verify convert synth perplexity bench logits trace; do
+    for c in run chat tokenize inspect verify convert synth perplexity bench logits trace devices; do
         run $c --help; expect "$c --help" 0 out "^Usage: doppler $c" out "^Examples"
         cp out "help.$c"
         run help $c; check "help $c is the same" cmp -s out "help.$c"
@@ -159,6 +159,7 @@ test_reference() {
     run trace "$model" "$fox" --compare cpu-ref,cpu --tolerance 0.0000001; expect "trace --compare parts" 21 err 'part at'
     run trace "$model" --ids 1,3,410 --json; expect "trace --json" 0 out '"op": "attention", "rows": 3'
     run trace "$model" --compare cpu; fails "trace --compare needs two" 2 'apart by a comma'
+    run devices --json; expect "devices --json" 0 out '"gpuError": '
 }
 
 test_tokenize() {
