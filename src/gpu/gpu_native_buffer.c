@@ -65,7 +65,10 @@ dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gp
 void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer handle) {
     gpu_buffer *buffer = gpu_table_get(&gpu->buffers, handle);
     if (!buffer) return;
-    gpu_stage_flush(gpu); /* copies into it may be recorded; the buffer must still be whole when they are submitted */
+    /* Copies into it may be recorded: the buffer must still be whole when they are submitted. What goes wrong then is
+     * reported by the next call. */
+    dp_status status = gpu_stage_flush(gpu);
+    if (status != DP_OK) gpu->error = status;
     gpu->lib.BufferDestroy(buffer->buffer);
     gpu->lib.BufferRelease(buffer->buffer);
     gpu_table_drop(&gpu->buffers, handle);
