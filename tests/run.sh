@@ -16,7 +16,8 @@ logs=build/test-logs
 jobs=$(nproc 2>/dev/null || echo 2)
 limit=${TEST_TIMEOUT:-900} # seconds one test program may take
 fuzz_seconds=${FUZZ_SECONDS:-10}
-emulation_slow="test_engine|test_tokenizer_golden" # minutes under qemu; the arm64 story covers their ground
+# Minutes under qemu, for code that knows no processor; the arm64 story goes through most of it.
+emulation_slow="test_engine|test_tokenizer_golden|test_convert|test_synth|test_jinja|test_gpu_device"
 counts=$logs/counts # a line per program: passed failed skipped stage name
 export logs limit counts
 
