@@ -2,6 +2,7 @@
 # Builds and runs the tests in stages; each stage has its own build folder, which the next run reuses.
 #   tests/run.sh [STAGE...]     no stage: all of them, in this order
 #   release   the default compiler with warnings as errors: unit, ops, golden, command line, examples
+#   webgpu    the GPU backend on Vulkan drivers that run on the CPU: lavapipe, and SwiftShader without f16
 #   checks    the source text: layers, headers, calls, README (tools/check_source.sh)
 #   sanitize  clang, AddressSanitizer with leak detection and UndefinedBehaviorSanitizer: unit, ops, golden
 #   threads   clang, ThreadSanitizer: the unit tests that start threads
@@ -149,6 +150,33 @@ stage_release() {
     done
 }
 
+# webgpu_driver DRIVER: the GPU tests on one driver. SwiftShader has neither f16 nor a subgroup matrix to mask off.
+webgpu_driver() {
+    local test filter
+    for test in test_gpu_device test_gpu_ops test_gpu; do
+        filter=""
+        [ "$1/$test" != swiftshader/test_gpu ] || filter=on_the_gpu
+        # shellcheck disable=SC2086
+        run_one webgpu "$1-$test" build/webgpu/run "--$1" "build/tests/$test" $filter
+    done
+}
+
+# Debian's Dawn is of a newer suite, which a mirror may lack: then the stage is skipped, loudly.
+stage_webgpu() {
+    has webgpu cmake ninja || return
+    mkdir -p "$logs/webgpu"
+    if ! [ -x build/webgpu/run ] && ! sh tools/setup_webgpu.sh --swiftshader >"$logs/webgpu/setup.log" 2>&1; then
+        echo "  ***** STAGE 'webgpu' CANNOT RUN: tools/setup_webgpu.sh failed *****"
+        tail -3 "$logs/webgpu/setup.log" | sed 's/^/         /'
+        record webgpu setup 0 0 1 0
+        return
+    fi
+    build webgpu release test_gpu_device test_gpu_ops test_gpu || return
+    webgpu_driver swiftshader &
+    webgpu_driver lavapipe
+    wait
+}
+
 # Some sandboxes forbid what leak detection needs; then say so and go on without it.
 leak_detection() {
     mkdir -p "$logs/sanitize"
@@ -254,7 +282,7 @@ stage_fuzz() {
         xargs -P "$jobs" -I{} bash -c 'fuzz_one "$1" "$2"' _ {} "$fuzz_seconds"
 }
 
-stages=${*:-release checks sanitize threads clang wasm arm64 fuzz}
+stages=${*:-release webgpu checks sanitize threads clang wasm arm64 fuzz}
 for stage in $stages; do
     declare -F "stage_$stage" >/dev/null || { echo "run.sh: no stage '$stage'" >&2; exit 2; }
 done
