@@ -35,6 +35,10 @@ typedef struct job {
     size_t parted;  /* record where the backends part; SIZE_MAX: nowhere */
     bool routed;    /* between the choice of experts and the sum of their results */
     size_t suspect; /* first record there with too large an error, or SIZE_MAX */
+    float *router;  /* [rows][cols] the second backend's latest router logits */
+    size_t tie;     /* record of a route whose choices differ by a near tie, or SIZE_MAX; `tied` says which */
+    char tied[160];
+    bool ended;     /* at that tie: what follows cannot be compared */
     bool keep;
     dp_status status; /* of what went wrong within a callback */
     dp_arena arena;
@@ -102,6 +106,28 @@ static double relative_error(const float *a, const float *b, size_t n) {
     return size > 0 ? sqrt(difference / size) : difference > 0 ? INFINITY : 0;
 }
 
+/* How many of n logits come before logit i; ties go to the lower index. */
+static size_t rank_of(const float *logits, size_t n, size_t i) {
+    size_t before = 0;
+    for (size_t o = 0; o < n; o++) before += logits[o] > logits[i] || (logits[o] == logits[i] && o < i);
+    return before;
+}
+
+/* Record `at` is a route, the one before it its logits. Notes the first token of which the backends chose different
+ * experts though the logits of the two agree: a near tie. */
+static void find_tie(job *j, size_t at) {
+    const record *route = &j->records[at], *gate = &j->records[at - 1];
+    if (!j->router || gate->error > (double)tolerance || gate->rows != route->rows || j->tie != SIZE_MAX) return;
+    for (size_t t = 0; t < gate->rows; t++)
+        for (size_t i = 0; i < gate->cols; i++) {
+            const float *a = gate->data + t * gate->cols, *b = j->router + t * gate->cols;
+            if ((rank_of(a, gate->cols, i) < route->cols) == (rank_of(b, gate->cols, i) < route->cols)) continue;
+            j->tie = at;
+            snprintf(j->tied, sizeof j->tied, "expert %zu of token %zu has router logits %.5g and %.5g", i, t, (double)a[i], (double)b[i]);
+            return;
+        }
+}
+
 /* Sets j->parted if record `at` shows that the backends part. Of nearly equal experts they may take another, or take
  * them in another order, which is no fault: the results of single experts count only once their sum is off too. */
 static void judge(job *j, size_t at) {
@@ -111,9 +137,20 @@ static void judge(job *j, size_t at) {
         if (off && j->suspect == SIZE_MAX) j->suspect = at;
         return;
     }
-    if (off) j->parted = j->suspect != SIZE_MAX ? j->suspect : at;
+    if (off && j->tie != SIZE_MAX) j->ended = true;
+    else if (off) j->parted = j->suspect != SIZE_MAX ? j->suspect : at;
     j->suspect = SIZE_MAX;
     j->routed = strcmp(r->op, "route") == 0;
+    if (j->routed) find_tie(j, at);
+}
+
+/* The record before a route is its router. */
+static void keep_router(job *j, size_t at, const float *data) {
+    if (at + 1 >= j->count || strcmp(j->records[at + 1].op, "route") != 0) return;
+    size_t bytes = j->records[at].rows * j->records[at].cols * sizeof *data;
+    float *grown = dp_realloc(j->router, bytes);
+    if (!grown) j->status = dp_no_memory(bytes);
+    else memcpy(j->router = grown, data, bytes);
 }
 
 /* Backends may fuse ops: results that only one of them has are passed over. */
@@ -127,10 +164,11 @@ static bool on_second(void *user, const char *op, const char *label, const float
         r->error = relative_error(r->data, data, rows * cols);
         r->compared = true;
         j->next = i + 1;
+        keep_router(j, i, data);
         judge(j, i);
         break;
     }
-    return j->status == DP_OK && j->parted == SIZE_MAX;
+    return j->status == DP_OK && j->parted == SIZE_MAX && !j->ended;
 }
 
 /* ---- running ---- */
@@ -153,7 +191,7 @@ static dp_status evaluate(job *j, char **arguments, int count, dp_trace_fn each)
     dp_status status = dp_session_eval(j->s.session, j->ids, j->id_count, NULL);
     setup_close(&j->s);
     if (j->status != DP_OK) return j->status;
-    return j->parted != SIZE_MAX ? DP_OK : status;
+    return j->parted != SIZE_MAX || j->ended ? DP_OK : status;
 }
 
 static dp_status backend_named(const char *name, size_t n, int *backend) {
@@ -183,7 +221,7 @@ static dp_status run_both(job *j, char **arguments, int count) {
 /* ---- report ---- */
 
 static void print_table(const job *j) {
-    size_t shown = j->parted == SIZE_MAX ? j->count : j->parted + 1;
+    size_t shown = j->parted != SIZE_MAX ? j->parted + 1 : j->ended ? j->tie + 1 : j->count;
     printf("%-34s %-14s %12s %12s %12s %12s %12s %8s%s\n", "label", "op", "shape", "mean", "rms", "min", "max", "bad",
            compare ? "        error" : "");
     for (size_t i = 0; i < shown; i++) {
@@ -204,6 +242,7 @@ static dp_status print_json(const job *j) {
     dp_buf out = {0};
     json_open(&out, NULL, '{');
     json_ids(&out, "ids", j->ids, j->id_count);
+    if (compare && j->ended) json_text(&out, "tie", dp_str_of(j->records[j->tie].label));
     if (compare) json_text(&out, "parted", dp_str_of(j->parted == SIZE_MAX ? "" : j->records[j->parted].label));
     json_open(&out, "ops", '[');
     for (size_t i = 0; i < j->count; i++) {
@@ -239,17 +278,20 @@ static dp_status report(const job *j) {
                        j->records[j->parted].label, j->records[j->parted].op, j->records[j->parted].error,
                        (double)tolerance);
     if (!compared) return dp_fail(DP_E_DEVICE, "%s have no op in common", compare);
+    if (j->ended)
+        note("%s can be compared up to %s, where they choose different experts in a near tie: %s", compare, j->records[j->tie].label, j->tied);
     note("%s agree within %.3g in %zu of %zu ops compared", compare, (double)tolerance, compared, j->count);
     return DP_OK;
 }
 
 static dp_status run(char **arguments, int count) {
-    job j = {.suspect = SIZE_MAX, .parted = SIZE_MAX};
+    job j = {.suspect = SIZE_MAX, .parted = SIZE_MAX, .tie = SIZE_MAX};
     dp_status status = compare ? run_both(&j, arguments, count) : evaluate(&j, arguments, count, on_op);
     if (status == DP_OK) status = report(&j);
     setup_close(&j.s);
     dp_free(j.ids);
     dp_free(j.records);
+    dp_free(j.router);
     dp_arena_free(&j.arena);
     return status;
 }
