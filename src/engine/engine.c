@@ -7,7 +7,7 @@
 static dp_status open_backend(const dp_engine_desc *desc, dp_backend **out) {
     if (desc->backend == DP_BACKEND_GPU) {
         dp_gpu_desc gpu = {.adapter = desc->gpu_adapter - 1, .library = desc->gpu_library, .no_f16 = desc->gpu_plain,
-                           .no_subgroups = desc->gpu_plain, .no_subgroup_matrix = desc->gpu_plain,
+                           .no_subgroups = desc->gpu_plain, .no_subgroup_matrix = desc->gpu_plain, .exact = desc->gpu_plain,
                            .timestamps = true, .unchecked = !desc->gpu_plain};
         return dp_gpu_backend_open(&gpu, out);
     }

@@ -66,6 +66,8 @@ static void plan_free(dp_plan *plan) {
     dp_gpu_buffer_free(gpu, plan->tokens);
     dp_gpu_buffer_free(gpu, plan->step);
     dp_gpu_buffer_free(gpu, plan->partial);
+    for (size_t i = 0; plan->packed && i < plan->program->slot_count; i++) dp_gpu_buffer_free(gpu, plan->packed[i]);
+    dp_free(plan->packed);
     dp_free(plan->slots);
     dp_free(plan);
 }
@@ -98,7 +100,8 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
     if (!plan) return dp_no_memory(sizeof *plan);
     *plan = (dp_plan){.backend = of(base), .program = program, .size = size};
     plan->slots = dp_calloc(program->slot_count, sizeof *plan->slots);
-    dp_status status = plan->slots ? plan_buffers(plan) : dp_no_memory(program->slot_count * sizeof *plan->slots);
+    plan->packed = dp_calloc(program->slot_count, sizeof *plan->packed);
+    dp_status status = plan->slots && plan->packed ? plan_buffers(plan) : dp_no_memory(program->slot_count * sizeof *plan->slots);
     if (status != DP_OK) {
         plan_free(plan);
         return dp_fail_in(status, "activations for %d tokens (a smaller batch needs less)", (int)size.tokens);
@@ -112,10 +115,12 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
 /* Puts the dispatch on the queue if this step wants it, its grid filled in. */
 static void enqueue(dp_plan *plan, const dp_planned *d, const dp_step *step, size_t *count) {
     int32_t rows = d->rows == DP_GRID_OUTPUTS ? step->outputs : step->count;
+    bool fused = step->count == 1 && !step->trace;
+    if (d->when != DP_WHEN_ALWAYS && fused != (d->when == DP_WHEN_FUSED)) return;
     bool split = step->count == 1 && step->position >= DP_GPU_SPLIT_FROM;
     if (rows < d->at_least || rows > d->at_most || (!d->either && d->split != split)) return;
     plan->queue[*count] = d->dispatch;
-    plan->queue_ops[*count] = d->op;
+    plan->queue_ops[*count] = (size_t)(d - plan->planned);
     if (d->rows != DP_GRID_FIXED) plan->queue[*count].grid[d->axis] = ((uint32_t)rows * d->times + d->per - 1) / d->per;
     ++*count;
 }
@@ -139,8 +144,11 @@ static dp_status profile(dp_plan *plan, const dp_step *step, size_t count) {
     if (!times) return dp_no_memory(count * sizeof *times);
     dp_status status = dp_gpu_submit_timed(plan->backend->gpu, plan->queue, count, times);
     for (size_t i = 0; status == DP_OK && i < count; i++) {
-        const dp_op *op = &plan->program->ops[plan->queue_ops[i]];
-        step->profile(step->profile_user, dp_op_name(op->kind), op->label, (double)times[i] * 1e-9, dp_program_op_bytes(plan->program, op));
+        const dp_planned *d = &plan->planned[plan->queue_ops[i]];
+        const dp_op *op = &plan->program->ops[d->op];
+        uint64_t bytes = 0;
+        for (size_t k = 0; k < d->ops; k++) bytes += dp_program_op_bytes(plan->program, &op[k]);
+        step->profile(step->profile_user, dp_op_name(op->kind), op->label, (double)times[i] * 1e-9, bytes);
     }
     dp_free(times);
     return status;
@@ -196,6 +204,7 @@ static void close_backend(dp_backend *base) {
     if (!b) return;
     dp_kernels_free(b->kernels);
     if (b->gpu) dp_gpu_buffer_free(b->gpu, b->nothing);
+    if (b->gpu) dp_gpu_buffer_free(b->gpu, b->sink);
     dp_gpu_close(b->gpu);
     dp_mutex_free(b->lock);
     dp_free(b);
@@ -235,6 +244,8 @@ static dp_status set_up(dp_gpu_backend *b, const dp_gpu_desc *desc) {
     TRY(dp_gpu_open(desc, &b->gpu));
     TRY(dp_kernels_new(b->gpu, &b->kernels));
     TRY(dp_gpu_buffer_new(b->gpu, 256, "nothing", &b->nothing));
+    TRY(dp_gpu_buffer_new(b->gpu, 256, "sink", &b->sink));
+    b->exact = desc->exact;
     const dp_gpu_caps *caps = dp_gpu_get_caps(b->gpu);
     snprintf(b->text, sizeof b->text, "gpu, %s (%s%s)", caps->name, caps->api, caps->software ? ", software" : "");
     return DP_OK;

@@ -2,12 +2,8 @@
  * step changes is left open: positions come from the step buffer, grids from dp_planned. */
 #include "gpu/gpu_plan.h"
 
-typedef struct planner {
-    dp_plan *plan;
-    const dp_op *op;
-    size_t index;
-    const dp_kv *kv;
-} planner;
+typedef dp_planner planner;
+typedef dp_recipe recipe;
 
 /* ---- helpers: buffers, parameters, dispatches ---- */
 
@@ -30,16 +26,6 @@ static dp_grid_rows rows_of(const planner *p, int32_t index) {
     return p->plan->program->slots[index].rows == DP_ROWS_TOKENS ? DP_GRID_TOKENS : DP_GRID_OUTPUTS;
 }
 
-/* What one dispatch is made of. ranges: in the order of the kernel's bindings. */
-typedef struct recipe {
-    dp_kernel_variant variant;
-    dp_gpu_range ranges[8];
-    size_t range_count;
-    uint32_t params[16];
-    uint32_t grid[3];
-    dp_planned planned; /* its dispatch is filled in by add() */
-} recipe;
-
 /* Parameter slots are shared by all plans of a device. */
 static dp_status take_params(dp_gpu_backend *b, uint32_t *out) {
     for (uint32_t i = 0; i < 8 * sizeof b->params_taken; i++) {
@@ -56,7 +42,7 @@ static void release(dp_gpu_backend *b, const dp_planned *planned) {
     b->params_taken[planned->dispatch.params / 8] &= (uint8_t)~(1 << (planned->dispatch.params % 8));
 }
 
-static dp_status add(planner *p, const recipe *r) {
+dp_status dp_gpu_plan_add(planner *p, const recipe *r) {
     dp_plan *plan = p->plan;
     dp_gpu *gpu = plan->backend->gpu;
     dp_planned planned = r->planned;
@@ -64,6 +50,8 @@ static dp_status add(planner *p, const recipe *r) {
     if (planned.per == 0) planned.per = 1;
     if (planned.times == 0) planned.times = 1;
     planned.op = p->index;
+    planned.when = p->when;
+    if (p->when != DP_WHEN_FUSED) planned.ops = 1;
     planned.either = planned.either || p->op->kind != DP_OP_ATTENTION;
     memcpy(planned.dispatch.grid, r->grid, sizeof r->grid);
     TRY(dp_kernels_get(plan->backend->kernels, &r->variant, &planned.dispatch.pipeline));
@@ -92,7 +80,7 @@ static dp_status elementwise(planner *p, uint32_t kind, float alpha, float limit
                 .params = {cols(p, op->dst), bits(alpha), bits(limit)},
                 .grid = {1, 1, 1},
                 .planned = {.rows = rows_of(p, op->dst), .axis = 0, .times = cols(p, op->dst), .per = 1024}};
-    return add(p, &r);
+    return dp_gpu_plan_add(p, &r);
 }
 
 static dp_status act_mul(planner *p) {
@@ -109,7 +97,7 @@ static dp_status norm(planner *p) {
                 .params = {cols(p, op->dst), (uint32_t)op->norm.group, (uint32_t)op->norm.stride, bits(op->norm.eps), bits(op->norm.offset)},
                 .grid = {(uint32_t)op->norm.count, 1, 1},
                 .planned = {.rows = rows_of(p, op->dst), .axis = 1}};
-    return add(p, &r);
+    return dp_gpu_plan_add(p, &r);
 }
 
 static dp_status rope(planner *p, int32_t context) {
@@ -123,7 +111,7 @@ static dp_status rope(planner *p, int32_t context) {
                            (uint32_t)op->rope.src_stride, (uint32_t)op->rope.src_offset, (uint32_t)op->rope.dst_stride, (uint32_t)op->rope.dst_offset},
                 .grid = {ceil_div((uint32_t)op->rope.heads * half, 64), 1, 1},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
-    return add(p, &r);
+    return dp_gpu_plan_add(p, &r);
 }
 
 /* MODE 0: the wanted rows. MODE 1: sum of the experts' outputs. */
@@ -135,7 +123,7 @@ static dp_status rows(planner *p, uint32_t mode, uint32_t k) {
                 .params = {cols(p, op->dst), k},
                 .grid = {ceil_div(cols(p, op->dst), 256), 1, 1},
                 .planned = {.rows = rows_of(p, op->dst), .axis = 1}};
-    return add(p, &r);
+    return dp_gpu_plan_add(p, &r);
 }
 
 static dp_status route(planner *p) {
@@ -150,7 +138,7 @@ static dp_status route(planner *p) {
                            bits(op->route.scale), bits(op->route.jitter)},
                 .grid = {1, 1, 1},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 0}};
-    return add(p, &r);
+    return dp_gpu_plan_add(p, &r);
 }
 
 /* ---- attention ---- */
@@ -166,7 +154,7 @@ static dp_status kv_write(planner *p) {
                 .params = {heads, k_words, v_words, layer->capacity},
                 .grid = {ceil_div(heads * (k_words + v_words), 64), 1, 1},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
-    return add(p, &r);
+    return dp_gpu_plan_add(p, &r);
 }
 
 /* One workgroup a head and token, or, for a single token with a long past, DP_GPU_SPLITS of them and a merge. */
@@ -184,19 +172,19 @@ static dp_status attention(planner *p) {
                            bits(op->attention.scale), bits(op->attention.softcap)},
                 .grid = {1, heads, 1},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 2}};
-    TRY(add(p, &r));
+    TRY(dp_gpu_plan_add(p, &r));
     r.variant.constants[1] = DP_GPU_SPLITS;
     r.ranges[4] = whole(p->plan->partial);
     r.grid[0] = DP_GPU_SPLITS;
     r.planned.split = true;
-    TRY(add(p, &r));
+    TRY(dp_gpu_plan_add(p, &r));
     recipe merge = {.variant = {DP_KERNEL_ATTENTION_MERGE, DP_F32, {sinks, DP_GPU_SPLITS}},
                     .ranges = {whole(p->plan->partial), vector(p, op->weight), slot(p, op->dst)},
                     .range_count = 3,
                     .params = {heads, v_dim},
                     .grid = {heads, 1, 1},
                     .planned = {.split = true}};
-    return add(p, &merge);
+    return dp_gpu_plan_add(p, &merge);
 }
 
 /* ---- ops that read weight matrices ---- */
@@ -219,7 +207,7 @@ static dp_status embed(planner *p) {
                 .params = {chunks, bits(op->embed.scale)},
                 .grid = {ceil_div(chunks, 64), 1, 1},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
-    return add(p, &r);
+    return dp_gpu_plan_add(p, &r);
 }
 
 /* The part of matvec that differs between plain, per-head and expert products. */
@@ -241,7 +229,7 @@ static dp_status matvec(planner *p, const matvec_desc *m) {
                 .params = {m->rows, chunks, m->src_cols, dst_cols, m->src_stride, m->src_offset, m->dst_stride, m->dst_offset, m->row_stride, m->row_offset, m->src_share},
                 .grid = {ceil_div(m->rows, 4 * (128 / lanes)), 1, m->depth},
                 .planned = {.rows = rows_of(p, op->dst), .axis = 1, .times = m->times, .at_most = m->at_most}};
-    return add(p, &r);
+    return dp_gpu_plan_add(p, &r);
 }
 
 static dp_status matmul(planner *p) {
@@ -257,7 +245,7 @@ static dp_status matmul(planner *p) {
                 .params = {(uint32_t)w->rows, (uint32_t)w->cols / 32},
                 .grid = {ceil_div((uint32_t)w->rows, 64), 1, 1},
                 .planned = {.rows = rows_of(p, op->dst), .axis = 1, .per = 64, .at_least = DP_GPU_MATVEC_MOST + 1}};
-    return add(p, &r);
+    return dp_gpu_plan_add(p, &r);
 }
 
 static dp_status moe_matmul(planner *p) {
@@ -284,12 +272,12 @@ static dp_status head_matmul(planner *p) {
                 .params = {m.rows, chunks, m.src_cols, cols(p, op->dst), m.src_stride, m.src_offset, m.dst_stride, m.dst_offset, m.row_stride, m.row_offset},
                 .grid = {ceil_div(chunks, 64), 1, heads},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
-    return add(p, &r);
+    return dp_gpu_plan_add(p, &r);
 }
 
 /* ---- the whole program ---- */
 
-static dp_status plan_op(planner *p, int32_t context) {
+static dp_status plan_plain(planner *p, int32_t context) {
     switch (p->op->kind) {
     case DP_OP_EMBED: return embed(p);
     case DP_OP_NORM: return norm(p);
@@ -310,6 +298,19 @@ static dp_status plan_op(planner *p, int32_t context) {
     return dp_fail(DP_E_UNSUPPORTED, "op %d has no GPU kernel", (int)p->op->kind);
 }
 
+/* Fused dispatches stand before the plain ones of their first op; how many ops they do is known when they are made. */
+static dp_status plan_op(planner *p, size_t *fused_to) {
+    if (p->index >= *fused_to) {
+        size_t ops = 0, first = p->plan->planned_count;
+        p->when = DP_WHEN_FUSED;
+        TRY(dp_gpu_fuse(p, &ops));
+        if (p->plan->planned_count > first) p->plan->planned[p->plan->planned_count - 1].ops = ops;
+        *fused_to = p->index + ops;
+    }
+    p->when = p->index < *fused_to ? DP_WHEN_PLAIN : DP_WHEN_ALWAYS;
+    return plan_plain(p, p->kv->context);
+}
+
 void dp_gpu_plan_clear(dp_plan *plan) {
     for (size_t i = 0; i < plan->planned_count; i++) release(plan->backend, &plan->planned[i]);
     dp_free(plan->planned);
@@ -324,10 +325,11 @@ void dp_gpu_plan_clear(dp_plan *plan) {
 
 dp_status dp_gpu_plan_build(dp_plan *plan, const dp_kv *kv) {
     dp_gpu_plan_clear(plan);
-    planner p = {.plan = plan, .kv = kv};
+    planner p = {.plan = plan, .kv = kv, .packed_slot = -1};
+    size_t fused_to = 0;
     for (p.index = 0; p.index < plan->program->op_count; p.index++) {
         p.op = &plan->program->ops[p.index];
-        dp_status status = plan_op(&p, kv->context);
+        dp_status status = plan_op(&p, &fused_to);
         if (status != DP_OK) return dp_fail_in(status, "%s", p.op->label);
     }
     plan->queue = dp_malloc(plan->planned_count * sizeof *plan->queue);

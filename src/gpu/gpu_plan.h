@@ -13,6 +13,8 @@ typedef struct dp_gpu_backend {
     dp_kernels *kernels;
     dp_mutex *lock;     /* one thread uses the device at a time */
     dp_gpu_buffer nothing; /* stands in for bindings that a kernel variant does not read */
+    dp_gpu_buffer sink;    /* the same for bindings that it does not write */
+    bool exact;            /* activations are never rounded to 8 bits */
     uint8_t params_taken[512]; /* a bit per slot of the device's parameter block */
     char text[200];
 } dp_gpu_backend;
@@ -41,12 +43,16 @@ struct dp_kv {
 
 /* How a dispatch's grid follows the step: that axis is multiplied by its token or output count, times `times`, over `per`. */
 typedef enum dp_grid_rows { DP_GRID_FIXED, DP_GRID_TOKENS, DP_GRID_OUTPUTS } dp_grid_rows;
+/* One-token steps that are not traced run fused dispatches (gpu_decode.c) instead of the plain ones of the same ops. */
+typedef enum dp_when { DP_WHEN_ALWAYS, DP_WHEN_FUSED, DP_WHEN_PLAIN } dp_when;
 typedef struct dp_planned {
     dp_gpu_dispatch dispatch;
     dp_grid_rows rows;
     uint8_t axis;
     uint32_t times, per;
     size_t op;         /* index of the op it belongs to */
+    size_t ops;        /* how many ops it does, from that one on; 0: part of one */
+    dp_when when;
     int32_t at_least, at_most; /* tokens (or outputs) in the step for which it runs */
     bool split;        /* attention: true runs only for one token with a long past, false otherwise; `either` ignores it */
     bool either;
@@ -58,11 +64,36 @@ struct dp_plan {
     dp_plan_size size;
     const dp_kv *kv;      /* the cache that the attention bindings were made for */
     dp_gpu_buffer *slots, tokens, step, partial;
+    dp_gpu_buffer *packed; /* [slots]: packed twins of one row, 0 where none is needed */
     dp_planned *planned;
     size_t planned_count, planned_capacity;
     dp_gpu_dispatch *queue; /* [planned_count] of one step */
-    size_t *queue_ops;      /* [planned_count] their ops */
+    size_t *queue_ops;      /* [planned_count] their places in planned */
 };
+
+typedef struct dp_planner {
+    dp_plan *plan;
+    const dp_op *op;
+    size_t index;
+    const dp_kv *kv;
+    dp_when when;        /* of the dispatches added now */
+    int32_t packed_slot; /* the slot whose packed twin is up to date in one-token steps; -1: none */
+} dp_planner;
+
+/* What one dispatch is made of. ranges: in the order of the kernel's bindings. */
+typedef struct dp_recipe {
+    dp_kernel_variant variant;
+    dp_gpu_range ranges[10];
+    size_t range_count;
+    uint32_t params[16];
+    uint32_t grid[3];
+    dp_planned planned; /* its dispatch is filled in when it is added */
+} dp_recipe;
+
+dp_status dp_gpu_plan_add(dp_planner *planner, const dp_recipe *recipe);
+/* Adds the dispatches of a one-token step for the op at planner->index and those behind it that they do with it: *ops of
+ * them, 0 if there is nothing better than the plain ones (gpu_decode.c). */
+dp_status dp_gpu_fuse(dp_planner *planner, size_t *ops);
 
 /* Turns the whole program into dispatches for this plan and cache (gpu_plan.c). */
 dp_status dp_gpu_plan_build(dp_plan *plan, const dp_kv *kv);

@@ -5,12 +5,14 @@
 
 typedef struct kernel_entry {
     const char *name, *bindings;
-    const char *constants[3];
-    bool weighted; /* a format_*.wgsl goes in front */
+    const char *constants[DP_KERNEL_CONSTANTS];
+    bool weighted; /* a format_*.wgsl goes in front, or a dot_*.wgsl if `packed` */
+    bool packed;   /* pack.wgsl goes in front */
+    bool act;      /* act.wgsl goes in front */
 } kernel_entry;
 
 static const kernel_entry entries[DP_KERNEL_COUNT] = {
-    [DP_KERNEL_ELEMENTWISE] = {"elementwise", "rrrwp", {"KIND", "IN_PLACE", "OUTPUTS"}, false},
+    [DP_KERNEL_ELEMENTWISE] = {"elementwise", "rrrwp", {"KIND", "IN_PLACE", "OUTPUTS"}, .act = true},
     [DP_KERNEL_NORM] = {"norm", "rrrrwp", {"LAYER", "BIAS", "IN_PLACE"}, false},
     [DP_KERNEL_ROPE] = {"rope", "rrrwp", {"PAIRS", "IN_PLACE"}, false},
     [DP_KERNEL_ROWS] = {"rows", "rrrwp", {"MODE"}, false},
@@ -18,9 +20,12 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS"}, false},
     [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, false},
     [DP_KERNEL_ROUTE] = {"route", "rrwwp", {"KIND", "CORRECTION"}, false},
+    [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .packed = true},
+    [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .packed = true},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, true},
     [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, true},
     [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS"}, true},
+    [DP_KERNEL_MATVEC_DOT] = {"matvec_dot", "rrrrwrrwp", {"LANES", "ROWS", "MODE", "BIAS", "ACT"}, .weighted = true, .packed = true, .act = true},
     [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, true},
 };
 
@@ -30,6 +35,10 @@ static const char *const formats[DP_DTYPE_COUNT] = {
     [DP_Q4_K] = "format_q4_k", [DP_Q5_K] = "format_q5_k", [DP_Q6_K] = "format_q6_k", [DP_MXFP4] = "format_mxfp4",
 };
 
+/* What reads a matrix against packed activations. */
+static const char *const dots[DP_DTYPE_COUNT] = {[DP_Q4_K] = "dot_q4_k", [DP_Q6_K] = "dot_q6_k"};
+
+bool dp_kernels_dots(dp_dtype dtype) { return dots[dtype] != NULL; }
 bool dp_kernels_reads(dp_dtype dtype) { return formats[dtype] != NULL; }
 
 typedef struct made_pipeline {
@@ -67,14 +76,16 @@ static const char *source(const char *name) {
 static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu_pipeline *out) {
     const kernel_entry *entry = &entries[v->kernel];
     dp_buf wgsl = {0};
-    if (entry->weighted) dp_buf_str(&wgsl, source(formats[v->dtype]));
+    if (entry->packed) dp_buf_str(&wgsl, source("pack"));
+    if (entry->act) dp_buf_str(&wgsl, source("act"));
+    if (entry->weighted) dp_buf_str(&wgsl, source((entry->packed ? dots : formats)[v->dtype]));
     dp_buf_str(&wgsl, source(entry->name));
     if (wgsl.failed) {
         dp_buf_free(&wgsl);
         return dp_no_memory(wgsl.size);
     }
     dp_gpu_pipeline_desc desc = {.label = entry->name, .wgsl = wgsl.data, .entry = "main", .bindings = entry->bindings};
-    for (; desc.constant_count < 3 && entry->constants[desc.constant_count]; desc.constant_count++) {
+    for (; desc.constant_count < DP_KERNEL_CONSTANTS && entry->constants[desc.constant_count]; desc.constant_count++) {
         size_t i = desc.constant_count;
         desc.constants[i].name = entry->constants[i];
         desc.constants[i].value = v->constants[i];

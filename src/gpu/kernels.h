@@ -13,17 +13,19 @@ extern const dp_kernel_source dp_kernel_sources[];
 
 typedef enum dp_kernel {
     DP_KERNEL_ELEMENTWISE, DP_KERNEL_NORM, DP_KERNEL_ROPE, DP_KERNEL_ROWS, DP_KERNEL_KV_WRITE, DP_KERNEL_ATTENTION,
-    DP_KERNEL_ATTENTION_MERGE, DP_KERNEL_ROUTE,
+    DP_KERNEL_ATTENTION_MERGE, DP_KERNEL_ROUTE, DP_KERNEL_PACK_ROW, DP_KERNEL_NORM_PACK,
     /* with a weight in front: bindings 0 and 1 */
-    DP_KERNEL_EMBED, DP_KERNEL_MATVEC, DP_KERNEL_MATMUL, DP_KERNEL_HEAD_TRANSPOSED,
+    DP_KERNEL_EMBED, DP_KERNEL_MATVEC, DP_KERNEL_MATMUL, DP_KERNEL_MATVEC_DOT, DP_KERNEL_HEAD_TRANSPOSED,
     DP_KERNEL_COUNT
 } dp_kernel;
+
+enum { DP_KERNEL_CONSTANTS = 5 };
 
 /* A kernel with its overrides: what makes one pipeline. Unused constants are 0. */
 typedef struct dp_kernel_variant {
     dp_kernel kernel;
     dp_dtype dtype; /* of the weight; DP_F32 where there is none */
-    uint32_t constants[3]; /* in the order of the kernel's table entry */
+    uint32_t constants[DP_KERNEL_CONSTANTS]; /* in the order of the kernel's table entry */
 } dp_kernel_variant;
 
 typedef struct dp_kernels dp_kernels;
@@ -34,5 +36,7 @@ dp_status dp_kernels_get(dp_kernels *kernels, const dp_kernel_variant *variant, 
 
 /* False for dtypes no kernel reads. */
 bool dp_kernels_reads(dp_dtype dtype);
+/* Whether packed activations (kernels/pack.wgsl) can meet it in integer dot products. */
+bool dp_kernels_dots(dp_dtype dtype);
 
 #endif
