@@ -75,6 +75,7 @@ typedef struct dp_cpu_kernels {
     void (*dot)(const dp_tile *tile);   /* row by row, for few tokens */
     void (*panel)(const dp_tile *tile); /* blocks of rows unpacked once for many tokens */
     void (*attend)(const dp_attend *attend);
+    void (*head)(const dp_cpu_run *run, const dp_op *op, int32_t head, float *row); /* one head of HEAD_MATMUL; row: [cols] */
     dp_row_fn row[DP_OP_COUNT];         /* ops that treat rows one by one */
     dp_cpu_table table;                 /* NULL entries stay with the reference */
 } dp_cpu_kernels;
@@ -123,6 +124,7 @@ static inline uint8_t *dp_fast_scratch(const struct dp_cpu_fast *fast, int32_t t
 /* The ops; each instruction set wraps them with its kernels. */
 dp_status dp_fast_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
 dp_status dp_fast_moe_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
+dp_status dp_fast_head_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
 dp_status dp_fast_attention(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
 dp_status dp_fast_rows(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels);
 /* Floats that one task of attention needs: its state, and its kernel's scratch. */

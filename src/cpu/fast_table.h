@@ -2,12 +2,14 @@
 #ifndef DP_FAST_TABLE_H
 #define DP_FAST_TABLE_H
 
+#include "cpu/fast_heads.h"
 #include "cpu/fast_rows.h"
 
 static const dp_cpu_kernels kernels;
 
 static dp_status op_matmul(dp_cpu_run *run, const dp_op *op) { return dp_fast_matmul(run, op, &kernels); }
 static dp_status op_moe_matmul(dp_cpu_run *run, const dp_op *op) { return dp_fast_moe_matmul(run, op, &kernels); }
+static dp_status op_head_matmul(dp_cpu_run *run, const dp_op *op) { return dp_fast_head_matmul(run, op, &kernels); }
 static dp_status op_attention(dp_cpu_run *run, const dp_op *op) { return dp_fast_attention(run, op, &kernels); }
 static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows(run, op, &kernels); }
 
@@ -28,9 +30,11 @@ static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows
         .dot = dot_tile,                                                                                               \
         .panel = panel_tile,                                                                                           \
         .attend = attend,                                                                                              \
+        .head = head_product,                                                                                          \
         .row = {ROW_OPS(ROW_FUNCTION)},                                                                                \
         .table = {.op = {[DP_OP_MATMUL] = op_matmul, [DP_OP_MOE_MATMUL] = op_moe_matmul,                               \
-                         [DP_OP_ATTENTION] = op_attention, ROW_OPS(ROW_ENTRY)}},                                       \
+                         [DP_OP_HEAD_MATMUL] = op_head_matmul, [DP_OP_ATTENTION] = op_attention,                       \
+                         ROW_OPS(ROW_ENTRY)}},                                                                         \
     };                                                                                                                 \
     const dp_cpu_kernels *dp_kernels_##name(void) { return &kernels; }
 

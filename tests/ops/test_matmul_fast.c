@@ -250,4 +250,56 @@ TEST(state_survives_failing_allocations) {
     one_op_free(&one);
 }
 
+/* MLA's products per head, both ways round, against the scalar reference; heads lie apart in their rows. */
+static bool check_heads(const dp_cpu_table *table, const matrix *m, bool transposed, int32_t tokens) {
+    enum { HEADS = 3, ROWS = 7, GAP = 5 };
+    one_op one, expected;
+    one_op *both[2] = {&one, &expected};
+    dp_cpu_table reference = {.op = {[DP_OP_HEAD_MATMUL] = dp_ref_head_matmul}};
+    bool good = true;
+    int32_t in = transposed ? ROWS : m->weight.cols, out = transposed ? m->weight.cols : ROWS;
+    for (int i = 0; i < 2; i++) {
+        uint64_t seed = 9;
+        one_op_init(both[i], DP_OP_HEAD_MATMUL, tokens);
+        both[i]->op.src = one_op_slot(both[i], HEADS * in + GAP);
+        both[i]->op.dst = one_op_slot(both[i], HEADS * (out + GAP));
+        both[i]->weight_info[0] = m->weight;
+        both[i]->op.weight = 0;
+        both[i]->op.head_matmul.heads = HEADS;
+        both[i]->op.head_matmul.src_stride = in;
+        both[i]->op.head_matmul.src_offset = 3;
+        both[i]->op.head_matmul.dst_stride = out + GAP;
+        both[i]->op.head_matmul.dst_offset = 2;
+        both[i]->op.head_matmul.weight_stride = ROWS + 2;
+        both[i]->op.head_matmul.weight_offset = 1;
+        both[i]->op.head_matmul.rows = ROWS;
+        both[i]->op.head_matmul.transposed = transposed;
+        for (size_t j = 0; j < both[i]->floats[0]; j++) both[i]->slots[0][j] = ops_random(&seed);
+        good = one_op_run(both[i], i ? &reference : table, 2) && good;
+    }
+    for (size_t j = 0; good && j < one.floats[1]; j++) {
+        float a = one.slots[1][j], b = expected.slots[1][j];
+        if (isnan(a) != isnan(b) || fabsf(a - b) > 1e-5f * (1 + fabsf(b)))
+            good = test_fail(__FILE__, __LINE__, "%s value %zu: expected %.9g, found %.9g", transposed ? "transposed" : "plain", j, (double)b, (double)a);
+    }
+    one_op_free(&one);
+    one_op_free(&expected);
+    return good;
+}
+
+TEST(products_per_head) {
+    static const dp_dtype dtypes[] = {DP_BF16, DP_Q8_0, DP_Q4_K};
+    dp_cpu_table table;
+    const char *describe;
+    for (size_t i = 0; fast_table(i, &table, &describe); i++)
+        for (size_t d = 0; d < DP_COUNT(dtypes); d++)
+            for (int32_t tokens = 1; tokens <= 5; tokens += 4) {
+                matrix m;
+                CHECK(make_matrix(&m, dtypes[d], 3 * 9, dtypes[d] == DP_Q4_K ? 512 : 96, 4));
+                CHECK_MSG(check_heads(&table, &m, false, tokens) && check_heads(&table, &m, true, tokens), "%s, %s", describe,
+                          dp_dtype_get(dtypes[d])->name);
+                free_matrix(&m);
+            }
+}
+
 TEST_MAIN()
