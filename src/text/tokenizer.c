@@ -2,7 +2,7 @@
  * encoding and decoding in files of those names. */
 #include "text/tokenizer_parts.h"
 
-static void free_steps(dp_steps *steps) {
+static void free_steps(dp_text_steps *steps) {
     for (size_t i = 0; i < steps->count; i++) dp_regex_free(steps->step[i].regex);
 }
 

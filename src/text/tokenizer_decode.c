@@ -76,7 +76,7 @@ static bool at(dp_str text, size_t offset, dp_str what) {
 
 /* The first `left` and last `right` characters of each token, as far as they are the step's character. */
 static dp_status strip_token(dp_decoder *d, size_t index, dp_str piece) {
-    const dp_step *step = &d->t->decoder.step[index];
+    const dp_text_step *step = &d->t->decoder.step[index];
     for (int64_t i = 0; i < step->left && at(piece, 0, step->text); i++)
         piece.p += step->text.n, piece.n -= step->text.n;
     for (int64_t i = 0; i < step->right && piece.n >= step->text.n && at(piece, piece.n - step->text.n, step->text);
@@ -87,7 +87,7 @@ static dp_status strip_token(dp_decoder *d, size_t index, dp_str piece) {
 
 /* The same for one text that comes in fragments. */
 static dp_status strip_fragment(dp_decoder *d, size_t index, dp_str piece) {
-    const dp_step *step = &d->t->decoder.step[index];
+    const dp_text_step *step = &d->t->decoder.step[index];
     step_state *state = &d->state[index];
     dp_buf out = {0};
     while (state->at_start && at(piece, 0, step->text)) {
@@ -115,7 +115,7 @@ static dp_status strip_fragment(dp_decoder *d, size_t index, dp_str piece) {
 static dp_status push_replace(dp_decoder *d, size_t index, dp_str piece) {
     dp_buf out = {0};
     dp_regex_scratch_begin(&d->regex, piece.n);
-    dp_status status = dp_step_replace(&d->t->decoder.step[index], &d->regex, piece, &out);
+    dp_status status = dp_text_step_replace(&d->t->decoder.step[index], &d->regex, piece, &out);
     if (status == DP_OK) status = push(d, index + 1, (dp_str){out.data ? out.data : "", out.size});
     dp_buf_free(&out);
     return status;
@@ -123,23 +123,23 @@ static dp_status push_replace(dp_decoder *d, size_t index, dp_str piece) {
 
 /* Marks become spaces; in the very first token they vanish, as encoding put one there. */
 static dp_status push_metaspace(dp_decoder *d, size_t index, dp_str piece) {
-    const dp_step *step = &d->t->decoder.step[index];
-    dp_step replace = {.kind = DP_STEP_REPLACE, .text = step->text, .content = DP_LIT(" ")};
+    const dp_text_step *step = &d->t->decoder.step[index];
+    dp_text_step replace = {.kind = DP_STEP_REPLACE, .text = step->text, .content = DP_LIT(" ")};
     if (d->tokens == 1 && step->scheme != DP_PREPEND_NEVER) replace.content = DP_LIT("");
     dp_buf out = {0};
-    dp_status status = dp_step_replace(&replace, &d->regex, piece, &out);
+    dp_status status = dp_text_step_replace(&replace, &d->regex, piece, &out);
     if (status == DP_OK) status = push(d, index + 1, (dp_str){out.data ? out.data : "", out.size});
     dp_buf_free(&out);
     return status;
 }
 
 static dp_status push(dp_decoder *d, size_t index, dp_str piece) {
-    const dp_steps *steps = &d->t->decoder;
+    const dp_text_steps *steps = &d->t->decoder;
     if (index == steps->count) {
         dp_buf_append(&d->out, piece.p, piece.n);
         return check(&d->out);
     }
-    const dp_step *step = &steps->step[index];
+    const dp_text_step *step = &steps->step[index];
     switch (step->kind) {
     case DP_STEP_BYTE_LEVEL: return push_byte_level(d, index, piece);
     case DP_STEP_BYTE_FALLBACK: return push_byte_fallback(d, index, piece);

@@ -34,7 +34,7 @@ static dp_status release(splitter *s) {
 /* Takes the next stretch of the text, which is a match of the pattern or lies between two, and decides whether it
  * belongs to the piece that is held back. */
 static dp_status feed(splitter *s, size_t start, size_t end, bool match) {
-    const dp_step *step = &s->e->t->pre_tokenizer.step[s->index];
+    const dp_text_step *step = &s->e->t->pre_tokenizer.step[s->index];
     bool join = false;
     if (start == end) return DP_OK;
     match = match != step->invert;
@@ -58,11 +58,11 @@ static dp_status feed(splitter *s, size_t start, size_t end, bool match) {
 }
 
 static dp_status split(encoder *e, size_t index, dp_str text, bool first) {
-    const dp_step *step = &e->t->pre_tokenizer.step[index];
+    const dp_text_step *step = &e->t->pre_tokenizer.step[index];
     splitter s = {.e = e, .index = index, .text = text, .first = first};
     size_t done = 0, from = 0;
     for (dp_match match; from <= text.n; from = match.end + (match.end == match.start)) {
-        TRY(dp_step_find(step, &e->regex, text, from, &match));
+        TRY(dp_text_step_find(step, &e->regex, text, from, &match));
         if (!match.found) break;
         TRY(feed(&s, done, match.start, false));
         if (match.start == match.end) TRY(release(&s)); /* an empty match only separates */
@@ -74,7 +74,7 @@ static dp_status split(encoder *e, size_t index, dp_str text, bool first) {
 }
 
 static dp_status metaspace(encoder *e, size_t index, dp_str text, bool first) {
-    const dp_step *step = &e->t->pre_tokenizer.step[index];
+    const dp_text_step *step = &e->t->pre_tokenizer.step[index];
     dp_buf *out = &e->spaced[index];
     dp_buf_clear(out);
     bool starts =
@@ -88,12 +88,12 @@ static dp_status metaspace(encoder *e, size_t index, dp_str text, bool first) {
     if (out->failed) return dp_no_memory(text.n);
     dp_str all = {out->data, out->size};
     if (!step->split) return run_step(e, index + 1, all, first);
-    dp_step mark = {.text = step->text};
+    dp_text_step mark = {.text = step->text};
     for (size_t start = 0; start < all.n;) { /* pieces begin at each mark */
         dp_match next;
-        TRY(dp_step_find(&mark, &e->regex, all, DP_MIN(start + step->text.n, all.n), &next));
+        TRY(dp_text_step_find(&mark, &e->regex, all, DP_MIN(start + step->text.n, all.n), &next));
         if (start == 0 && memcmp(all.p, step->text.p, DP_MIN(step->text.n, all.n)) != 0)
-            TRY(dp_step_find(&mark, &e->regex, all, 0, &next));
+            TRY(dp_text_step_find(&mark, &e->regex, all, 0, &next));
         size_t end = next.found ? next.start : all.n;
         TRY(run_step(e, index + 1, (dp_str){all.p + start, end - start}, first && start == 0));
         start = end;
@@ -112,7 +112,7 @@ static dp_status space_first(encoder *e, size_t index, dp_str text, bool first) 
 
 /* Runs the pre-tokenizer from step `index` on over one piece, which is not empty. */
 static dp_status run_step(encoder *e, size_t index, dp_str piece, bool first) {
-    const dp_steps *steps = &e->t->pre_tokenizer;
+    const dp_text_steps *steps = &e->t->pre_tokenizer;
     if (index == steps->count) return dp_bpe_encode(&e->t->bpe, &e->bpe, piece, &e->ids);
     switch (steps->step[index].kind) {
     case DP_STEP_SPLIT: return split(e, index, piece, first);

@@ -259,16 +259,16 @@ dp_status dp_tokenizer_from_gguf(const dp_gguf_vocab *vocab, dp_tokenizer **out)
 
 /* ---- to GGUF ---- */
 
-static bool is_replace(const dp_step *step, dp_str text, dp_str content) {
+static bool is_replace(const dp_text_step *step, dp_str text, dp_str content) {
     return step->kind == DP_STEP_REPLACE && !step->regex && dp_str_eq(step->text, text) &&
            dp_str_eq(step->content, content);
 }
 
 /* SentencePiece's way with spaces, in the forms that tokenizer.json files give it. */
 static bool is_sentencepiece(const dp_tokenizer *t, bool *prefix) {
-    const dp_steps *n = &t->normalizer, *p = &t->pre_tokenizer;
+    const dp_text_steps *n = &t->normalizer, *p = &t->pre_tokenizer;
     if (t->bpe.vocab.byte_level || !t->bpe.byte_fallback || p->count > 1 || n->count > 2) return false;
-    const dp_step *split = p->count ? &p->step[0] : NULL;
+    const dp_text_step *split = p->count ? &p->step[0] : NULL;
     if (split && split->kind == DP_STEP_METASPACE) {
         *prefix = split->scheme != DP_PREPEND_NEVER;
         return n->count == 0 && dp_str_eq(split->text, MARK);

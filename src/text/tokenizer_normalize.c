@@ -11,19 +11,20 @@ static size_t find_text(dp_str text, dp_str what, size_t from) {
     return SIZE_MAX;
 }
 
-dp_status dp_step_find(const dp_step *step, dp_regex_scratch *scratch, dp_str text, size_t from, dp_match *out) {
+dp_status dp_text_step_find(const dp_text_step *step, dp_regex_scratch *scratch, dp_str text, size_t from,
+                            dp_match *out) {
     if (step->regex) return dp_regex_find(step->regex, scratch, text, from, out);
     size_t at = find_text(text, step->text, from);
     *out = (dp_match){at, at + step->text.n, at != SIZE_MAX};
     return DP_OK;
 }
 
-dp_status dp_step_replace(const dp_step *step, dp_regex_scratch *scratch, dp_str text, dp_buf *out) {
+dp_status dp_text_step_replace(const dp_text_step *step, dp_regex_scratch *scratch, dp_str text, dp_buf *out) {
     size_t done = 0, from = 0;
     dp_match match;
     for (;;) {
         if (from > text.n) break;
-        TRY(dp_step_find(step, scratch, text, from, &match));
+        TRY(dp_text_step_find(step, scratch, text, from, &match));
         if (!match.found) break;
         dp_buf_append(out, text.p + done, match.start - done);
         dp_buf_append(out, step->content.p, step->content.n);
@@ -49,10 +50,10 @@ static dp_str strip(dp_str text, bool left, bool right) {
     return text;
 }
 
-static dp_status apply(const dp_step *step, dp_normalizer_scratch *scratch, dp_str text, dp_buf *out) {
+static dp_status apply(const dp_text_step *step, dp_normalizer_scratch *scratch, dp_str text, dp_buf *out) {
     switch (step->kind) {
     case DP_STEP_NORMAL_FORM: return dp_unicode_normalize(step->form, text, out);
-    case DP_STEP_REPLACE: return dp_step_replace(step, &scratch->regex, text, out);
+    case DP_STEP_REPLACE: return dp_text_step_replace(step, &scratch->regex, text, out);
     case DP_STEP_STRIP: text = strip(text, step->left, step->right); break;
     case DP_STEP_PREPEND:
         if (text.n) dp_buf_append(out, step->text.p, step->text.n);
@@ -63,7 +64,7 @@ static dp_status apply(const dp_step *step, dp_normalizer_scratch *scratch, dp_s
     return out->failed ? dp_no_memory(text.n) : DP_OK;
 }
 
-dp_status dp_tokenizer_normalize(const dp_steps *steps, dp_normalizer_scratch *scratch, dp_str text, dp_str *out) {
+dp_status dp_tokenizer_normalize(const dp_text_steps *steps, dp_normalizer_scratch *scratch, dp_str text, dp_str *out) {
     dp_regex_scratch_begin(&scratch->regex, text.n);
     for (size_t i = 0; i < steps->count; i++) {
         dp_buf *buffer = &scratch->buffers[i & 1];

@@ -11,7 +11,7 @@
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
-typedef enum dp_step_kind {
+typedef enum dp_text_step_kind {
     /* normalizers; REPLACE and STRIP are decoders too */
     DP_STEP_REPLACE,     /* every match of text or regex by content */
     DP_STEP_STRIP,       /* white space at the left, right end; decoder: left, right times at most the character text */
@@ -25,7 +25,7 @@ typedef enum dp_step_kind {
     /* decoders */
     DP_STEP_BYTE_FALLBACK,
     DP_STEP_FUSE
-} dp_step_kind;
+} dp_text_step_kind;
 
 typedef enum dp_split_behavior {
     DP_SPLIT_REMOVED, DP_SPLIT_ISOLATED, DP_SPLIT_MERGED_WITH_PREVIOUS, DP_SPLIT_MERGED_WITH_NEXT, DP_SPLIT_CONTIGUOUS
@@ -33,8 +33,8 @@ typedef enum dp_split_behavior {
 
 typedef enum dp_prepend_scheme { DP_PREPEND_ALWAYS, DP_PREPEND_FIRST, DP_PREPEND_NEVER } dp_prepend_scheme;
 
-typedef struct dp_step {
-    dp_step_kind kind;
+typedef struct dp_text_step {
+    dp_text_step_kind kind;
     dp_str text, content;
     dp_regex *regex;   /* NULL: the pattern is `text` itself */
     dp_str source;     /* the regex's source */
@@ -44,15 +44,15 @@ typedef struct dp_step {
     dp_normal_form form;
     bool invert, split;
     bool fused; /* a decoder's step that gets fragments of one text instead of tokens */
-} dp_step;
+} dp_text_step;
 
 enum { DP_STEPS_MAX = 32 };
 
-typedef struct dp_steps {
-    dp_step step[DP_STEPS_MAX];
+typedef struct dp_text_steps {
+    dp_text_step step[DP_STEPS_MAX];
     size_t count;
     dp_str json; /* the field as it was written, for writing it again; "null" when missing */
-} dp_steps;
+} dp_text_steps;
 
 typedef struct dp_added_token {
     dp_str content;
@@ -75,7 +75,7 @@ typedef struct dp_role {
 struct dp_tokenizer {
     dp_arena arena;
     dp_bpe bpe;
-    dp_steps normalizer, pre_tokenizer, decoder;
+    dp_text_steps normalizer, pre_tokenizer, decoder;
     dp_str post_processor; /* JSON */
     int32_t *prefix, *suffix; /* what the post-processor adds */
     size_t prefix_count, suffix_count;
@@ -104,11 +104,12 @@ typedef struct dp_normalizer_scratch {
     dp_buf buffers[2];
     dp_regex_scratch regex;
 } dp_normalizer_scratch;
-dp_status dp_tokenizer_normalize(const dp_steps *steps, dp_normalizer_scratch *scratch, dp_str text, dp_str *out);
+dp_status dp_tokenizer_normalize(const dp_text_steps *steps, dp_normalizer_scratch *scratch, dp_str text, dp_str *out);
 /* Appends `text` with the step's matches replaced. */
-dp_status dp_step_replace(const dp_step *step, dp_regex_scratch *scratch, dp_str text, dp_buf *out);
+dp_status dp_text_step_replace(const dp_text_step *step, dp_regex_scratch *scratch, dp_str text, dp_buf *out);
 /* The step's next match at or behind `from`; work is counted in `scratch`. */
-dp_status dp_step_find(const dp_step *step, dp_regex_scratch *scratch, dp_str text, size_t from, dp_match *out);
+dp_status dp_text_step_find(const dp_text_step *step, dp_regex_scratch *scratch, dp_str text, size_t from,
+                            dp_match *out);
 
 /* tokenizer_added.c. Sorts `added` into the two sets; call once they and the normalizer are complete. */
 dp_status dp_tokenizer_index_added(dp_tokenizer *t);

@@ -96,12 +96,12 @@ const dp_known_pre *dp_known_pre_find(const char *name) {
     return NULL;
 }
 
-static bool same_patterns(const dp_known_pre *known, const dp_steps *steps) {
+static bool same_patterns(const dp_known_pre *known, const dp_text_steps *steps) {
     size_t count = 0;
     while (count < DP_COUNT(known->patterns) && known->patterns[count]) count++;
     if (steps->count != count + 1 || steps->step[count].kind != DP_STEP_BYTE_LEVEL) return false;
     for (size_t i = 0; i < count; i++) {
-        const dp_step *step = &steps->step[i];
+        const dp_text_step *step = &steps->step[i];
         if (step->kind != DP_STEP_SPLIT || step->behavior != DP_SPLIT_ISOLATED || step->invert || !step->regex ||
             !dp_str_is(step->source, known->patterns[i]))
             return false;

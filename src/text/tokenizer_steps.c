@@ -2,13 +2,13 @@
  * A type or option that we do not have is DP_E_UNSUPPORTED naming it. */
 #include "text/tokenizer_parts.h"
 
-typedef dp_status (*read_fn)(dp_tokenizer *t, dp_steps *steps, const dp_json *json, dp_str type);
+typedef dp_status (*read_fn)(dp_tokenizer *t, dp_text_steps *steps, const dp_json *json, dp_str type);
 
 static dp_status unsupported(const char *what, dp_str type) {
     return dp_fail(DP_E_UNSUPPORTED, "tokenizer: %s \"" DP_STR_FMT "\" is not supported", what, DP_STR_ARG(type));
 }
 
-static dp_status add_step(dp_steps *steps, dp_step step) {
+static dp_status add_step(dp_text_steps *steps, dp_text_step step) {
     if (steps->count == DP_STEPS_MAX)
         return dp_fail(DP_E_UNSUPPORTED, "tokenizer: more than %d steps in one field", DP_STEPS_MAX);
     steps->step[steps->count++] = step;
@@ -16,7 +16,8 @@ static dp_status add_step(dp_steps *steps, dp_step step) {
 }
 
 /* Keeps the field's text, then reads it: null, one step, or a Sequence of steps in the member `list`. */
-static dp_status read_steps(dp_tokenizer *t, dp_steps *steps, const dp_json *json, const char *list, read_fn read) {
+static dp_status read_steps(dp_tokenizer *t, dp_text_steps *steps, const dp_json *json, const char *list,
+                            read_fn read) {
     dp_str type = {0};
     if (json && json->type == DP_JSON_NULL) json = NULL;
     TRY(dp_json_get_str(json, "type", &type));
@@ -39,7 +40,7 @@ static dp_status keep_json(dp_tokenizer *t, const dp_json *json, dp_str *out) {
 }
 
 /* A step that owns a regex; the regex is freed here if the step cannot be added. */
-static dp_status add_regex_step(dp_tokenizer *t, dp_steps *steps, dp_step step, dp_str pattern) {
+static dp_status add_regex_step(dp_tokenizer *t, dp_text_steps *steps, dp_text_step step, dp_str pattern) {
     TRY(dp_tokenizer_keep(t, pattern, &step.source));
     TRY(dp_regex_compile(pattern, &step.regex));
     dp_status status = add_step(steps, step);
@@ -48,7 +49,7 @@ static dp_status add_regex_step(dp_tokenizer *t, dp_steps *steps, dp_step step, 
 }
 
 /* "pattern": {"String": ...} or {"Regex": ...} */
-static dp_status add_pattern_step(dp_tokenizer *t, dp_steps *steps, dp_step step, const dp_json *json) {
+static dp_status add_pattern_step(dp_tokenizer *t, dp_text_steps *steps, dp_text_step step, const dp_json *json) {
     const dp_json *pattern = dp_json_find(json, "pattern");
     dp_str text = {0};
     TRY(dp_json_get_str(pattern, "Regex", &text));
@@ -60,13 +61,13 @@ static dp_status add_pattern_step(dp_tokenizer *t, dp_steps *steps, dp_step step
     return add_step(steps, step);
 }
 
-static dp_status add_text_step(dp_tokenizer *t, dp_steps *steps, dp_step step, dp_str text) {
+static dp_status add_text_step(dp_tokenizer *t, dp_text_steps *steps, dp_text_step step, dp_str text) {
     TRY(dp_tokenizer_keep(t, text, &step.text));
     return add_step(steps, step);
 }
 
-static dp_status add_replace(dp_tokenizer *t, dp_steps *steps, const dp_json *json) {
-    dp_step step = {.kind = DP_STEP_REPLACE};
+static dp_status add_replace(dp_tokenizer *t, dp_text_steps *steps, const dp_json *json) {
+    dp_text_step step = {.kind = DP_STEP_REPLACE};
     TRY(dp_json_get_str(json, "content", &step.content));
     TRY(dp_tokenizer_keep(t, step.content, &step.content));
     return add_pattern_step(t, steps, step, json);
@@ -74,23 +75,23 @@ static dp_status add_replace(dp_tokenizer *t, dp_steps *steps, const dp_json *js
 
 /* ---- normalizers ---- */
 
-static dp_status read_normalizer(dp_tokenizer *t, dp_steps *steps, const dp_json *json, dp_str type) {
+static dp_status read_normalizer(dp_tokenizer *t, dp_text_steps *steps, const dp_json *json, dp_str type) {
     static const struct { const char *name; dp_normal_form form; } forms[] = {
         {"NFC", DP_NFC}, {"NFD", DP_NFD}, {"NFKC", DP_NFKC}, {"NFKD", DP_NFKD}};
     for (size_t i = 0; i < DP_COUNT(forms); i++)
         if (dp_str_is(type, forms[i].name))
-            return add_step(steps, (dp_step){.kind = DP_STEP_NORMAL_FORM, .form = forms[i].form});
+            return add_step(steps, (dp_text_step){.kind = DP_STEP_NORMAL_FORM, .form = forms[i].form});
     if (dp_str_is(type, "Replace")) return add_replace(t, steps, json);
     if (dp_str_is(type, "Prepend")) {
         dp_str text = {0};
         TRY(dp_json_get_str(json, "prepend", &text));
-        return add_text_step(t, steps, (dp_step){.kind = DP_STEP_PREPEND}, text);
+        return add_text_step(t, steps, (dp_text_step){.kind = DP_STEP_PREPEND}, text);
     }
     if (dp_str_is(type, "Strip")) {
         bool left = true, right = true;
         TRY(dp_json_get_bool(json, "strip_left", &left));
         TRY(dp_json_get_bool(json, "strip_right", &right));
-        return add_step(steps, (dp_step){.kind = DP_STEP_STRIP, .left = left, .right = right});
+        return add_step(steps, (dp_text_step){.kind = DP_STEP_STRIP, .left = left, .right = right});
     }
     return unsupported("normalizer", type);
 }
@@ -111,22 +112,22 @@ static dp_status read_behavior(const dp_json *json, dp_split_behavior *out) {
     return name.p ? unsupported("split behavior", name) : DP_OK;
 }
 
-static dp_status add_split(dp_tokenizer *t, dp_steps *steps, const char *pattern, dp_split_behavior behavior) {
-    return add_regex_step(t, steps, (dp_step){.kind = DP_STEP_SPLIT, .behavior = behavior}, dp_str_of(pattern));
+static dp_status add_split(dp_tokenizer *t, dp_text_steps *steps, const char *pattern, dp_split_behavior behavior) {
+    return add_regex_step(t, steps, (dp_text_step){.kind = DP_STEP_SPLIT, .behavior = behavior}, dp_str_of(pattern));
 }
 
-static dp_status read_byte_level(dp_tokenizer *t, dp_steps *steps, const dp_json *json) {
+static dp_status read_byte_level(dp_tokenizer *t, dp_text_steps *steps, const dp_json *json) {
     bool prefix = true, use_regex = true;
     TRY(dp_json_get_bool(json, "add_prefix_space", &prefix));
     TRY(dp_json_get_bool(json, "use_regex", &use_regex));
-    if (prefix) TRY(add_step(steps, (dp_step){.kind = DP_STEP_SPACE_FIRST}));
+    if (prefix) TRY(add_step(steps, (dp_text_step){.kind = DP_STEP_SPACE_FIRST}));
     if (use_regex) TRY(add_split(t, steps, DP_GPT2_PATTERN, DP_SPLIT_ISOLATED));
-    return add_step(steps, (dp_step){.kind = DP_STEP_BYTE_LEVEL});
+    return add_step(steps, (dp_text_step){.kind = DP_STEP_BYTE_LEVEL});
 }
 
 /* Shared by pre-tokenizer and decoder. Files before prepend_scheme have only add_prefix_space. */
-static dp_status read_metaspace(dp_tokenizer *t, dp_steps *steps, const dp_json *json) {
-    dp_step step = {.kind = DP_STEP_METASPACE, .split = true};
+static dp_status read_metaspace(dp_tokenizer *t, dp_text_steps *steps, const dp_json *json) {
+    dp_text_step step = {.kind = DP_STEP_METASPACE, .split = true};
     dp_str text = DP_LIT("\xe2\x96\x81"), scheme = {0};
     bool prefix = true;
     TRY(dp_json_get_str(json, "replacement", &text));
@@ -142,8 +143,8 @@ static dp_status read_metaspace(dp_tokenizer *t, dp_steps *steps, const dp_json 
     return add_text_step(t, steps, step, text);
 }
 
-static dp_status read_pre_tokenizer(dp_tokenizer *t, dp_steps *steps, const dp_json *json, dp_str type) {
-    dp_step step = {.kind = DP_STEP_SPLIT, .behavior = DP_SPLIT_ISOLATED};
+static dp_status read_pre_tokenizer(dp_tokenizer *t, dp_text_steps *steps, const dp_json *json, dp_str type) {
+    dp_text_step step = {.kind = DP_STEP_SPLIT, .behavior = DP_SPLIT_ISOLATED};
     if (steps->count && steps->step[steps->count - 1].kind == DP_STEP_BYTE_LEVEL)
         return dp_fail(DP_E_UNSUPPORTED,
                        "tokenizer: pre-tokenizer \"" DP_STR_FMT "\" behind ByteLevel is not supported",
@@ -174,7 +175,7 @@ static dp_status read_pre_tokenizer(dp_tokenizer *t, dp_steps *steps, const dp_j
 }
 
 dp_status dp_tokenizer_read_pre_tokenizer(dp_tokenizer *t, const dp_json *json) {
-    dp_steps *steps = &t->pre_tokenizer;
+    dp_text_steps *steps = &t->pre_tokenizer;
     TRY(keep_json(t, json, &steps->json));
     TRY(read_steps(t, steps, json, "pretokenizers", read_pre_tokenizer));
     t->bpe.vocab.byte_level = steps->count && steps->step[steps->count - 1].kind == DP_STEP_BYTE_LEVEL;
@@ -185,14 +186,14 @@ dp_status dp_tokenizer_read_pre_tokenizer(dp_tokenizer *t, const dp_json *json) 
 
 static bool one_character(dp_str text) { return text.n && dp_utf8_decode(text.p, text.n, NULL) == text.n; }
 
-static dp_status add_decoder_step(dp_tokenizer *t, dp_steps *steps, const dp_json *json, dp_str type) {
-    if (dp_str_is(type, "ByteLevel")) return add_step(steps, (dp_step){.kind = DP_STEP_BYTE_LEVEL});
-    if (dp_str_is(type, "ByteFallback")) return add_step(steps, (dp_step){.kind = DP_STEP_BYTE_FALLBACK});
-    if (dp_str_is(type, "Fuse")) return add_step(steps, (dp_step){.kind = DP_STEP_FUSE});
+static dp_status add_decoder_step(dp_tokenizer *t, dp_text_steps *steps, const dp_json *json, dp_str type) {
+    if (dp_str_is(type, "ByteLevel")) return add_step(steps, (dp_text_step){.kind = DP_STEP_BYTE_LEVEL});
+    if (dp_str_is(type, "ByteFallback")) return add_step(steps, (dp_text_step){.kind = DP_STEP_BYTE_FALLBACK});
+    if (dp_str_is(type, "Fuse")) return add_step(steps, (dp_text_step){.kind = DP_STEP_FUSE});
     if (dp_str_is(type, "Metaspace")) return read_metaspace(t, steps, json);
     if (dp_str_is(type, "Replace")) return add_replace(t, steps, json);
     if (!dp_str_is(type, "Strip")) return unsupported("decoder", type);
-    dp_step step = {.kind = DP_STEP_STRIP};
+    dp_text_step step = {.kind = DP_STEP_STRIP};
     dp_str text = {0};
     TRY(dp_json_get_str(json, "content", &text));
     TRY(dp_json_get_int(json, "start", &step.left));
@@ -204,11 +205,11 @@ static dp_status add_decoder_step(dp_tokenizer *t, dp_steps *steps, const dp_jso
 
 /* Behind Fuse there are no tokens any more: text comes in fragments. A step that would have to see the whole text at
  * once, or the borders of tokens, cannot stand there. */
-static dp_status read_decoder(dp_tokenizer *t, dp_steps *steps, const dp_json *json, dp_str type) {
-    const dp_step *last = steps->count ? &steps->step[steps->count - 1] : NULL;
+static dp_status read_decoder(dp_tokenizer *t, dp_text_steps *steps, const dp_json *json, dp_str type) {
+    const dp_text_step *last = steps->count ? &steps->step[steps->count - 1] : NULL;
     bool fused = last && (last->fused || last->kind == DP_STEP_FUSE || last->kind == DP_STEP_BYTE_LEVEL);
     TRY(add_decoder_step(t, steps, json, type));
-    dp_step *step = &steps->step[steps->count - 1];
+    dp_text_step *step = &steps->step[steps->count - 1];
     step->fused = fused;
     bool fine = step->kind == DP_STEP_FUSE || step->kind == DP_STEP_STRIP ||
                 (step->kind == DP_STEP_REPLACE && !step->regex && one_character(step->text));
@@ -285,7 +286,7 @@ static dp_status read_cls_sep(dp_tokenizer *t, const dp_json *json) {
     return DP_OK;
 }
 
-static dp_status read_post_processor(dp_tokenizer *t, dp_steps *steps, const dp_json *json, dp_str type) {
+static dp_status read_post_processor(dp_tokenizer *t, dp_text_steps *steps, const dp_json *json, dp_str type) {
     (void)steps;
     if (dp_str_is(type, "ByteLevel")) return DP_OK; /* it moves offsets only */
     if (dp_str_is(type, "TemplateProcessing")) return read_template(t, json);
