@@ -1,4 +1,5 @@
-/* verify.c: dp_verify: structure, which opening a checkpoint checks for every format, and the hashes of RDRR shards. */
+/* verify.c: dp_verify: the files and hashes of RDRR shards, each bad one reported, then structure, which opening a
+ * checkpoint checks for every format. */
 #include "format/checkpoint.h"
 
 /* Turns the bytes of one shard into bytes of the whole. */
@@ -38,8 +39,11 @@ dp_status dp_verify(const char *path, const dp_verify_desc *desc) {
     static const dp_verify_desc silent = {0};
     if (!path || !*path) return dp_fail(DP_E_ARG, "verify: expected a path");
     dp_checkpoint *c = NULL;
-    TRY(dp_checkpoint_open(path, &c));
+    TRY(dp_checkpoint_open_shards(path, &c));
     dp_status status = verify_shards(c, desc ? desc : &silent);
     dp_checkpoint_close(c);
-    return status;
+    TRY(status);
+    TRY(dp_checkpoint_open(path, &c));
+    dp_checkpoint_close(c);
+    return DP_OK;
 }

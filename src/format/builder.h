@@ -50,6 +50,8 @@ dp_status dp_hf_read(dp_checkpoint *checkpoint);
 dp_status dp_safetensors_read(dp_checkpoint *checkpoint, const char *file);
 dp_status dp_gguf_read(dp_checkpoint *checkpoint, const char *file);
 dp_status dp_rdrr_read(dp_checkpoint *checkpoint);
+/* Only the manifest's list of shards; their files are not opened. */
+dp_status dp_rdrr_list_shards(dp_checkpoint *checkpoint);
 /* Sets config from the manifest's config or architecture object. */
 dp_status dp_rdrr_read_config(dp_checkpoint *checkpoint, const dp_json *manifest);
 void dp_checkpoint_free_gguf(dp_checkpoint *checkpoint);

@@ -92,19 +92,30 @@ static const char *commonest_dtype(const dp_checkpoint *c) {
     return dp_dtype_get((dp_dtype)best)->name;
 }
 
-static dp_status open_into(dp_checkpoint *c, const char *path) {
-    dp_path_kind what = dp_path_what(path);
-    if (what == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", path);
-    TRY(set_place(c, path, what == DP_PATH_FOLDER));
-    TRY(what == DP_PATH_FOLDER ? open_folder(c) : open_file(c));
+static dp_status open_whole(dp_checkpoint *c, bool is_folder) {
+    TRY(is_folder ? open_folder(c) : open_file(c));
     if (!c->quantization) c->quantization = commonest_dtype(c);
     return DP_OK;
 }
 
-dp_status dp_checkpoint_open(const char *path, dp_checkpoint **out) {
+static dp_status open_shards(dp_checkpoint *c, bool is_folder) {
+    dp_str path = dp_str_of(c->path);
+    bool rdrr = is_folder ? dp_checkpoint_has_file(c, "manifest.json")
+                          : dp_str_is(path, "manifest.json") || dp_str_ends(path, "/manifest.json");
+    return rdrr ? dp_rdrr_list_shards(c) : DP_OK;
+}
+
+static dp_status open_into(dp_checkpoint *c, const char *path, dp_status (*open)(dp_checkpoint *c, bool is_folder)) {
+    dp_path_kind what = dp_path_what(path);
+    if (what == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", path);
+    TRY(set_place(c, path, what == DP_PATH_FOLDER));
+    return open(c, what == DP_PATH_FOLDER);
+}
+
+static dp_status open_new(const char *path, dp_status (*open)(dp_checkpoint *c, bool is_folder), dp_checkpoint **out) {
     dp_checkpoint *c = dp_calloc(1, sizeof *c);
     if (!c) return dp_no_memory(sizeof *c);
-    dp_status status = open_into(c, path);
+    dp_status status = open_into(c, path, open);
     if (status != DP_OK) {
         dp_checkpoint_close(c);
         return status;
@@ -112,6 +123,10 @@ dp_status dp_checkpoint_open(const char *path, dp_checkpoint **out) {
     *out = c;
     return DP_OK;
 }
+
+dp_status dp_checkpoint_open(const char *path, dp_checkpoint **out) { return open_new(path, open_whole, out); }
+
+dp_status dp_checkpoint_open_shards(const char *path, dp_checkpoint **out) { return open_new(path, open_shards, out); }
 
 void dp_checkpoint_close(dp_checkpoint *c) {
     if (!c) return;

@@ -67,6 +67,9 @@ typedef struct dp_checkpoint {
 /* Opens and checks structure: every offset and length lies within its file, names are unique, shapes match sizes.
  * Does not read weights. */
 dp_status dp_checkpoint_open(const char *path, dp_checkpoint **out);
+/* RDRR: only the shards that the manifest lists, for hashing them even where some are missing; there are no tensors.
+ * Other formats have no shards: the list is empty. */
+dp_status dp_checkpoint_open_shards(const char *path, dp_checkpoint **out);
 void dp_checkpoint_close(dp_checkpoint *checkpoint);
 
 /* NULL when absent. */
@@ -81,8 +84,8 @@ dp_status dp_checkpoint_read(const dp_checkpoint *checkpoint, const dp_tensor *t
 
 /* The checkpoint's tokenizer: tokenizer.json in its folder, or the GGUF vocabulary. DP_E_NOT_FOUND if it has none. */
 dp_status dp_checkpoint_tokenizer(const dp_checkpoint *checkpoint, dp_tokenizer **out);
-/* RDRR: hashes one shard and compares. DP_E_CORRUPT names the file; without a hash DP_E_NOT_FOUND. `progress` may
- * be NULL. */
+/* RDRR: opens and hashes one shard and compares. DP_E_CORRUPT names the file; without a hash DP_E_NOT_FOUND. `progress`
+ * may be NULL. */
 dp_status dp_checkpoint_verify_shard(const dp_checkpoint *checkpoint, size_t shard, dp_progress_fn progress,
                                      void *user);
 /* The same, and which algorithm it was: some manifests label BLAKE3 as sha256, so the other one is tried before

@@ -84,7 +84,7 @@ static dp_status open_shards(dp_checkpoint *c) {
     return DP_OK;
 }
 
-static dp_status read_shards(dp_checkpoint *c) {
+static dp_status list_shards(dp_checkpoint *c) {
     const dp_json *list = dp_json_find(c->manifest, "shards");
     if (!list || list->type != DP_JSON_ARRAY || list->count > SHARDS_MAX)
         return dp_fail(DP_E_FORMAT, "\"shards\": expected an array of at most %d, found %s", SHARDS_MAX,
@@ -99,7 +99,7 @@ static dp_status read_shards(dp_checkpoint *c) {
         if (status == DP_OK) status = read_shard(c, entry, &c->shards[index]);
         if (status != DP_OK) return dp_fail_in(status, "shard %zu", position);
     }
-    return open_shards(c);
+    return DP_OK;
 }
 
 /* ---- spans ---- */
@@ -259,15 +259,20 @@ static dp_status read_manifest(dp_checkpoint *c) {
     TRY(check_version(c->manifest));
     TRY(text_of(c, dp_json_find(c->manifest, "modelId"), "modelId", &c->name));
     TRY(text_of(c, dp_json_find(c->manifest, "quantization"), "quantization", &c->quantization));
-    TRY(read_shards(c));
+    TRY(list_shards(c));
+    TRY(open_shards(c));
     TRY(read_tensors(c));
     TRY(dp_checkpoint_canonical_names(c));
     return dp_rdrr_read_config(c, c->manifest);
 }
 
-dp_status dp_rdrr_read(dp_checkpoint *c) {
+static dp_status read_with(dp_checkpoint *c, dp_status (*read)(dp_checkpoint *c)) {
     c->kind = DP_CHECKPOINT_RDRR;
     TRY(dp_checkpoint_load_json(c, "manifest.json", MANIFEST_MAX, &c->manifest));
-    dp_status status = read_manifest(c);
+    dp_status status = read(c);
     return status == DP_OK || status == DP_E_MEMORY ? status : dp_fail_in(status, "%s", c->path);
 }
+
+dp_status dp_rdrr_read(dp_checkpoint *c) { return read_with(c, read_manifest); }
+
+dp_status dp_rdrr_list_shards(dp_checkpoint *c) { return read_with(c, list_shards); }

@@ -2,7 +2,7 @@
  * named algorithm does not match the other one is tried. */
 #include "base/blake3.h"
 #include "base/sha256.h"
-#include "format/checkpoint.h"
+#include "format/builder.h"
 
 enum { CHUNK = 1 << 20, DIGEST = 32 };
 
@@ -60,6 +60,12 @@ static dp_status digest_file(const hashing *h, bool blake3, uint8_t out[DIGEST])
     return DP_OK;
 }
 
+static dp_status check_size(const hashing *h) {
+    if (dp_file_size(h->file) == h->shard->size) return DP_OK;
+    return dp_fail(DP_E_CORRUPT, "%s: expected %llu bytes, found %llu: fetch it again", dp_file_path(h->file),
+                   (unsigned long long)h->shard->size, (unsigned long long)dp_file_size(h->file));
+}
+
 static dp_status match(const hashing *h, const char **algorithm) {
     uint8_t expected[DIGEST], found[DIGEST];
     bool blake3 = dp_str_is_nocase(dp_str_of(h->shard->algorithm), "blake3");
@@ -67,6 +73,7 @@ static dp_status match(const hashing *h, const char **algorithm) {
         return dp_fail(DP_E_UNSUPPORTED, "%s: hash algorithm \"%s\": sha256 and blake3 are supported",
                        h->shard->filename, h->shard->algorithm);
     TRY(parse_digest(h->shard, expected));
+    TRY(check_size(h));
     for (int attempt = 0; attempt < 2; attempt++, blake3 = !blake3) {
         TRY(digest_file(h, blake3, found));
         if (memcmp(found, expected, DIGEST) != 0) continue;
@@ -78,15 +85,26 @@ static dp_status match(const hashing *h, const char **algorithm) {
                    dp_file_path(h->file), h->shard->hash);
 }
 
+static dp_status open_shard(const dp_checkpoint *c, const dp_shard *shard, dp_file **file) {
+    if (!dp_filename_is_safe(dp_str_of(shard->filename)))
+        return dp_fail(DP_E_FORMAT, "unsafe file name \"%s\": it must stay within the model's folder", shard->filename);
+    char *path = dp_path_join(c->folder, shard->filename);
+    if (!path) return dp_no_memory(strlen(shard->filename));
+    dp_status status = dp_file_open(path, file);
+    dp_free(path);
+    return status;
+}
+
 dp_status dp_checkpoint_match_shard(const dp_checkpoint *c, size_t shard, dp_progress_fn progress, void *user,
                                     const char **algorithm) {
     if (shard >= c->shard_count) return dp_fail(DP_E_ARG, "shard %zu of %zu", shard, c->shard_count);
-    hashing h = {&c->shards[shard], c->files[shard], progress, user, NULL};
+    hashing h = {&c->shards[shard], NULL, progress, user, NULL};
     if (!h.shard->hash) return dp_fail(DP_E_NOT_FOUND, "%s: the manifest has no hash of it", h.shard->filename);
+    TRY(open_shard(c, h.shard, &h.file));
     h.chunk = dp_malloc(CHUNK);
-    if (!h.chunk) return dp_no_memory(CHUNK);
-    dp_status status = match(&h, algorithm);
+    dp_status status = h.chunk ? match(&h, algorithm) : dp_no_memory(CHUNK);
     dp_free(h.chunk);
+    dp_file_close(h.file);
     return status;
 }
 

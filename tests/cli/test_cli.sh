@@ -222,11 +222,15 @@ test_files() {
     run run copy "$fox" --verify --quiet; fails "run --verify: a changed byte" 16 "$shard"
     cp "$model/$shard" "copy/$shard" && chmod u+w "copy/$shard"
     truncate -s -1 "copy/$shard"
-    run verify copy; fails "verify: a short shard" 15 "$shard"
+    run verify copy; expect "verify: a short shard" 16 out "^bad   $shard"
     run run copy "$fox" --quiet; expect "run: a short shard" "$code" err "^doppler: .*$shard"
     check "run: a short shard fails" test "$code" = 15
     rm "copy/$shard"
     run run copy "$fox" --quiet; fails "run: a missing shard" 14 "$shard"
+    second=$(cd copy && ls -S ./*.bin | head -1 | sed 's|./||')
+    truncate -s -1 "copy/$second"
+    run verify copy; expect "verify: a missing shard" 16 out "^bad   $shard"
+    expect "verify: the short one is named as well" 16 out "^bad   $second"
     run verify garbage; fails "verify: nothing there" 14 'garbage'
 }
 

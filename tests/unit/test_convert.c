@@ -282,25 +282,33 @@ TEST(a_folder_that_cannot_be_written) {
 
 /* ---- verify, inspect ---- */
 
-static void count_bad(void *user, const char *file, const char *why) {
-    ++*(int *)user;
-    if (strcmp(file, "shard_00003.bin") != 0 || !*why) test_fail(__FILE__, __LINE__, "%s: %s", file, why);
+static void add_bad(void *user, const char *file, const char *why) {
+    strncat(user, file, 30);
+    strcat(user, *why ? " " : " without a reason ");
 }
 
-TEST(verify_names_the_damaged_shard) {
-    dp_convert_desc desc = {.input = reference("mixtral"), .output = place("flipped")};
+static dp_status verify_again(void *user) { return dp_verify(user, NULL); }
+
+TEST(verify_names_every_bad_shard) {
+    char bad[200] = "";
+    dp_verify_desc listing = {.on_bad = add_bad, .user = bad};
+    dp_convert_desc desc = {.input = reference("mixtral"), .output = place("damaged")};
     CHECK_OK(dp_convert(&desc, NULL));
-    FILE *file = fopen(place("flipped/shard_00003.bin"), "r+b");
+    CHECK(test_failing_allocations(verify_again, (void *)(uintptr_t)place("damaged")) > 10);
+    FILE *file = fopen(place("damaged/shard_00003.bin"), "r+b");
     CHECK(file);
     fseek(file, 12345, SEEK_SET);
     int c = fgetc(file);
     fseek(file, 12345, SEEK_SET);
     fputc(c ^ 16, file);
     CHECK(fclose(file) == 0);
-    int bad = 0;
-    CHECK_FAILS(dp_verify(place("flipped"), &(dp_verify_desc){.on_bad = count_bad, .user = &bad}), DP_E_CORRUPT,
-                "shard_00003.bin");
-    CHECK(bad == 1);
+    CHECK_FAILS(dp_verify(place("damaged"), &listing), DP_E_CORRUPT, "shard_00003.bin");
+    CHECK(strcmp(bad, "shard_00003.bin ") == 0);
+    file = fopen(place("damaged/shard_00001.bin"), "wb"); /* nothing left of it */
+    CHECK(file && fclose(file) == 0 && remove(place("damaged/shard_00002.bin")) == 0);
+    bad[0] = 0;
+    CHECK_FAILS(dp_verify(place("damaged"), &listing), DP_E_CORRUPT, "3 of ");
+    CHECK(strcmp(bad, "shard_00001.bin shard_00002.bin shard_00003.bin ") == 0);
 }
 
 TEST(inspect_is_json_of_every_tensor) {
