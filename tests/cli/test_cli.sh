@@ -145,7 +145,11 @@ test_run() {
     run run "$fox" --greedy --stop "$word"; expect "--stop ends the text" 0 err 'stop string'
     check "--stop leaves the stop string out" test "$(cat out)" = "$(awk -v w="$word" '{ i = index($0, w); print i ? substr($0, 1, i - 1) : $0; if (i) exit }' greedy)"
     run run "$fox" --greedy --json; expect "--json" 0 out '^\{"model": ".*"stop": "end"' out '"decode_tokens_per_second": [0-9]'
-    run run "$fox" --context 8; fails "prompt longer than the context" 18 '12 tokens.* 8 '
+    run run "$fox" --context 8; fails "prompt longer than the context" 18 '12 tokens.* 8 .*--context'
+    run run "$(printf 'a %.0s' $(seq 2000))"; fails "prompt longer than the model's context" 18 'the model has no more'
+    printf 'a\0b' >nul.txt
+    code=0; "$doppler" run --quiet <nul.txt >out 2>err || code=$?; fails "a NUL byte in the prompt" 2 'offset 1'
+    run run "$fox" --seed 18446744073709551615 --max-tokens 3 --json; expect "the largest seed" 0 out '"seed": 18446744073709551615'
     run run "$fox" --greedy --context 20; expect "context full" 0 err 'context full'
     run run "$fox" --system "Be brief."; expect "--system" 0 out '.'
     run run "$fox" --raw --system x; fails "--system with --raw" 2 '--system'
@@ -203,6 +207,15 @@ test_perplexity() {
     whole=$(number tokens)
     run perplexity "$model" plain.txt --context 8 --json; check "windows score every token once" test "$(number tokens)" = "$whole"
     run perplexity "$model" plain.txt; expect "for people" 0 out '^perplexity  [0-9.]+ \+- '
+    # 1.347933 is the value of the weights before quantisation, 1.3483 and 1.3510 are the bars of the whole file; the scalar
+    # reference takes minutes for that, so it does three lines, which stand at 1.355744 before quantisation.
+    cp "$root/tests/data/storyteller/eval.jsonl" stories.jsonl
+    run perplexity "$model" stories.jsonl --json
+    check "quality of the bundled model" holds "1.3475 < $(number perplexity) && $(number perplexity) < 1.3510"
+    check "every token of it" test "$(number tokens)" = 11913
+    head -3 stories.jsonl >three.jsonl
+    run perplexity "$model" three.jsonl --json --backend cpu-ref
+    check "quality on the reference" holds "1.3553 < $(number perplexity) && $(number perplexity) < 1.3561"
     echo '{"txt": "x"}' >bad.jsonl
     run perplexity "$model" bad.jsonl; fails "JSON lines without a text" 15 'bad.jsonl, line 1'
     run perplexity "$model" eval.jsonl --context 8; fails "a line longer than the context" 18 'line 1'
