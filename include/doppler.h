@@ -67,18 +67,18 @@ typedef struct dp_engine dp_engine;
 
 typedef enum dp_backend_kind {
     DP_BACKEND_AUTO = 0,
-    DP_BACKEND_CPU = 1,    /* vectorised, threaded */
+    DP_BACKEND_CPU = 1,     /* vectorised, threaded */
     DP_BACKEND_CPU_REF = 2, /* plain scalar C in f32 and double sums: the specification, slow */
     DP_BACKEND_GPU = 3      /* WebGPU */
 } dp_backend_kind;
 
 typedef struct dp_engine_desc {
     dp_backend_kind backend;
-    int32_t threads;     /* 0: one per physical core available to the process */
+    int32_t threads;         /* 0: one per core that the process may use */
+    const char *cpu_isa;     /* NULL: the best this CPU has; else "scalar", "avx2", "avx512", "neon", ... at most that */
     int32_t gpu_adapter;     /* 0: the best, 1: the first that dp_devices lists, ... */
     const char *gpu_library; /* path of the WebGPU library; NULL: the usual names */
     bool gpu_plain;          /* as if the adapter had neither f16 nor subgroups, for tests */
-    const char *cpu_isa; /* NULL: the best this CPU has; else "scalar", "avx2", "avx512", "neon", ... at most that */
 } dp_engine_desc;
 
 dp_status dp_engine_open(const dp_engine_desc *desc, dp_engine **out);
@@ -247,7 +247,7 @@ void dp_session_set_profile(dp_session *session, dp_profile_fn fn, void *user);
 /* Everything a checkpoint says of itself, as JSON text (docs/RDRR.md describes the fields). */
 dp_status dp_inspect(const char *path, char **json);
 
-/* Checks structure and every hash. on_bad is called for each shard or file that fails (may be NULL);
+/* Checks structure and every hash. on_bad is called for each shard that is missing or fails (may be NULL);
  * DP_E_CORRUPT is returned if any did. */
 typedef struct dp_verify_desc {
     dp_progress_fn progress;

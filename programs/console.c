@@ -96,6 +96,8 @@ dp_status stdout_print(dp_buf *buf) {
     return status;
 }
 
+dp_status stdout_puts(const char *text) { return puts(text) < 0 ? stdout_write("", 1) : DP_OK; }
+
 void note(const char *format, ...) {
     if (set.quiet) return;
     va_list args;

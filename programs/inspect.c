@@ -165,11 +165,7 @@ static dp_status run(char **arguments, int count) {
     char *json;
     (void)count;
     TRY(dp_inspect(arguments[0], &json));
-    dp_status status = DP_OK;
-    if (set.json)
-        status = puts(json) < 0 ? stdout_write("", 1) : DP_OK;
-    else
-        status = print_text(json);
+    dp_status status = set.json ? stdout_puts(json) : print_text(json);
     dp_free(json);
     return status;
 }

@@ -32,6 +32,11 @@ void json_integer(dp_buf *buf, const char *key, int64_t value) {
     dp_buf_printf(buf, "%lld", (long long)value);
 }
 
+void json_unsigned(dp_buf *buf, const char *key, uint64_t value) {
+    begin(buf, key);
+    dp_buf_printf(buf, "%llu", (unsigned long long)value);
+}
+
 void json_ids(dp_buf *buf, const char *key, const int32_t *ids, size_t count) {
     begin(buf, key);
     dp_buf_char(buf, '[');

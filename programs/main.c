@@ -69,6 +69,7 @@ static int finish(dp_status status) {
 
 static dp_status run_command(const command *cmd, char **argv, int count) {
     bool help;
+    settings_draw_seed();
     TRY(options_parse(cmd, argv, &count, &help));
     if (help) {
         options_print_help(cmd);

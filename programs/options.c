@@ -235,7 +235,8 @@ static void print_option(const option *o) {
 }
 
 void options_print_help(const command *cmd) {
-    printf("doppler %s: %s\n\nUsage: doppler %s %s [options]\n", cmd->name, cmd->summary, cmd->name, cmd->arguments);
+    printf("doppler %s: %s\n\nUsage: doppler %s%s%s [options]\n", cmd->name, cmd->summary, cmd->name,
+           *cmd->arguments ? " " : "", cmd->arguments);
     if (cmd->details) printf("\n%s", cmd->details);
     for (int g = 0; g < GROUPS_MAX && cmd->groups[g]; g++) {
         printf("\n%s\n", cmd->groups[g]->title);

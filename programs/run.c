@@ -53,6 +53,8 @@ static dp_status choose(job *j, char **arguments, int count) {
         size_t size;
         TRY(stdin_read(&j->prompt, &size));
         if (size && j->prompt[size - 1] == '\n') j->prompt[--size] = 0;
+        if (strlen(j->prompt) < size)
+            return dp_fail(DP_E_ARG, "the prompt has a NUL byte at offset %zu: expected text", strlen(j->prompt));
         if (size) return DP_OK;
         dp_free(j->prompt);
         j->prompt = NULL;
@@ -100,8 +102,9 @@ static dp_status generate(job *j) {
     TRY(setup_session(&j->s, j->id_count + (size_t)(set.max_tokens ? set.max_tokens : 1024)));
     int32_t context = dp_session_context(j->s.session);
     if (j->id_count >= (size_t)context)
-        return dp_fail(DP_E_CONTEXT, "the prompt has %zu tokens, the context %d positions; shorten it or set --context",
-                       j->id_count, (int)context);
+        return dp_fail(DP_E_CONTEXT, "the prompt has %zu tokens, the context %d positions; shorten it%s", j->id_count,
+                       (int)context,
+                       context < dp_model_get_info(j->s.model)->context ? " or set --context" : ": the model has no more");
     dp_generate_desc desc = {
         .prompt = j->ids,
         .prompt_count = j->id_count,
@@ -146,7 +149,7 @@ static dp_status print_json(const job *j) {
     json_text(&out, "prompt", dp_str_of(j->prompt));
     json_text(&out, "text", (dp_str){j->text.data ? j->text.data : "", j->text.size});
     json_text(&out, "stop", dp_str_of(reason_words[r->reason]));
-    json_integer(&out, "seed", (int64_t)set.sampling.seed);
+    json_unsigned(&out, "seed", set.sampling.seed);
     json_integer(&out, "prompt_tokens", r->prompt_tokens);
     json_integer(&out, "new_tokens", r->new_tokens);
     json_number(&out, "load_seconds", j->s.load_seconds);

@@ -11,8 +11,7 @@ settings set = {
                  .top_p = 0.95f,
                  .min_p = 0.05f,
                  .repetition_penalty = 1,
-                 .repeat_last = 64,
-                 .seed = UINT64_MAX},
+                 .repeat_last = 64},
 };
 
 #define QUIET_OPTION                                                                                                   \
@@ -70,12 +69,12 @@ static const option sampling[] = {
 };
 const option_group sampling_options = {"Sampling", sampling};
 
+void settings_draw_seed(void) {
+    uint64_t entropy = (uint64_t)(dp_host_seconds() * 1e9) ^ (uint64_t)dp_host_unix_time() << 20 ^ (uint64_t)getpid();
+    set.sampling.seed = dp_splitmix64(entropy) % 1000000000; /* short enough to type again */
+}
+
 const dp_sampling *settings_sampling(void) {
     if (set.greedy) set.sampling.temperature = 0;
-    if (set.sampling.seed == UINT64_MAX) { /* short enough to type again */
-        uint64_t entropy =
-            (uint64_t)(dp_host_seconds() * 1e9) ^ (uint64_t)dp_host_unix_time() << 20 ^ (uint64_t)getpid();
-        set.sampling.seed = dp_splitmix64(entropy) % 1000000000;
-    }
     return &set.sampling;
 }

@@ -37,7 +37,9 @@ extern const option_group engine_options;   /* --backend, --threads, --isa, --ve
 extern const option_group session_options;  /* --context, --batch, --kv */
 extern const option_group sampling_options; /* --temperature ... --max-tokens */
 
-/* The sampling to use: --greedy applied, and a seed drawn unless one was given (then set.sampling.seed holds it). */
+/* The seed that holds unless --seed gives another: to be called before options are parsed. */
+void settings_draw_seed(void);
+/* The sampling to use, --greedy applied. */
 const dp_sampling *settings_sampling(void);
 
 /* ---- setup.c: engine, model, session ---- */
@@ -84,6 +86,8 @@ dp_status stdin_read_line(char **line, size_t *size);
 dp_status stdout_write(const void *data, size_t size);
 /* Writes the buffer and a line end, and frees it. */
 dp_status stdout_print(dp_buf *buf);
+/* The same for a string. */
+dp_status stdout_puts(const char *text);
 /* A line on stderr, unless --quiet. */
 void note(const char *format, ...) DP_PRINTF(1, 2);
 
@@ -101,6 +105,7 @@ void json_close(dp_buf *buf, char bracket);
 void json_text(dp_buf *buf, const char *key, dp_str text);
 void json_number(dp_buf *buf, const char *key, double value);
 void json_integer(dp_buf *buf, const char *key, int64_t value);
+void json_unsigned(dp_buf *buf, const char *key, uint64_t value);
 void json_ids(dp_buf *buf, const char *key, const int32_t *ids, size_t count);
 
 /* ---- ids.c: token ids from the command line ---- */

@@ -58,7 +58,7 @@ const command command_verify = {
     .name = "verify",
     .summary = "check structure and every hash of a model",
     .arguments = "MODEL",
-    .details = "Names every shard or file that fails. The exit code is 16 if any does.\n",
+    .details = "Names every shard that is missing, has another size or another hash. The exit code is 16 if any does.\n",
     .examples = "  doppler verify model/\n"
                 "  doppler verify model.gguf --json\n",
     .least = 1,
