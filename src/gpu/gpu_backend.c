@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+enum { SUBMIT_PIECE = 80 }; /* dispatches: encoding them takes about as long as a submit costs, several times over */
+
 static dp_gpu_backend *of(dp_backend *base) { return (dp_gpu_backend *)base; }
 
 /* ---- KV cache ---- */
@@ -165,7 +167,11 @@ static dp_status submit(dp_plan *plan, const dp_step *step) {
         TRY(trace(plan, step, plan->planned[i].op));
     }
     if (step->profile) return profile(plan, step, count);
-    return count ? dp_gpu_submit(plan->backend->gpu, plan->queue, count) : DP_OK;
+    for (size_t done = 0, n; done < count; done += n) { /* the device begins while the rest is encoded */
+        n = DP_MIN(count - done, (size_t)SUBMIT_PIECE);
+        TRY(dp_gpu_submit(plan->backend->gpu, plan->queue + done, n));
+    }
+    return DP_OK;
 }
 
 static dp_status run_locked(dp_plan *plan, const dp_step *step) {

@@ -50,7 +50,8 @@ static dp_status packed_buffer(dp_planner *p, int32_t slot, dp_gpu_range *out) {
     return DP_OK;
 }
 
-static dp_status pack_row(dp_planner *p, int32_t slot) {
+/* split: only in steps whose attention was split. */
+static dp_status pack_row(dp_planner *p, int32_t slot, bool split) {
     dp_gpu_range packed;
     uint32_t groups = (uint32_t)p->plan->program->slots[slot].cols / 16;
     TRY(packed_buffer(p, slot, &packed));
@@ -59,7 +60,7 @@ static dp_status pack_row(dp_planner *p, int32_t slot) {
                    .range_count = 2,
                    .params = {groups},
                    .grid = {(groups + 63) / 64, 1, 1},
-                   .planned = {.rows = grid_rows(p, slot), .axis = 1}};
+                   .planned = {.rows = grid_rows(p, slot), .axis = 1, .by_length = split, .split = split}};
     p->packed_slot = slot;
     return dp_gpu_plan_add(p, &r);
 }
@@ -99,7 +100,6 @@ typedef struct dot {
     uint32_t mode, act;
     float alpha, limit;
     int32_t dst;
-    bool packs; /* dst is the slot's packed twin */
 } dot;
 
 static dp_status add_dot(dp_planner *p, const dot *d) {
@@ -107,7 +107,7 @@ static dp_status add_dot(dp_planner *p, const dot *d) {
     const dp_gpu_weight *data = device_of(p, d->op->weight), *more = d->second ? device_of(p, d->second->weight) : data;
     uint32_t rows = (uint32_t)w->rows, rows2 = d->mode == MODE_PAIR ? (uint32_t)matrix_of(p, d->second)->rows : 0, units = (uint32_t)w->cols / 64;
     dp_gpu_range src, dst = all_of(p->plan->slots[d->dst]), sink = all_of(p->plan->backend->sink), nothing = all_of(p->plan->backend->nothing);
-    if (p->packed_slot != d->op->src) TRY(pack_row(p, d->op->src));
+    if (p->packed_slot != d->op->src) TRY(pack_row(p, d->op->src, false));
     TRY(packed_buffer(p, d->op->src, &src));
     if (d->mode == MODE_ACT) TRY(packed_buffer(p, d->dst, &dst));
     dp_recipe r = {.variant = {DP_KERNEL_MATVEC_DOT, w->dtype, {32, 4, d->mode, d->op->bias >= 0, d->act}},
@@ -161,6 +161,67 @@ static dp_status product(dp_planner *p, size_t *ops) {
     return add_dot(p, &d);
 }
 
+/* ---- attention ---- */
+
+static bool is_plain_rope(const dp_op *op, int32_t dim) {
+    return op->kind == DP_OP_ROPE && op->dst == op->src && op->rope.src_stride == dim && op->rope.dst_stride == dim && op->rope.src_offset == 0 &&
+           op->rope.dst_offset == 0;
+}
+
+/* q_rope, k_rope, kv_write, attention of heads that the kernel takes, with one table of frequencies. */
+static bool is_rotated_attention(const dp_planner *p) {
+    const dp_op *q = op_at(p, 0), *k = op_at(p, 1), *write = op_at(p, 2), *a = op_at(p, 3);
+    if (write->kind != DP_OP_KV_WRITE || a->kind != DP_OP_ATTENTION || a->attention.kv != write->kv_write.kv) return false;
+    const dp_kv_spec *s = &p->plan->program->kv[a->attention.kv];
+    return is_plain_rope(q, s->k_dim) && is_plain_rope(k, s->k_dim) && q->weight == k->weight && q->bias == k->bias && q->rope.pairs == k->rope.pairs &&
+           q->rope.dim == k->rope.dim && write->src == k->dst && write->src2 >= 0 && a->src == q->dst && s->k_dim % 16 == 0 && s->v_dim % 16 == 0 &&
+           s->k_dim <= 256 && s->v_dim >= 16 && s->v_dim <= 256 && is_unread(p, q->dst, 4) && is_unread(p, k->dst, 3);
+}
+
+/* Joins what the splits of a long past left, packed if the next product wants that. */
+static dp_status merge(dp_planner *p, const dp_op *a, uint32_t v_dim, bool packs) {
+    bool sinks = a->weight >= 0;
+    dp_recipe r = {.variant = {DP_KERNEL_ATTENTION_MERGE, DP_F32, {sinks, DP_GPU_SPLITS}},
+                   .ranges = {all_of(p->plan->partial), sinks ? all_of(device_of(p, a->weight)->quants) : all_of(p->plan->backend->nothing),
+                              all_of(p->plan->slots[a->dst])},
+                   .range_count = 3,
+                   .params = {(uint32_t)a->attention.heads, v_dim},
+                   .grid = {(uint32_t)a->attention.heads, 1, 1},
+                   .planned = {.split = true, .by_length = true}};
+    TRY(dp_gpu_plan_add(p, &r));
+    return packs ? pack_row(p, a->dst, true) : DP_OK;
+}
+
+static dp_status rotated_attention(dp_planner *p) {
+    const dp_op *q = op_at(p, 0), *k = op_at(p, 1), *write = op_at(p, 2), *a = op_at(p, 3), *next = op_at(p, 4);
+    const dp_kv_spec *s = &p->plan->program->kv[a->attention.kv];
+    const dp_gpu_kv_layer *layer = &p->kv->layers[a->attention.kv];
+    bool sinks = a->weight >= 0, packs = is_dot(p, next) && next->src == a->dst && is_unread(p, a->dst, 5);
+    bool use_long = q->bias >= 0 && p->kv->context > q->rope.long_context;
+    dp_gpu_range dst = all_of(p->plan->slots[a->dst]);
+    if (packs) TRY(packed_buffer(p, a->dst, &dst));
+    dp_recipe r = {.variant = {DP_KERNEL_ATTENTION_DECODE, DP_F32, {sinks, 1, packs, q->rope.pairs}},
+                   .ranges = {all_of(p->plan->step), all_of(p->plan->slots[q->src]), all_of(p->plan->slots[k->src]), all_of(p->plan->slots[write->src2]),
+                              all_of(layer->buffer), all_of(device_of(p, use_long ? q->bias : q->weight)->quants),
+                              sinks ? all_of(device_of(p, a->weight)->quants) : all_of(p->plan->backend->nothing), dst},
+                   .range_count = 8,
+                   .params = {(uint32_t)a->attention.heads, (uint32_t)s->heads, (uint32_t)s->k_dim, (uint32_t)s->v_dim, layer->capacity, (uint32_t)s->window,
+                              float_bits(a->attention.scale), float_bits(a->attention.softcap), (uint32_t)q->rope.dim,
+                              float_bits(use_long ? q->rope.long_scale : q->rope.scale)},
+                   .grid = {1, (uint32_t)a->attention.heads, 1},
+                   .planned = {.split = false, .by_length = true}};
+    TRY(dp_gpu_plan_add(p, &r));
+    r.variant.constants[1] = DP_GPU_SPLITS;
+    r.variant.constants[2] = false;
+    r.ranges[7] = all_of(p->plan->partial);
+    r.grid[0] = DP_GPU_SPLITS;
+    r.planned.split = true;
+    TRY(dp_gpu_plan_add(p, &r));
+    TRY(merge(p, a, (uint32_t)s->v_dim, packs));
+    p->packed_slot = packs ? a->dst : -1;
+    return DP_OK;
+}
+
 dp_status dp_gpu_fuse(dp_planner *p, size_t *ops) {
     const dp_op *op = op_at(p, 0), *next = op_at(p, 1);
     *ops = 0;
@@ -174,6 +235,10 @@ dp_status dp_gpu_fuse(dp_planner *p, size_t *ops) {
         return norm_pack(p, next, op->src);
     }
     if (is_dot(p, op)) return product(p, ops);
+    if (is_rotated_attention(p)) {
+        *ops = 4;
+        return rotated_attention(p);
+    }
     if (op->dst == p->packed_slot || op->dst2 == p->packed_slot) p->packed_slot = -1;
     return DP_OK;
 }

@@ -52,7 +52,7 @@ dp_status dp_gpu_plan_add(planner *p, const recipe *r) {
     planned.op = p->index;
     planned.when = p->when;
     if (p->when != DP_WHEN_FUSED) planned.ops = 1;
-    planned.either = planned.either || p->op->kind != DP_OP_ATTENTION;
+    planned.either = !planned.by_length && p->op->kind != DP_OP_ATTENTION;
     memcpy(planned.dispatch.grid, r->grid, sizeof r->grid);
     TRY(dp_kernels_get(plan->backend->kernels, &r->variant, &planned.dispatch.pipeline));
     TRY(dp_gpu_bindings_new(gpu, planned.dispatch.pipeline, r->ranges, r->range_count, &planned.dispatch.bindings));

@@ -56,6 +56,7 @@ typedef struct dp_planned {
     int32_t at_least, at_most; /* tokens (or outputs) in the step for which it runs */
     bool split;        /* attention: true runs only for one token with a long past, false otherwise; `either` ignores it */
     bool either;
+    bool by_length;    /* `split` counts though the op is not attention: it is fused with others */
 } dp_planned;
 
 struct dp_plan {

@@ -20,6 +20,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS"}, false},
     [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, false},
     [DP_KERNEL_ROUTE] = {"route", "rrwwp", {"KIND", "CORRECTION"}, false},
+    [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrrwp", {"SINKS", "SPLITS", "PACK", "PAIRS"}, .packed = true},
     [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .packed = true},
     [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .packed = true},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, true},
