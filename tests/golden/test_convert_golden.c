@@ -4,22 +4,6 @@
 
 static const golden_how reference = {{.backend = DP_BACKEND_CPU_REF}, DP_KV_F32, 1e-4};
 
-static dp_status copy_tokenizer(const char *folder) {
-    char *data, path[400];
-    size_t size;
-    dp_writer *writer;
-    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
-    TRY(dp_file_load(test_path("tests/data/tiny-tokenizer.json"), 1 << 24, &data, &size));
-    dp_status status = dp_writer_open(path, &writer);
-    if (status == DP_OK) {
-        status = dp_writer_write(writer, data, size);
-        if (status == DP_OK) status = dp_writer_commit(writer);
-        else dp_writer_abandon(writer);
-    }
-    dp_free(data);
-    return status;
-}
-
 /* Converts `from` to `to` without requantising and checks the result against the family's golden file. */
 static void convert_and_check(const char *what, const char *from, const char *to, dp_sharding sharding, uint64_t shard_size) {
     char golden[200], label[120];
@@ -38,7 +22,7 @@ TEST(every_family_survives_rdrr_and_gguf) {
         snprintf(gguf, sizeof gguf, "%s.gguf", hf);
         snprintf(back, sizeof back, "%s.back.rdrr", hf);
         CHECK_OK(refmodel_write(name, "config.json", hf));
-        CHECK_OK(copy_tokenizer(hf));
+        CHECK_OK(refmodel_add_tokenizer(hf));
         convert_and_check(name, hf, rdrr, DP_SHARD_AUTO, 0);
         convert_and_check(name, rdrr, gguf, DP_SHARD_AUTO, 0);
         convert_and_check(name, gguf, back, DP_SHARD_FIXED, 1 << 20);

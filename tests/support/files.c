@@ -12,6 +12,16 @@ const char *test_file(const char *name) {
     return path;
 }
 
+dp_str test_load(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return (dp_str){0};
+    dp_buf buf = {0};
+    char block[1 << 16];
+    for (size_t n; (n = fread(block, 1, sizeof block, file)) > 0;) dp_buf_append(&buf, block, n);
+    fclose(file);
+    return (dp_str){buf.data, buf.size};
+}
+
 void test_write(const char *name, const void *data, size_t size) {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s", test_folder(), name);

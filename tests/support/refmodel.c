@@ -139,6 +139,15 @@ dp_status refmodel_write(const char *name, const char *config_file, const char *
     return status;
 }
 
+dp_status refmodel_add_tokenizer(const char *folder) {
+    char *data;
+    size_t size;
+    TRY(dp_file_load(test_path("tests/data/tiny-tokenizer.json"), 1 << 24, &data, &size));
+    dp_status status = save(folder, "tokenizer.json", data, size, "", 0);
+    dp_free(data);
+    return status;
+}
+
 dp_status ref_tensor_load(const char *file, const char *name, ref_tensor *out) {
     dp_arena arena = {0};
     char *bytes;

