@@ -13,21 +13,21 @@ typedef struct kernel_entry {
 
 static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ELEMENTWISE] = {"elementwise", "rrrwp", {"KIND", "IN_PLACE", "OUTPUTS"}, .act = true},
-    [DP_KERNEL_NORM] = {"norm", "rrrrwp", {"LAYER", "BIAS", "IN_PLACE"}, false},
-    [DP_KERNEL_ROPE] = {"rope", "rrrwp", {"PAIRS", "IN_PLACE"}, false},
-    [DP_KERNEL_ROWS] = {"rows", "rrrwp", {"MODE"}, false},
-    [DP_KERNEL_KV_WRITE] = {"kv_write", "rrrwp", {0}, false},
-    [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS"}, false},
-    [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, false},
-    [DP_KERNEL_ROUTE] = {"route", "rrwwp", {"KIND", "CORRECTION"}, false},
+    [DP_KERNEL_NORM] = {"norm", "rrrrwp", {"LAYER", "BIAS", "IN_PLACE"}, .weighted = false},
+    [DP_KERNEL_ROPE] = {"rope", "rrrwp", {"PAIRS", "IN_PLACE"}, .weighted = false},
+    [DP_KERNEL_ROWS] = {"rows", "rrrwp", {"MODE"}, .weighted = false},
+    [DP_KERNEL_KV_WRITE] = {"kv_write", "rrrwp", {0}, .weighted = false},
+    [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS"}, .weighted = false},
+    [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, .weighted = false},
+    [DP_KERNEL_ROUTE] = {"route", "rrwwp", {"KIND", "CORRECTION"}, .weighted = false},
     [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrrwp", {"SINKS", "SPLITS", "PACK", "PAIRS"}, .packed = true},
     [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .packed = true},
     [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .packed = true},
-    [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, true},
-    [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, true},
-    [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS"}, true},
+    [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
+    [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, .weighted = true},
+    [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS"}, .weighted = true},
     [DP_KERNEL_MATVEC_DOT] = {"matvec_dot", "rrrrwrrwp", {"LANES", "ROWS", "MODE", "BIAS", "ACT"}, .weighted = true, .packed = true, .act = true},
-    [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, true},
+    [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, .weighted = true},
 };
 
 static const char *const formats[DP_DTYPE_COUNT] = {
