@@ -12,7 +12,7 @@ files() { # files PATTERN...: tracked and new files, ignored ones left out
     if git rev-parse --git-dir >/dev/null 2>&1; then
         git ls-files -co --exclude-standard -- "$@" | while read -r f; do [ -f "$f" ] && echo "$f"; done
     else
-        for pattern in "$@"; do find . -path './build*' -prune -o -path '*/node_modules' -prune -o \
+        for pattern in "$@"; do find . -path './.git' -prune -o -path './build*' -prune -o -path '*/node_modules' -prune -o \
             -path "./$pattern" -type f -print; done | sed 's,^\./,,'
     fi
 }
