@@ -68,6 +68,7 @@ static void plan_free(dp_plan *plan) {
     dp_gpu_buffer_free(gpu, plan->tokens);
     dp_gpu_buffer_free(gpu, plan->step);
     dp_gpu_buffer_free(gpu, plan->partial);
+    dp_gpu_prefill_free(plan);
     for (size_t i = 0; plan->packed && i < plan->program->slot_count; i++) dp_gpu_buffer_free(gpu, plan->packed[i]);
     dp_free(plan->packed);
     dp_free(plan->slots);
@@ -94,7 +95,8 @@ static dp_status plan_buffers(dp_plan *plan) {
     }
     TRY(dp_gpu_buffer_new(gpu, (uint64_t)plan->size.tokens * 4, "tokens", &plan->tokens));
     TRY(dp_gpu_buffer_new(gpu, 16, "step", &plan->step));
-    return dp_gpu_buffer_new(gpu, partial_size(p) * 4, "partial", &plan->partial);
+    TRY(dp_gpu_buffer_new(gpu, partial_size(p) * 4, "partial", &plan->partial));
+    return dp_gpu_prefill_buffers(plan);
 }
 
 static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_size size, dp_plan **out) {

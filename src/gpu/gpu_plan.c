@@ -172,6 +172,9 @@ static dp_status attention(planner *p) {
                            bits(op->attention.scale), bits(op->attention.softcap)},
                 .grid = {1, heads, 1},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 2}};
+    bool tiled;
+    TRY(dp_gpu_prefill_attention(p, &r, DP_GPU_MATVEC_MOST + 1, &tiled));
+    if (tiled) r.planned.at_most = DP_GPU_MATVEC_MOST;
     TRY(dp_gpu_plan_add(p, &r));
     r.variant.constants[1] = DP_GPU_SPLITS;
     r.ranges[4] = whole(p->plan->partial);
@@ -238,6 +241,9 @@ static dp_status matmul(planner *p) {
     const dp_gpu_weight *data = weight(p, op->weight);
     matvec_desc few = {.rows = (uint32_t)w->rows, .src_cols = cols(p, op->src), .src_share = 1, .depth = 1, .times = 1, .at_most = DP_GPU_MATVEC_MOST};
     TRY(matvec(p, &few));
+    bool done;
+    TRY(dp_gpu_prefill_matmul(p, DP_GPU_MATVEC_MOST + 1, &done));
+    if (done) return DP_OK;
     bool outputs = rows_of(p, op->dst) == DP_GRID_OUTPUTS;
     recipe r = {.variant = {DP_KERNEL_MATMUL, w->dtype, {op->bias >= 0, outputs}},
                 .ranges = {whole(data->quants), whole(data->scales), whole(p->plan->step), slot(p, op->src), vector(p, op->bias), slot(p, op->dst)},
@@ -253,6 +259,9 @@ static dp_status moe_matmul(planner *p) {
     const dp_weight *w = &p->plan->program->weights[op->weight];
     uint32_t k = (uint32_t)op->moe_matmul.k;
     matvec_desc m = {.rows = (uint32_t)w->rows, .src_cols = (uint32_t)w->cols, .src_share = op->moe_matmul.per_expert ? 1 : k, .depth = 1, .ids = true, .times = k};
+    bool done;
+    TRY(dp_gpu_prefill_moe_matmul(p, DP_GPU_MATVEC_MOST + 1, &done));
+    if (done) m.at_most = DP_GPU_MATVEC_MOST;
     return matvec(p, &m);
 }
 
@@ -325,12 +334,13 @@ void dp_gpu_plan_clear(dp_plan *plan) {
 
 dp_status dp_gpu_plan_build(dp_plan *plan, const dp_kv *kv) {
     dp_gpu_plan_clear(plan);
-    planner p = {.plan = plan, .kv = kv, .packed_slot = -1};
+    planner p = {.plan = plan, .kv = kv, .packed_slot = -1, .halves_slot = -1, .grouped_slot = -1};
     size_t fused_to = 0;
     for (p.index = 0; p.index < plan->program->op_count; p.index++) {
         p.op = &plan->program->ops[p.index];
         dp_status status = plan_op(&p, &fused_to);
         if (status != DP_OK) return dp_fail_in(status, "%s", p.op->label);
+        dp_gpu_prefill_written(&p);
     }
     plan->queue = dp_malloc(plan->planned_count * sizeof *plan->queue);
     plan->queue_ops = dp_malloc(plan->planned_count * sizeof *plan->queue_ops);

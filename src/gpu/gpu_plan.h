@@ -65,6 +65,7 @@ struct dp_plan {
     dp_plan_size size;
     const dp_kv *kv;      /* the cache that the attention bindings were made for */
     dp_gpu_buffer *slots, tokens, step, partial;
+    dp_gpu_buffer halves, halves_scales, groups; /* scratch of gpu_prefill.c, 0 where it needs none */
     dp_gpu_buffer *packed; /* [slots]: packed twins of one row, 0 where none is needed */
     dp_planned *planned;
     size_t planned_count, planned_capacity;
@@ -79,6 +80,8 @@ typedef struct dp_planner {
     const dp_kv *kv;
     dp_when when;        /* of the dispatches added now */
     int32_t packed_slot; /* the slot whose packed twin is up to date in one-token steps; -1: none */
+    int32_t halves_slot, grouped_slot; /* what plan->halves and plan->groups hold in longer steps; -1: nothing */
+    dp_dtype halves_order;             /* the weights' dtype, which decides the order of columns in plan->halves */
 } dp_planner;
 
 /* What one dispatch is made of. ranges: in the order of the kernel's bindings. */
@@ -95,6 +98,17 @@ dp_status dp_gpu_plan_add(dp_planner *planner, const dp_recipe *recipe);
 /* Adds the dispatches of a one-token step for the op at planner->index and those behind it that they do with it: *ops of
  * them, 0 if there is nothing better than the plain ones (gpu_decode.c). */
 dp_status dp_gpu_fuse(dp_planner *planner, size_t *ops);
+
+/* Dispatches of the op for steps of at least `from` tokens; *done is false, and nothing added, where the device or the
+ * shapes allow none better than the plain ones (gpu_prefill.c). */
+dp_status dp_gpu_prefill_matmul(dp_planner *planner, int32_t from, bool *done);
+dp_status dp_gpu_prefill_moe_matmul(dp_planner *planner, int32_t from, bool *done);
+/* plain: the dispatch that takes token by token. */
+dp_status dp_gpu_prefill_attention(dp_planner *planner, const dp_recipe *plain, int32_t from, bool *done);
+/* To be called behind every op: forgets what its results have made stale. */
+void dp_gpu_prefill_written(dp_planner *planner);
+dp_status dp_gpu_prefill_buffers(dp_plan *plan);
+void dp_gpu_prefill_free(dp_plan *plan);
 
 /* Turns the whole program into dispatches for this plan and cache (gpu_plan.c). */
 dp_status dp_gpu_plan_build(dp_plan *plan, const dp_kv *kv);

@@ -9,6 +9,8 @@ typedef struct kernel_entry {
     bool weighted; /* a format_*.wgsl goes in front, or a dot_*.wgsl if `packed` */
     bool packed;   /* pack.wgsl goes in front */
     bool act;      /* act.wgsl goes in front */
+    bool matrix;   /* uses the matrix units */
+    bool sized;    /* its constants are part of the source, since array sizes depend on them */
 } kernel_entry;
 
 static const kernel_entry entries[DP_KERNEL_COUNT] = {
@@ -23,11 +25,15 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrrwp", {"SINKS", "SPLITS", "PACK", "PAIRS"}, .packed = true},
     [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .packed = true},
     [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .packed = true},
+    [DP_KERNEL_GROUP] = {"group", "rrwp", {0}, .weighted = false},
+    [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS"}, .sized = true},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, .weighted = true},
     [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS"}, .weighted = true},
     [DP_KERNEL_MATVEC_DOT] = {"matvec_dot", "rrrrwrrwp", {"LANES", "ROWS", "MODE", "BIAS", "ACT"}, .weighted = true, .packed = true, .act = true},
     [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, .weighted = true},
+    [DP_KERNEL_PACK_F16] = {"pack_f16", "rrrwwp", {0}, .weighted = true},
+    [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "FRAG_T"}, .weighted = true, .matrix = true, .sized = true},
 };
 
 static const char *const formats[DP_DTYPE_COUNT] = {
@@ -74,9 +80,23 @@ static const char *source(const char *name) {
     return s->wgsl;
 }
 
+/* Extensions, the matrices' side, the subgroup size. */
+static void put_matrix_head(dp_buf *wgsl, const dp_gpu_caps *caps) {
+    dp_buf_str(wgsl, "enable f16;\nenable subgroups;\nenable chromium_experimental_subgroup_matrix;\n"
+                     "diagnostic(off, chromium.subgroup_matrix_uniformity);\n");
+    dp_buf_printf(wgsl, "const MATRIX = %uu;\nconst SUBGROUP = %uu;\n", caps->matrix_m, caps->subgroup_max);
+}
+
+static void put_constants(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_variant *v) {
+    for (size_t i = 0; i < DP_KERNEL_CONSTANTS && entry->constants[i]; i++)
+        dp_buf_printf(wgsl, "const %s = %uu;\n", entry->constants[i], v->constants[i]);
+}
+
 static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu_pipeline *out) {
     const kernel_entry *entry = &entries[v->kernel];
     dp_buf wgsl = {0};
+    if (entry->matrix) put_matrix_head(&wgsl, dp_gpu_get_caps(kernels->gpu));
+    if (entry->sized) put_constants(&wgsl, entry, v);
     if (entry->packed) dp_buf_str(&wgsl, source("pack"));
     if (entry->act) dp_buf_str(&wgsl, source("act"));
     if (entry->weighted) dp_buf_str(&wgsl, source((entry->packed ? dots : formats)[v->dtype]));
@@ -86,7 +106,7 @@ static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu
         return dp_no_memory(wgsl.size);
     }
     dp_gpu_pipeline_desc desc = {.label = entry->name, .wgsl = wgsl.data, .entry = "main", .bindings = entry->bindings};
-    for (; desc.constant_count < DP_KERNEL_CONSTANTS && entry->constants[desc.constant_count]; desc.constant_count++) {
+    for (; !entry->sized && desc.constant_count < DP_KERNEL_CONSTANTS && entry->constants[desc.constant_count]; desc.constant_count++) {
         size_t i = desc.constant_count;
         desc.constants[i].name = entry->constants[i];
         desc.constants[i].value = v->constants[i];

@@ -70,10 +70,12 @@ static void check_long(const char *name, int32_t count) {
     CHECK_MSG(error < 5e-3, "%s, %d tokens: relative error %g", name, (int)count, error);
 }
 
-/* Keys and values are f16, everything else f32; MXFP4's coarse values carry that further. */
-static const golden_how gpu = {{.backend = DP_BACKEND_GPU}, DP_KV_F16, 3e-3};
+/* Keys and values are f16, and where there are matrix units the products of many tokens; everything else is f32. MXFP4's
+ * coarse values carry that further. */
+static const golden_how gpu = {{.backend = DP_BACKEND_GPU}, DP_KV_F16, 1e-2};
 /* Single tokens meet quantised weights in 8 bits. */
 static const golden_how rounded = {{.backend = DP_BACKEND_GPU}, DP_KV_F16, 2e-2};
+/* f32 but for keys and values. */
 static const golden_how plain = {{.backend = DP_BACKEND_GPU, .gpu_plain = true}, DP_KV_F16, 3e-3};
 
 TEST(families_on_the_gpu) {

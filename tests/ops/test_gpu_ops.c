@@ -71,8 +71,8 @@ static double error_of(const float *a, const float *b, size_t n) {
     return isfinite(difference) ? sqrt(difference / norm) : INFINITY;
 }
 
-/* rounds: single tokens meet quantised weights in 8 bits. */
-static void check_dtype(dp_backend *gpu, dp_backend *reference, dp_dtype dtype, bool rounds) {
+/* one, many: the error allowed for a single token and for more than a few. */
+static void check_dtype(dp_backend *gpu, dp_backend *reference, dp_dtype dtype, double one, double many) {
     static const int32_t rows[] = {1, 3, 66, 200, 199, 66}, tokens[] = {1, 2, 5, 130, 1, 1};
     static float expected[MAX_TOKENS * MAX_ROWS], found[MAX_TOKENS * MAX_ROWS];
     int32_t block = dp_dtype_get(dtype)->block;
@@ -84,7 +84,7 @@ static void check_dtype(dp_backend *gpu, dp_backend *reference, dp_dtype dtype, 
         for (size_t j = 0; j < n; j++) found[j] = NAN;
         CHECK_OK(run(reference, &r, tokens[i], expected));
         CHECK_OK(run(gpu, &r, tokens[i], found));
-        double error = error_of(found, expected, n), most = rounds && tokens[i] == 1 ? 1e-2 : 1e-5;
+        double error = error_of(found, expected, n), most = tokens[i] == 1 ? one : tokens[i] > 4 ? many : 1e-5;
         CHECK_MSG(error < most, "%s [%d][%d], %d tokens: relative error %g", dp_dtype_get(dtype)->name, (int)rows[i], (int)cols, (int)tokens[i], error);
         rig_free(&r);
     }
@@ -102,7 +102,8 @@ static void check_dtypes(const dp_gpu_desc *desc) {
     int checked = 0;
     for (int d = 0; d < DP_DTYPE_COUNT; d++) {
         if (!dp_kernels_reads((dp_dtype)d)) continue;
-        check_dtype(gpu, reference, (dp_dtype)d, !desc->exact && dp_kernels_dots((dp_dtype)d));
+        /* without `exact`, single tokens may meet quantised weights in 8 bits, and many the matrix units in f16 */
+        check_dtype(gpu, reference, (dp_dtype)d, !desc->exact && dp_kernels_dots((dp_dtype)d) ? 1e-2 : 1e-5, desc->exact ? 1e-5 : 5e-4);
         checked++;
     }
     CHECK(checked >= 12);
@@ -111,6 +112,7 @@ static void check_dtypes(const dp_gpu_desc *desc) {
 }
 
 TEST(every_dtype_on_the_gpu) { check_dtypes(&(dp_gpu_desc){.adapter = -1}); }
+TEST(every_dtype_on_the_gpu_unchecked) { check_dtypes(&(dp_gpu_desc){.adapter = -1, .unchecked = true}); }
 TEST(every_dtype_on_the_gpu_exactly) { check_dtypes(&(dp_gpu_desc){.adapter = -1, .exact = true}); }
 
 TEST_MAIN()

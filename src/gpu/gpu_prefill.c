@@ -1,0 +1,160 @@
+/* gpu_prefill.c: steps of many tokens: attention in tiles, and products with weights on the matrix units. Activations are packed to f16 first (once for
+ * the products that share them); experts' products are grouped, so that each expert's weights are read once a tile of its
+ * pairs. Without matrix units gpu_plan.c's portable kernels do this work. */
+#include "gpu/gpu_plan.h"
+
+typedef dp_planner planner;
+typedef dp_recipe recipe;
+
+enum {
+    FRAG_DENSE = 4, FRAG_GROUPED = 1, /* matrices of token rows a subgroup holds; a tile has two subgroups of them */
+    PACKED_MIN = 256,                 /* bytes of a scratch buffer at least */
+};
+
+static dp_gpu_range whole(dp_gpu_buffer buffer) { return (dp_gpu_range){buffer, 0, 0}; }
+static dp_gpu_range slot(const planner *p, int32_t index) { return whole(p->plan->slots[index]); }
+static dp_gpu_range nothing(const planner *p) { return whole(p->plan->backend->nothing); }
+
+static const dp_gpu_weight *weight(const planner *p, int32_t index) {
+    return &((const dp_gpu_weight *)p->plan->program->device)[index];
+}
+
+static uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
+
+static dp_grid_rows rows_of(const planner *p, int32_t index) {
+    return p->plan->program->slots[index].rows == DP_ROWS_TOKENS ? DP_GRID_TOKENS : DP_GRID_OUTPUTS;
+}
+
+static bool usable(const dp_plan *plan) {
+    const dp_gpu_caps *caps = dp_gpu_get_caps(plan->backend->gpu);
+    return !plan->backend->exact && caps->subgroup_matrix && caps->matrix_m == caps->matrix_n && caps->matrix_m == caps->matrix_k &&
+           (caps->matrix_m == 8 || caps->matrix_m == 16) && caps->subgroup_min == caps->subgroup_max &&
+           caps->subgroup_max <= 2 * caps->matrix_m && caps->storage_buffers >= 7 &&
+           caps->workgroup_memory >= 32768;
+}
+
+static uint32_t side(const dp_plan *plan) { return dp_gpu_get_caps(plan->backend->gpu)->matrix_m; }
+
+/* Tiles of groups at most, when `tokens` choose k experts each. */
+static uint32_t tiles_most(const dp_plan *plan, uint32_t experts, uint32_t k) {
+    uint32_t pairs = (uint32_t)plan->size.tokens * k;
+    return DP_MIN(experts, pairs) + pairs / (2 * FRAG_GROUPED * side(plan));
+}
+
+/* ---- scratch ---- */
+
+static uint32_t experts_of(const dp_program *program, const dp_op *op) { return (uint32_t)program->weights[op->weight].experts; }
+
+dp_status dp_gpu_prefill_buffers(dp_plan *plan) {
+    uint64_t packed = PACKED_MIN, scales = PACKED_MIN, groups = 0;
+    if (!usable(plan)) return DP_OK;
+    for (size_t i = 0; i < plan->program->op_count; i++) {
+        const dp_op *op = &plan->program->ops[i];
+        bool moe = op->kind == DP_OP_MOE_MATMUL;
+        if (!moe && op->kind != DP_OP_MATMUL) continue;
+        uint32_t k = moe ? (uint32_t)op->moe_matmul.k : 1;
+        uint64_t rows = (uint64_t)plan->size.tokens * (moe && op->moe_matmul.per_expert ? k : 1);
+        packed = DP_MAX(packed, rows * (uint64_t)plan->program->weights[op->weight].cols * 2);
+        scales = DP_MAX(scales, rows * 4);
+        if (moe) groups = DP_MAX(groups, 4 * (1 + 3 * (uint64_t)tiles_most(plan, experts_of(plan->program, op), k) + (uint64_t)plan->size.tokens * k));
+    }
+    dp_gpu *gpu = plan->backend->gpu;
+    TRY(dp_gpu_buffer_new(gpu, packed + 64, "halves", &plan->halves));
+    TRY(dp_gpu_buffer_new(gpu, scales, "halves scales", &plan->halves_scales));
+    return groups ? dp_gpu_buffer_new(gpu, groups, "groups", &plan->groups) : DP_OK;
+}
+
+void dp_gpu_prefill_free(dp_plan *plan) {
+    dp_gpu *gpu = plan->backend->gpu;
+    dp_gpu_buffer_free(gpu, plan->halves);
+    dp_gpu_buffer_free(gpu, plan->halves_scales);
+    dp_gpu_buffer_free(gpu, plan->groups);
+}
+
+void dp_gpu_prefill_written(planner *p) {
+    if (p->op->dst == p->halves_slot || p->op->dst2 == p->halves_slot) p->halves_slot = -1;
+    if (p->op->dst == p->grouped_slot || p->op->dst2 == p->grouped_slot) p->grouped_slot = -1;
+}
+
+/* ---- dispatches ---- */
+
+/* times: rows of src per token. */
+static dp_status pack(planner *p, uint32_t times, int32_t from) {
+    const dp_op *op = p->op;
+    const dp_weight *w = &p->plan->program->weights[op->weight];
+    if (p->halves_slot == op->src && p->halves_order == w->dtype) return DP_OK;
+    recipe r = {.variant = {DP_KERNEL_PACK_F16, w->dtype, {0}},
+                .ranges = {nothing(p), nothing(p), slot(p, op->src), whole(p->plan->halves), whole(p->plan->halves_scales)},
+                .range_count = 5,
+                .params = {(uint32_t)w->cols / 32},
+                .grid = {1, 1, 1},
+                .planned = {.rows = rows_of(p, op->src), .axis = 0, .times = times, .at_least = from}};
+    p->halves_slot = op->src;
+    p->halves_order = w->dtype;
+    return dp_gpu_plan_add(p, &r);
+}
+
+static dp_status group(planner *p, uint32_t tile, uint32_t tiles, int32_t from) {
+    const dp_op *op = p->op;
+    if (p->grouped_slot == op->src2) return DP_OK;
+    recipe r = {.variant = {DP_KERNEL_GROUP, DP_F32, {0}},
+                .ranges = {whole(p->plan->step), slot(p, op->src2), whole(p->plan->groups)},
+                .range_count = 3,
+                .params = {experts_of(p->plan->program, op), (uint32_t)op->moe_matmul.k, tile, tiles},
+                .grid = {1, 1, 1},
+                .planned = {.rows = DP_GRID_FIXED, .at_least = from}};
+    p->grouped_slot = op->src2;
+    return dp_gpu_plan_add(p, &r);
+}
+
+/* What plain and experts' products share; grid, rows and share are the caller's. */
+static recipe product(const planner *p, uint32_t grouped, uint32_t frag) {
+    const dp_op *op = p->op;
+    const dp_weight *w = &p->plan->program->weights[op->weight];
+    const dp_gpu_weight *data = weight(p, op->weight);
+    bool outputs = rows_of(p, op->dst) == DP_GRID_OUTPUTS;
+    return (recipe){.variant = {DP_KERNEL_MATMUL_MATRIX, w->dtype, {op->bias >= 0, outputs, grouped, frag}},
+                    .ranges = {whole(data->quants), whole(data->scales), whole(grouped ? p->plan->groups : p->plan->step), whole(p->plan->halves),
+                               whole(p->plan->halves_scales), op->bias < 0 ? nothing(p) : whole(weight(p, op->bias)->quants), slot(p, op->dst)},
+                    .range_count = 7,
+                    .params = {(uint32_t)w->rows, (uint32_t)w->cols / 32, 1},
+                    .grid = {ceil_div((uint32_t)w->rows, 4 * side(p->plan)), 1, 1}};
+}
+
+dp_status dp_gpu_prefill_matmul(planner *p, int32_t from, bool *done) {
+    *done = usable(p->plan);
+    if (!*done) return DP_OK;
+    TRY(pack(p, 1, from));
+    recipe r = product(p, 0, FRAG_DENSE);
+    r.planned = (dp_planned){.rows = rows_of(p, p->op->dst), .axis = 1, .per = 2 * FRAG_DENSE * side(p->plan), .at_least = from};
+    return dp_gpu_plan_add(p, &r);
+}
+
+dp_status dp_gpu_prefill_moe_matmul(planner *p, int32_t from, bool *done) {
+    uint32_t experts = experts_of(p->plan->program, p->op), k = (uint32_t)p->op->moe_matmul.k;
+    *done = usable(p->plan) && experts <= 512;
+    if (!*done) return DP_OK;
+    uint32_t tiles = tiles_most(p->plan, experts, k);
+    TRY(group(p, 2 * FRAG_GROUPED * side(p->plan), tiles, from));
+    TRY(pack(p, p->op->moe_matmul.per_expert ? k : 1, from));
+    recipe r = product(p, 1, FRAG_GROUPED);
+    r.params[2] = p->op->moe_matmul.per_expert ? 1 : k;
+    r.grid[1] = tiles;
+    r.planned = (dp_planned){.rows = DP_GRID_FIXED, .at_least = from};
+    return dp_gpu_plan_add(p, &r);
+}
+
+/* ---- attention ---- */
+
+enum { TILE_TOKENS = 32, V_DIM_MOST = 512 };
+
+dp_status dp_gpu_prefill_attention(planner *p, const recipe *single, int32_t from, bool *done) {
+    const dp_kv_spec *s = &p->plan->program->kv[p->op->attention.kv];
+    uint32_t v_dim = (uint32_t)(s->v_dim ? s->v_dim : s->latent), lanes = v_dim <= 64 ? 16 : 32;
+    *done = s->k_dim % 4 == 0 && v_dim % 4 == 0 && v_dim <= V_DIM_MOST;
+    if (!*done) return DP_OK;
+    recipe r = *single;
+    r.variant = (dp_kernel_variant){DP_KERNEL_ATTENTION_TILED, DP_F32, {p->op->weight >= 0, lanes, ceil_div(v_dim, 4 * lanes)}};
+    r.planned = (dp_planned){.rows = DP_GRID_TOKENS, .axis = 0, .per = TILE_TOKENS, .at_least = from};
+    return dp_gpu_plan_add(p, &r);
+}
