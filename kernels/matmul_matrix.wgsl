@@ -5,7 +5,7 @@
 // Work:      four subgroups a tile of TILE_T x TILE_N outputs, each FRAG_T x 2 matrices of them; two chunks (64 columns) at a
 //            time through workgroup memory, the next two on their way in registers meanwhile. Matrices are named one by one:
 //            indexed by a loop variable they would leave the registers. Grid (n / TILE_N, rows / TILE_T or tiles of groups).
-// Limits:    |W| < 65504; FRAG_T 1 or 4; 64 bytes behind packed can be read. MATRIX is the side of the device's matrices,
+// Limits:    |W| < 65504; FRAG_T 2 or 4; 64 bytes behind packed can be read. MATRIX is the side of the device's matrices,
 //            SUBGROUP its only subgroup size, at most 2 MATRIX; both and the variant's constants are put in front.
 struct Params { n: u32, chunks: u32, share: u32, pad: u32 } // share: rows that read the same row of packed
 @group(0) @binding(2) var<storage, read> rows: array<u32>;
@@ -119,12 +119,12 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
             let a0 = left(my_t, k);
             s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
             s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
-            if (FRAG_T > 1u) {
-                let a1 = left(my_t + MATRIX, k);
+            let a1 = left(my_t + MATRIX, k);
+            s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
+            s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
+            if (FRAG_T > 2u) {
                 let a2 = left(my_t + 2u * MATRIX, k);
                 let a3 = left(my_t + 3u * MATRIX, k);
-                s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
-                s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
                 s20 = subgroupMatrixMultiplyAccumulate(a2, b0, s20);
                 s21 = subgroupMatrixMultiplyAccumulate(a2, b1, s21);
                 s30 = subgroupMatrixMultiplyAccumulate(a3, b0, s30);
@@ -136,9 +136,9 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     let first_bias = expert * p.n;
     put(s00, thread, my_t, my_n, first_n, first_bias);
     put(s01, thread, my_t, my_n + MATRIX, first_n, first_bias);
-    if (FRAG_T > 1u) {
-        put(s10, thread, my_t + MATRIX, my_n, first_n, first_bias);
-        put(s11, thread, my_t + MATRIX, my_n + MATRIX, first_n, first_bias);
+    put(s10, thread, my_t + MATRIX, my_n, first_n, first_bias);
+    put(s11, thread, my_t + MATRIX, my_n + MATRIX, first_n, first_bias);
+    if (FRAG_T > 2u) {
         put(s20, thread, my_t + 2u * MATRIX, my_n, first_n, first_bias);
         put(s21, thread, my_t + 2u * MATRIX, my_n + MATRIX, first_n, first_bias);
         put(s30, thread, my_t + 3u * MATRIX, my_n, first_n, first_bias);

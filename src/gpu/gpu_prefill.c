@@ -7,7 +7,7 @@ typedef dp_planner planner;
 typedef dp_recipe recipe;
 
 enum {
-    FRAG_DENSE = 4, FRAG_GROUPED = 1, /* matrices of token rows a subgroup holds; a tile has two subgroups of them */
+    FRAG_DENSE = 4, FRAG_GROUPED = 2, /* matrices of token rows a subgroup holds; a tile has two subgroups of them */
     PACKED_MIN = 256,                 /* bytes of a scratch buffer at least */
 };
 
