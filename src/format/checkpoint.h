@@ -78,7 +78,7 @@ const dp_tensor *dp_checkpoint_find(const dp_checkpoint *checkpoint, const char 
 dp_status dp_checkpoint_map(const dp_checkpoint *checkpoint, const dp_tensor *tensor, dp_mapping *out);
 /* Maps a whole file of the checkpoint: one mapping serves all tensors in it. Same errors. */
 dp_status dp_checkpoint_map_file(const dp_checkpoint *checkpoint, int32_t file, dp_mapping *out);
-/* Copies `size` bytes at `offset` within the tensor. Any thread. */
+/* Copies `size` bytes at `offset` within the tensor; of a tensor with a relayout whole f32 values. Any thread. */
 dp_status dp_checkpoint_read(const dp_checkpoint *checkpoint, const dp_tensor *tensor, uint64_t offset, void *data,
                              size_t size);
 

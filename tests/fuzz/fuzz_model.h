@@ -29,12 +29,13 @@ static inline void fuzz_write(const char *name, const void *data, size_t size) {
     fclose(file);
 }
 
-/* A tensor that was accepted can be read from its first byte to its last. */
+/* A tensor that was accepted can be read from its first byte to its last; one that is converted, in whole values. */
 static inline void fuzz_read_ends(const dp_checkpoint *checkpoint, const dp_tensor *tensor) {
-    char byte;
+    float value;
+    size_t unit = tensor->relayout ? sizeof value : 1;
     if (!tensor->size) return;
-    if (dp_checkpoint_read(checkpoint, tensor, 0, &byte, 1) != DP_OK) abort();
-    if (dp_checkpoint_read(checkpoint, tensor, tensor->size - 1, &byte, 1) != DP_OK) abort();
+    if (dp_checkpoint_read(checkpoint, tensor, 0, &value, unit) != DP_OK) abort();
+    if (dp_checkpoint_read(checkpoint, tensor, tensor->size - unit, &value, unit) != DP_OK) abort();
 }
 
 static inline void fuzz_open(const char *path) {
