@@ -205,3 +205,21 @@ void dp_block_head(dp_builder *b, dp_norm_kind kind, float softcap) {
     b->program->vocab = b->shape.vocab;
     b->program->layers = b->shape.layers;
 }
+
+/* ---- the whole ---- */
+
+static void prenorm_layer(dp_builder *b, const dp_stack *stack) {
+    int32_t normed = dp_slot_normed(b), hidden = dp_slot_hidden(b);
+    dp_block_norm(b, stack->norm, "model.layers.%d.input_layernorm", "input_norm", normed, hidden);
+    stack->attention(b, stack->user);
+    dp_block_add(b, "attention_residual");
+    dp_block_norm(b, stack->norm, "model.layers.%d.post_attention_layernorm", "ffn_norm", normed, hidden);
+    stack->ffn(b);
+    dp_block_add(b, "residual");
+}
+
+void dp_block_stack(dp_builder *b, const dp_stack *stack) {
+    dp_block_embed(b, 1);
+    for (b->layer = 0; b->layer < b->shape.layers; b->layer++) prenorm_layer(b, stack);
+    dp_block_head(b, stack->norm, 0);
+}

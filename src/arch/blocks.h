@@ -75,6 +75,16 @@ typedef struct dp_moe {
 /* Routed experts: normed -> branch. */
 void dp_block_moe(dp_builder *b, const dp_moe *moe);
 
+/* A pre-norm decoder from embedding to head: in each layer hidden += attention(norm(hidden)), then hidden += ffn(norm(hidden)).
+ * The two functions read `normed` and leave their result in `branch`; b->layer says which layer it is. */
+typedef struct dp_stack {
+    dp_norm_kind norm;
+    void (*attention)(dp_builder *b, const void *user);
+    void (*ffn)(dp_builder *b);
+    const void *user; /* for attention: usually its dp_rope */
+} dp_stack;
+void dp_block_stack(dp_builder *b, const dp_stack *stack);
+
 /* Final norm, selection of the wanted rows, output head (the embedding when tied), optional softcap. */
 void dp_block_head(dp_builder *b, dp_norm_kind kind, float softcap);
 

@@ -80,7 +80,8 @@ static int32_t query(dp_builder *b, const mla *m) {
     return q;
 }
 
-static void attention(dp_builder *b, const mla *m) {
+static void attention(dp_builder *b, const void *user) {
+    const mla *m = user;
     int32_t heads = b->shape.heads, key = m->lora + m->rope_dim;
     int32_t absorbed = dp_build_slot(b, "q_absorbed", heads * key), kv_slot = dp_build_slot(b, "kv", key);
     int32_t latent = dp_build_slot(b, "attention_latent", heads * m->lora), out = dp_build_slot(b, "attention", heads * m->v);
@@ -112,16 +113,11 @@ static void experts(dp_builder *b) {
     dp_block_ffn(b, "model.layers.%d.mlp.shared_experts", DP_ACT_SILU, shared * dp_build_int(b, "moe_intermediate_size", 0));
 }
 
-static void layer(dp_builder *b, const mla *m) {
-    dp_block_norm(b, DP_NORM_RMS, "model.layers.%d.input_layernorm", "input_norm", dp_slot_normed(b), dp_slot_hidden(b));
-    attention(b, m);
-    dp_block_add(b, "attention_residual");
-    dp_block_norm(b, DP_NORM_RMS, "model.layers.%d.post_attention_layernorm", "ffn_norm", dp_slot_normed(b), dp_slot_hidden(b));
+static void ffn(dp_builder *b) {
     int32_t step = dp_build_int(b, "moe_layer_freq", 1);
     bool dense = b->layer < dp_build_int(b, "first_k_dense_replace", 0) || (step > 1 && b->layer % step != 0);
     if (dense) dp_block_ffn(b, "model.layers.%d.mlp", DP_ACT_SILU, b->shape.intermediate);
     else experts(b);
-    dp_block_add(b, "residual");
 }
 
 /* YaRN's length correction of the softmax: (0.1 mscale_all_dim ln(factor) + 1)^2. */
@@ -145,9 +141,7 @@ static void build(dp_builder *b) {
     m.rope = dp_build_rope(b, &(dp_rope_desc){.name = "rope", .dim = m.rope_dim, .theta = 10000});
     m.rope.pairs = dp_build_bool(b, "rope_interleave", true);
     m.scale = softmax_scale(b, &m);
-    dp_block_embed(b, 1);
-    for (b->layer = 0; b->layer < b->shape.layers; b->layer++) layer(b, &m);
-    dp_block_head(b, DP_NORM_RMS, 0);
+    dp_block_stack(b, &(dp_stack){.norm = DP_NORM_RMS, .attention = attention, .ffn = ffn, .user = &m});
 }
 
 static const char *const types[] = {"deepseek_v3", "kimi_k2", NULL};
