@@ -9,15 +9,16 @@
 #include "progress.h"
 #include "tool.h"
 
-enum { PREFILLS_MAX = 16, REPEATS_MAX = 100 };
+enum { LIST_MAX = 16, REPEATS_MAX = 100 };
 
-static const char *prefill_list = "512";
+static const char *prefill_list = "512", *depth_list = "0";
 static int32_t decode_tokens = 128, repeats = 3;
 static bool no_bandwidth, profiling;
 
 static const option options[] = {
     {"prefill", 'p', OPTION_TEXT, &prefill_list, "N,...", "prompt lengths to measure; 0: none (default: 512)", 0, 0},
     {"decode", 'd', OPTION_INT, &decode_tokens, "N", "tokens to decode one by one; 0: none (default: 128)", 0, 1 << 20},
+    {"depth", 0, OPTION_TEXT, &depth_list, "N,...", "positions already in the context when decoding begins (default: 0)", 0, 0},
     {"repeat", 'r', OPTION_INT, &repeats, "N", "runs of each measurement; medians count (default: 3)", 1, REPEATS_MAX},
     {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure the read bandwidth of this machine", 0, 0},
     {"profile", 0, OPTION_FLAG, &profiling, NULL, "split the time of a prompt and of a token by op", 0, 0},
@@ -25,42 +26,64 @@ static const option options[] = {
 };
 static const option_group own = {"Measurements", options};
 
+/* Decoding of decode_tokens tokens after `depth` others. */
+typedef struct decoding {
+    int32_t depth;
+    double seconds;       /* median of a whole run */
+    double token_seconds; /* median of all tokens */
+} decoding;
+
 typedef struct job {
     setup s;
-    int32_t prefills[PREFILLS_MAX];
-    double prefill_seconds[PREFILLS_MAX]; /* medians */
+    int32_t prefills[LIST_MAX];
+    double prefill_seconds[LIST_MAX]; /* medians */
     size_t prefill_count;
-    double decode_seconds; /* median of a whole run */
-    double token_seconds;  /* median of all tokens */
-    double bandwidth;      /* bytes per second; 0: not measured */
-    uint64_t peak_memory;  /* before the bandwidth was measured, whose buffer would count */
-    int32_t *ids;          /* random tokens, as many as the longest run needs */
+    decoding decodes[LIST_MAX];
+    size_t decode_count;
+    double bandwidth;     /* bytes per second; 0: not measured */
+    uint64_t peak_memory; /* before the bandwidth was measured, whose buffer would count */
+    int32_t *ids;         /* random tokens, as many as the longest run needs */
     double *token_times;
     progress bar;
     uint64_t done, total; /* tokens */
 } job;
 
-static dp_status parse_prefills(job *j) {
-    const char *p = prefill_list;
-    while (*p) {
+/* Numbers apart by commas, at most LIST_MAX. */
+static dp_status parse_list(const char *flag, const char *text, int32_t *list, size_t *count) {
+    for (const char *p = text; *p;) {
         char *end;
         long n = strtol(p, &end, 10);
-        if (end == p || n < 0 || n > 1 << 20 || (*end && *end != ',') || j->prefill_count == PREFILLS_MAX)
-            return dp_fail(DP_E_ARG, "--prefill: expected at most %d numbers apart by commas, found \"%s\"",
-                           PREFILLS_MAX, prefill_list);
-        if (n > 0) j->prefills[j->prefill_count++] = (int32_t)n;
+        if (end == p || n < 0 || n > 1 << 20 || (*end && *end != ',') || *count == LIST_MAX)
+            return dp_fail(DP_E_ARG, "--%s: expected at most %d numbers apart by commas, found \"%s\"", flag, LIST_MAX, text);
+        list[(*count)++] = (int32_t)n;
         p = *end ? end + 1 : end;
     }
     return DP_OK;
 }
 
+static dp_status parse_lists(job *j) {
+    int32_t list[LIST_MAX];
+    size_t count = 0;
+    TRY(parse_list("prefill", prefill_list, list, &count));
+    for (size_t i = 0; i < count; i++)
+        if (list[i] > 0) j->prefills[j->prefill_count++] = list[i];
+    count = 0;
+    TRY(parse_list("depth", depth_list, list, &count));
+    if (decode_tokens) j->decode_count = count;
+    for (size_t i = 0; i < count; i++) j->decodes[i].depth = list[i];
+    return DP_OK;
+}
+
 static dp_status prepare(job *j) {
-    size_t longest = (size_t)decode_tokens;
+    size_t longest = 1;
     for (size_t i = 0; i < j->prefill_count; i++) {
         longest = DP_MAX(longest, (size_t)j->prefills[i]);
         j->total += (uint64_t)j->prefills[i] * (uint64_t)repeats;
     }
-    j->total += (uint64_t)decode_tokens * (uint64_t)repeats;
+    for (size_t i = 0; i < j->decode_count; i++) {
+        longest = DP_MAX(longest, (size_t)j->decodes[i].depth + (size_t)decode_tokens);
+        j->total += (uint64_t)decode_tokens * (uint64_t)repeats;
+    }
     TRY(setup_session(&j->s, longest + 1));
     if (longest > (size_t)dp_session_context(j->s.session))
         return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit the context of %d positions; --context N sets its size",
@@ -91,28 +114,41 @@ static dp_status measure_prefill(job *j, size_t which) {
     return DP_OK;
 }
 
-static dp_status measure_decode(job *j) {
+/* Brings the context to `depth` positions; sliding windows may make it start over. Not measured, in steps that can be
+ * interrupted. */
+static dp_status fill_context(job *j, int32_t depth) {
+    int32_t have = dp_session_truncate(j->s.session, depth);
+    while (have < depth) {
+        int32_t step = DP_MIN(depth - have, 512);
+        TRY(dp_session_eval(j->s.session, j->ids + have, (size_t)step, NULL));
+        have += step;
+        TRY(advance(j, "Context", 0));
+    }
+    return DP_OK;
+}
+
+static dp_status measure_decode(job *j, decoding *d) {
     double seconds[REPEATS_MAX], *times = j->token_times;
     for (int32_t r = 0; r < repeats; r++) {
-        dp_session_truncate(j->s.session, 0);
+        TRY(fill_context(j, d->depth));
         seconds[r] = 0;
         for (int32_t i = 0; i < decode_tokens; i++, times++) {
             double start = dp_host_seconds();
-            TRY(dp_session_eval(j->s.session, j->ids + i, 1, NULL));
+            TRY(dp_session_eval(j->s.session, j->ids + d->depth + i, 1, NULL));
             *times = dp_host_seconds() - start;
             seconds[r] += *times;
             TRY(advance(j, "Decode", 1));
         }
     }
-    j->decode_seconds = median(seconds, (size_t)repeats);
-    j->token_seconds = median(j->token_times, (size_t)decode_tokens * (size_t)repeats);
+    d->seconds = median(seconds, (size_t)repeats);
+    d->token_seconds = median(j->token_times, (size_t)decode_tokens * (size_t)repeats);
     return DP_OK;
 }
 
 static dp_status measure(job *j) {
     TRY(prepare(j));
     for (size_t i = 0; i < j->prefill_count; i++) TRY(measure_prefill(j, i));
-    if (decode_tokens) TRY(measure_decode(j));
+    for (size_t i = 0; i < j->decode_count; i++) TRY(measure_decode(j, &j->decodes[i]));
     progress_end(&j->bar);
     j->peak_memory = dp_host_memory_peak();
     return no_bandwidth ? DP_OK : bandwidth_measure(set.threads ? set.threads : dp_host_cpu_count(), &j->bandwidth);
@@ -120,9 +156,19 @@ static dp_status measure(job *j) {
 
 /* ---- report ---- */
 
+static void report_decodes(const job *j) {
+    for (size_t i = 0; i < j->decode_count; i++) {
+        const decoding *d = &j->decodes[i];
+        printf("decode     %.1f tokens/s (%d tokens in %.3f s, median %.2f ms a token", decode_tokens / d->seconds, (int)decode_tokens,
+               d->seconds, d->token_seconds * 1e3);
+        if (d->depth) printf(", after %d others", (int)d->depth);
+        printf(")\n");
+    }
+}
+
 static void report_text(const job *j) {
     const dp_model_info *info = dp_model_get_info(j->s.model);
-    double bytes = (double)info->active_bytes, rate = per_second(bytes, j->token_seconds);
+    double bytes = (double)info->active_bytes, rate = j->decode_count ? per_second(bytes, j->decodes[0].token_seconds) : 0;
     printf("model      %s, %s, %s: %s parameters, %s\n", info->name, info->architecture, info->quantization,
            show_count((double)info->parameters), show_bytes((double)info->weight_bytes));
     printf("backend    %s\n", dp_engine_describe(j->s.engine));
@@ -130,12 +176,10 @@ static void report_text(const job *j) {
     for (size_t i = 0; i < j->prefill_count; i++)
         printf("prefill    %.1f tokens/s (%d tokens in %.3f s)\n", j->prefills[i] / j->prefill_seconds[i],
                (int)j->prefills[i], j->prefill_seconds[i]);
-    if (decode_tokens)
-        printf("decode     %.1f tokens/s (%d tokens in %.3f s, median %.2f ms a token)\n",
-               decode_tokens / j->decode_seconds, (int)decode_tokens, j->decode_seconds, j->token_seconds * 1e3);
-    if (decode_tokens) printf("reads      %s of weights a token, %s/s\n", show_bytes(bytes), show_bytes(rate));
+    report_decodes(j);
+    if (j->decode_count) printf("reads      %s of weights a token, %s/s\n", show_bytes(bytes), show_bytes(rate));
     if (j->bandwidth > 0) printf("bandwidth  %s/s read from memory, measured now", show_bytes(j->bandwidth));
-    if (j->bandwidth > 0 && decode_tokens) printf("; decoding uses %.0f %%", 100 * rate / j->bandwidth);
+    if (j->bandwidth > 0 && j->decode_count) printf("; decoding uses %.0f %%", 100 * rate / j->bandwidth);
     if (j->bandwidth > 0) putchar('\n');
     printf("memory     %s at the peak, mapped weights included\n", show_bytes((double)j->peak_memory));
 }
@@ -152,17 +196,24 @@ static void put_prefills(const job *j, dp_buf *out) {
     json_close(out, ']');
 }
 
-static void put_decode(const job *j, dp_buf *out) {
-    double bytes = (double)dp_model_get_info(j->s.model)->active_bytes, rate = bytes / j->token_seconds;
-    json_open(out, "decode", '{');
+static void put_decode(const job *j, const decoding *d, dp_buf *out) {
+    double bytes = (double)dp_model_get_info(j->s.model)->active_bytes, rate = bytes / d->token_seconds;
+    json_open(out, NULL, '{');
+    json_integer(out, "depth", d->depth);
     json_integer(out, "tokens", decode_tokens);
-    json_number(out, "seconds", j->decode_seconds);
-    json_number(out, "tokens_per_second", decode_tokens / j->decode_seconds);
-    json_number(out, "median_token_seconds", j->token_seconds);
+    json_number(out, "seconds", d->seconds);
+    json_number(out, "tokens_per_second", decode_tokens / d->seconds);
+    json_number(out, "median_token_seconds", d->token_seconds);
     json_number(out, "bytes_per_token", bytes);
     json_number(out, "bytes_per_second", rate);
     if (j->bandwidth > 0) json_number(out, "bandwidth_share", rate / j->bandwidth);
     json_close(out, '}');
+}
+
+static void put_decodes(const job *j, dp_buf *out) {
+    json_open(out, "decode", '[');
+    for (size_t i = 0; i < j->decode_count; i++) put_decode(j, &j->decodes[i], out);
+    json_close(out, ']');
 }
 
 static dp_status report_json(const job *j) {
@@ -178,7 +229,7 @@ static dp_status report_json(const job *j) {
     json_integer(&out, "repeats", repeats);
     json_number(&out, "load_seconds", j->s.load_seconds);
     put_prefills(j, &out);
-    if (decode_tokens) put_decode(j, &out);
+    put_decodes(j, &out);
     if (j->bandwidth > 0) json_number(&out, "bandwidth_bytes_per_second", j->bandwidth);
     json_integer(&out, "peak_memory_bytes", (int64_t)j->peak_memory);
     json_close(&out, '}');
@@ -188,7 +239,7 @@ static dp_status report_json(const job *j) {
 static dp_status run(char **arguments, int count) {
     job j = {.bar = {.unit = "tokens"}};
     char *bundled = NULL;
-    TRY(parse_prefills(&j));
+    TRY(parse_lists(&j));
     if (count == 0) TRY(setup_find_bundled(&bundled));
     dp_status status = setup_open(&j.s, count ? arguments[0] : bundled);
     if (status == DP_OK) status = measure(&j);
@@ -213,7 +264,7 @@ const command command_bench = {
                "token reads all active weights once, so that bandwidth is its bound. Medians of all repeats.\n",
     .examples = "  doppler bench\n"
                 "  doppler bench model.gguf --prefill 128,512,2048 --decode 256 --json\n"
-                "  doppler bench model/ --threads 4 --repeat 5\n",
+                "  doppler bench model/ --prefill 0 --depth 0,2000,8000 --context 8200\n",
     .most = 1,
     .groups = {&own, &session_options, &engine_options, &output_options},
     .run = run,
