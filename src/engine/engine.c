@@ -78,8 +78,8 @@ static dp_status open_model(dp_model *model, const char *path, const dp_model_de
     TRY(dp_checkpoint_open(path, &model->checkpoint));
     TRY(verify_shards(model->checkpoint, desc));
     TRY(dp_arch_build(model->checkpoint, &model->built));
-    TRY(dp_weights_load(model->built, &model->weights, desc->progress, desc->user));
     dp_backend *backend = model->engine->backend;
+    TRY(dp_weights_load(model->built, backend->api->copies, &model->weights, desc->progress, desc->user));
     TRY(backend->api->load(backend, model->built->program, desc->progress, desc->user));
     dp_status status = dp_checkpoint_tokenizer(model->checkpoint, &model->tokenizer);
     if (status != DP_OK && status != DP_E_NOT_FOUND) return status;

@@ -1,16 +1,20 @@
 /* generate.c: the loop from a prompt to text: prefill, then sample, decode, stop, feed back. */
+#include "engine/generate.h"
+
 #include "engine/engine.h"
 #include "engine/sampling.h"
 
-typedef struct generation {
+typedef struct dp_generation generation;
+struct dp_generation {
     dp_session *session;
     const dp_generate_desc *desc;
     dp_generate_result *result;
     dp_sampler *sampler;
     dp_decoder *decoder;
     dp_buf held; /* text not yet passed on: it may be the beginning of a stop string */
+    size_t prompt_done;
     bool stopped;
-} generation;
+};
 
 /* ---- text ---- */
 
@@ -67,22 +71,24 @@ static dp_status flush(generation *g) {
 
 /* ---- tokens ---- */
 
+static dp_status check_prompt(const generation *g) {
+    size_t room = (size_t)(g->session->context - g->session->length);
+    if (g->desc->prompt_count <= room) return DP_OK;
+    return dp_fail(DP_E_CONTEXT, "the prompt has %zu tokens, but only %zu of the context's %d positions are free", g->desc->prompt_count,
+                   room, (int)g->session->context);
+}
+
+/* One chunk of the prompt. */
 static dp_status prefill(generation *g) {
     const dp_generate_desc *d = g->desc;
-    size_t batch = (size_t)g->session->batch;
-    if (d->prompt_count > (size_t)(g->session->context - g->session->length))
-        return dp_fail(DP_E_CONTEXT, "the prompt has %zu tokens, but only %d of the context's %d positions are free", d->prompt_count,
-                       (int)(g->session->context - g->session->length), (int)g->session->context);
+    size_t n = DP_MIN((size_t)g->session->batch, d->prompt_count - g->prompt_done);
     double start = dp_host_seconds();
-    for (size_t done = 0; done < d->prompt_count;) {
-        size_t n = DP_MIN(batch, d->prompt_count - done);
-        TRY(dp_session_eval(g->session, d->prompt + done, n, NULL));
-        done += n;
-        if (d->on_prefill && !d->on_prefill(d->user, done, d->prompt_count)) return dp_fail(DP_E_CANCELLED, "cancelled while reading the prompt");
-    }
-    g->result->prompt_tokens = (int32_t)d->prompt_count;
-    g->result->prefill_seconds = dp_host_seconds() - start;
-    return g->session->has_logits ? DP_OK : dp_fail(DP_E_ARG, "the prompt is empty: there is nothing to continue");
+    TRY(dp_session_eval(g->session, d->prompt + g->prompt_done, n, NULL));
+    g->prompt_done += n;
+    g->result->prompt_tokens = (int32_t)g->prompt_done;
+    g->result->prefill_seconds += dp_host_seconds() - start;
+    if (d->on_prefill && !d->on_prefill(d->user, g->prompt_done, d->prompt_count)) return dp_fail(DP_E_CANCELLED, "cancelled while reading the prompt");
+    return DP_OK;
 }
 
 static dp_status next_token(generation *g) {
@@ -107,24 +113,50 @@ static dp_status next_token(generation *g) {
     return DP_OK;
 }
 
-static dp_status generate(generation *g) {
-    TRY(prefill(g));
+static dp_status decode(generation *g) {
+    if (!g->session->has_logits) return dp_fail(DP_E_ARG, "the prompt is empty: there is nothing to continue");
     double start = dp_host_seconds();
-    while (!g->stopped) TRY(next_token(g));
-    g->result->decode_seconds = dp_host_seconds() - start;
-    return flush(g);
+    dp_status status = next_token(g);
+    g->result->decode_seconds += dp_host_seconds() - start;
+    if (status == DP_OK && g->stopped) status = flush(g);
+    return status;
+}
+
+dp_status dp_generation_new(dp_session *session, const dp_generate_desc *desc, dp_generate_result *result, dp_generation **out) {
+    generation *g = dp_calloc(1, sizeof *g);
+    if (!g) return dp_no_memory(sizeof *g);
+    *g = (generation){.session = session, .desc = desc, .result = result};
+    *result = (dp_generate_result){0};
+    dp_status status = dp_sampler_new(&desc->sampling, session->model->built->program->vocab, &g->sampler);
+    if (status == DP_OK && session->model->tokenizer) status = dp_decoder_new(session->model->tokenizer, !desc->show_special, &g->decoder);
+    if (status == DP_OK) status = check_prompt(g);
+    if (status == DP_OK) *out = g;
+    else dp_generation_free(g);
+    return status;
+}
+
+dp_status dp_generation_step(dp_generation *g, bool *more) {
+    TRY(g->prompt_done < g->desc->prompt_count ? prefill(g) : decode(g));
+    *more = !g->stopped;
+    return DP_OK;
+}
+
+void dp_generation_free(dp_generation *g) {
+    if (!g) return;
+    dp_sampler_free(g->sampler);
+    dp_decoder_free(g->decoder);
+    dp_buf_free(&g->held);
+    dp_free(g);
 }
 
 dp_status dp_session_generate(dp_session *session, const dp_generate_desc *desc, dp_generate_result *result) {
     dp_generate_result own;
+    dp_generation *g;
+    bool more = true;
     if (!session || !desc || (!desc->prompt && desc->prompt_count)) return dp_fail(DP_E_ARG, "dp_session_generate: session, desc or prompt is NULL");
-    generation g = {.session = session, .desc = desc, .result = result ? result : &own};
-    *g.result = (dp_generate_result){0};
-    dp_status status = dp_sampler_new(&desc->sampling, session->model->built->program->vocab, &g.sampler);
-    if (status == DP_OK && session->model->tokenizer) status = dp_decoder_new(session->model->tokenizer, !desc->show_special, &g.decoder);
-    if (status == DP_OK) status = generate(&g);
-    dp_sampler_free(g.sampler);
-    dp_decoder_free(g.decoder);
-    dp_buf_free(&g.held);
+    TRY(dp_generation_new(session, desc, result ? result : &own, &g));
+    dp_status status = DP_OK;
+    while (status == DP_OK && more) status = dp_generation_step(g, &more);
+    dp_generation_free(g);
     return status;
 }

@@ -6,6 +6,7 @@
 typedef struct loader {
     dp_builder *builder;
     dp_weights *weights;
+    bool stream; /* what cannot be mapped is left to program->reader */
 } loader;
 
 static dp_status own(loader *l, size_t size, void **out) {
@@ -32,14 +33,34 @@ static dp_status map_pieces(loader *l, const dp_tensor *t, const void **out) {
     return DP_OK;
 }
 
+static dp_status map_tensor(loader *l, const dp_tensor *t, const void **out) {
+    return t->span_count == 1 && !t->relayout ? map_in_file(l, &t->spans[0], out) : map_pieces(l, t, out);
+}
+
 /* The tensor's bytes as stored: mapped if the host can, else read into memory. */
-static dp_status load_tensor(loader *l, const dp_tensor *t, const void **out) {
-    dp_status status = t->span_count == 1 && !t->relayout ? map_in_file(l, &t->spans[0], out) : map_pieces(l, t, out);
+static dp_status map_or_read(loader *l, const dp_tensor *t, const void **out) {
+    dp_status status = map_tensor(l, t, out);
     if (status != DP_E_UNSUPPORTED) return status;
     void *memory;
     TRY(own(l, (size_t)t->size, &memory));
     *out = memory;
     return dp_checkpoint_read(l->builder->checkpoint, t, 0, memory, (size_t)t->size);
+}
+
+/* The same for what can be read again as it is: *out stays NULL where that is left to the reader. */
+static dp_status load_tensor(loader *l, const dp_tensor *t, const void **out) {
+    if (!l->stream) return map_or_read(l, t, out);
+    dp_status status = map_tensor(l, t, out);
+    return status == DP_E_UNSUPPORTED ? DP_OK : status;
+}
+
+static dp_status read_again(void *user, size_t weight, int32_t expert, uint64_t offset, void *data, size_t size) {
+    const dp_builder *b = user;
+    const dp_weight_source *s = &b->sources[weight];
+    const dp_weight *w = &b->program->weights[weight];
+    const dp_tensor *t = s->kind == DP_SOURCE_SEPARATE && expert >= 0 ? s->experts[expert] : s->tensor;
+    if (s->kind == DP_SOURCE_STACKED) offset += (uint64_t)expert * w->bytes;
+    return dp_checkpoint_read(b->checkpoint, t, offset, data, size);
 }
 
 /* Reads a small tensor and converts it to f32. */
@@ -87,10 +108,10 @@ static dp_status expert_table(loader *l, dp_weight *w) {
 }
 
 static dp_status load_stacked(loader *l, dp_weight *w, const dp_weight_source *s) {
-    const void *data;
+    const void *data = NULL;
     TRY(expert_table(l, w));
     TRY(load_tensor(l, s->tensor, &data));
-    for (int32_t e = 0; e < w->experts; e++) w->expert[e] = (const char *)data + (size_t)e * w->bytes;
+    for (int32_t e = 0; data && e < w->experts; e++) w->expert[e] = (const char *)data + (size_t)e * w->bytes;
     return DP_OK;
 }
 
@@ -106,8 +127,8 @@ static dp_status load_mxfp4(loader *l, dp_weight *w, const dp_weight_source *s) 
     const void *nibbles, *scales;
     void *memory;
     TRY(expert_table(l, w));
-    TRY(load_tensor(l, s->tensor, &nibbles));
-    TRY(load_tensor(l, s->scales, &scales));
+    TRY(map_or_read(l, s->tensor, &nibbles));
+    TRY(map_or_read(l, s->scales, &scales));
     TRY(own(l, w->bytes * (size_t)w->experts, &memory));
     for (int32_t e = 0; e < w->experts; e++) {
         uint8_t *out = (uint8_t *)memory + (size_t)e * w->bytes;
@@ -133,9 +154,10 @@ static dp_status load_weight(loader *l, dp_weight *w, const dp_weight_source *s)
     return dp_fail(DP_E_ARG, "%s: unknown weight source", w->name);
 }
 
-dp_status dp_weights_load(dp_builder *builder, dp_weights *weights, dp_progress_fn progress, void *user) {
-    loader l = {builder, weights};
+dp_status dp_weights_load(dp_builder *builder, bool stream, dp_weights *weights, dp_progress_fn progress, void *user) {
+    loader l = {builder, weights, stream};
     dp_program *p = builder->program;
+    p->reader = (dp_weight_reader){read_again, builder};
     weights->file_count = builder->checkpoint->file_count;
     weights->files = dp_calloc(weights->file_count, sizeof *weights->files);
     if (!weights->files) return dp_no_memory(weights->file_count * sizeof *weights->files);

@@ -14,8 +14,9 @@ typedef struct dp_weights {
     size_t owned_count, owned_capacity;
 } dp_weights;
 
-/* Fills data / expert of every weight of builder->program. On failure what was taken is released by dp_weights_free. */
-dp_status dp_weights_load(dp_builder *builder, dp_weights *weights, dp_progress_fn progress, void *user);
+/* Fills data / expert of every weight of builder->program. On failure what was taken is released by dp_weights_free.
+ * stream: what can be read again and not be mapped stays NULL, and program->reader reads it. */
+dp_status dp_weights_load(dp_builder *builder, bool stream, dp_weights *weights, dp_progress_fn progress, void *user);
 void dp_weights_free(dp_weights *weights);
 
 #endif

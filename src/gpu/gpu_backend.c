@@ -233,6 +233,7 @@ static void unload(dp_backend *base, dp_program *program) {
 
 static const dp_backend_api api = {
     .name = "gpu",
+    .copies = true,
     .close = close_backend,
     .describe = describe,
     .load = load,

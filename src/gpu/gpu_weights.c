@@ -6,10 +6,12 @@ enum { SLAB_ELEMENTS = 1 << 20 }; /* a multiple of every block size times 64 */
 
 typedef struct upload {
     dp_gpu *gpu;
+    const dp_program *program;
     const dp_weight *weight;
     dp_gpu_weight *to;
     size_t quants_at, scales_at; /* bytes written so far */
     uint32_t *scales;            /* one slab */
+    uint8_t *blocks;             /* one slab as stored, of what is not in memory; NULL until needed */
 } upload;
 
 static dp_status send_slab(upload *u, const uint8_t *blocks, size_t n) {
@@ -24,11 +26,25 @@ static dp_status send_slab(upload *u, const uint8_t *blocks, size_t n) {
     return DP_OK;
 }
 
-static dp_status send(upload *u, const void *data, size_t elements) {
+/* n elements of what is not in memory, from byte `at` of the weight or its expert on. */
+static dp_status read_slab(upload *u, int32_t expert, size_t at, size_t n, const uint8_t **out) {
+    const dp_dtype_info *info = dp_dtype_get(u->weight->dtype);
+    const dp_weight_reader *reader = &u->program->reader;
+    size_t index = (size_t)(u->weight - u->program->weights);
+    if (!u->blocks) u->blocks = dp_malloc(SLAB_ELEMENTS / info->block * info->bytes);
+    if (!u->blocks) return dp_no_memory(SLAB_ELEMENTS / info->block * info->bytes);
+    *out = u->blocks;
+    return reader->read(reader->user, index, expert, at, u->blocks, n / info->block * info->bytes);
+}
+
+/* data: NULL if it is to be read. */
+static dp_status send(upload *u, int32_t expert, const uint8_t *data, size_t elements) {
     const dp_dtype_info *info = dp_dtype_get(u->weight->dtype);
     for (size_t at = 0; at < elements; at += SLAB_ELEMENTS) {
-        size_t n = DP_MIN((size_t)SLAB_ELEMENTS, elements - at);
-        TRY(send_slab(u, (const uint8_t *)data + at / info->block * info->bytes, n));
+        size_t n = DP_MIN((size_t)SLAB_ELEMENTS, elements - at), byte = at / info->block * info->bytes;
+        const uint8_t *blocks = data ? data + byte : NULL;
+        if (!data) TRY(read_slab(u, expert, byte, n, &blocks));
+        TRY(send_slab(u, blocks, n));
     }
     return DP_OK;
 }
@@ -46,21 +62,23 @@ static dp_status check(const dp_weight *w, size_t elements) {
 
 static bool is_float(dp_dtype dtype) { return dtype == DP_F32 || dtype == DP_F16 || dtype == DP_BF16; }
 
-static dp_status load_one(dp_gpu_backend *b, const dp_weight *w, dp_gpu_weight *to) {
+static dp_status load_one(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, dp_gpu_weight *to) {
     size_t elements = (size_t)w->rows * (size_t)w->cols, copies = w->experts ? (size_t)w->experts : 1;
     TRY(check(w, elements));
     dp_repack_size size = dp_repack_bytes(w->dtype, elements * copies);
     TRY(dp_gpu_buffer_new(b->gpu, size.quants, w->name, &to->quants));
     if (is_float(w->dtype)) to->scales = to->quants;
     else TRY(dp_gpu_buffer_new(b->gpu, size.scales, w->name, &to->scales));
-    upload u = {b->gpu, w, to, 0, 0, dp_malloc(dp_repack_bytes(w->dtype, SLAB_ELEMENTS).scales)};
+    upload u = {.gpu = b->gpu, .program = program, .weight = w, .to = to};
+    u.scales = dp_malloc(dp_repack_bytes(w->dtype, SLAB_ELEMENTS).scales);
     if (!u.scales) return dp_no_memory(SLAB_ELEMENTS / 8);
     dp_status status = DP_OK;
     for (size_t e = 0; status == DP_OK && e < copies; e++) {
         const void *data = w->experts ? w->expert[e] : w->data;
-        status = send(&u, data, elements);
-        dp_host_advise(data, w->bytes, DP_ADVICE_DONT_NEED);
+        status = send(&u, w->experts ? (int32_t)e : -1, data, elements);
+        if (data) dp_host_advise(data, w->bytes, DP_ADVICE_DONT_NEED);
     }
+    dp_free(u.blocks);
     dp_free(u.scales);
     return status;
 }
@@ -74,7 +92,7 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
         total += program->weights[i].bytes * (uint64_t)(program->weights[i].experts ? program->weights[i].experts : 1);
     for (size_t i = 0; i < program->weight_count; i++) {
         const dp_weight *w = &program->weights[i];
-        dp_status status = load_one(b, w, &weights[i]);
+        dp_status status = load_one(b, program, w, &weights[i]);
         if (status != DP_OK) return dp_fail_in(status, "tensor %s", w->name);
         done += w->bytes * (uint64_t)(w->experts ? w->experts : 1);
         if (progress && !progress(user, "to the GPU", done, total)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");

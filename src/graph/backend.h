@@ -36,6 +36,9 @@ typedef struct dp_step {
 
 typedef struct dp_backend_api {
     const char *name;
+    /* load takes copies of all weights: the engine then keeps none in memory that it can read again, and load reads them
+     * through program->reader. */
+    bool copies;
     void (*close)(dp_backend *backend);
     const char *(*describe)(const dp_backend *backend);
     /* Takes a program's weights to the device, once for all plans; host data stays valid until unload. */

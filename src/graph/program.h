@@ -37,6 +37,13 @@ typedef struct dp_weight {
     const void **expert;  /* [experts], one contiguous [rows][cols] each */
 } dp_weight;
 
+/* Where the bytes of weights come from that are not in memory: `size` bytes at `offset` of a plain weight, or of one
+ * expert (expert >= 0). */
+typedef struct dp_weight_reader {
+    dp_status (*read)(void *user, size_t weight, int32_t expert, uint64_t offset, void *data, size_t size);
+    void *user;
+} dp_weight_reader;
+
 typedef enum dp_norm_kind { DP_NORM_RMS, DP_NORM_LAYER } dp_norm_kind;
 /* SILU: g * sigmoid(g). GELU_TANH: the tanh approximation. SWIGLU_OAI: gpt-oss, clamped:
  * g = min(g, limit), u = clamp(u, +-limit), g * sigmoid(alpha g) * (u + 1). */
@@ -93,6 +100,7 @@ typedef struct dp_program {
     size_t weight_count, weight_capacity;
     dp_kv_spec *kv; /* one per layer that has a cache */
     size_t kv_count, kv_capacity;
+    dp_weight_reader reader; /* for weights whose data is NULL; set by the engine, may have no function if there are none */
     void *device;   /* what the backend's load made of the weights; the backend's own */
     int32_t logits; /* slot [O][vocab] */
     int32_t vocab;
