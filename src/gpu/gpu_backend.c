@@ -119,7 +119,7 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
 /* Puts the dispatch on the queue if this step wants it, its grid filled in. */
 static void enqueue(dp_plan *plan, const dp_planned *d, const dp_step *step, size_t *count) {
     int32_t rows = d->rows == DP_GRID_OUTPUTS ? step->outputs : step->count;
-    bool fused = step->count == 1 && !step->trace;
+    bool fused = step->count == 1;
     if (d->when != DP_WHEN_ALWAYS && fused != (d->when == DP_WHEN_FUSED)) return;
     bool split = step->count == 1 && step->position >= DP_GPU_SPLIT_FROM;
     if (rows < d->at_least || rows > d->at_most || (!d->either && d->split != split)) return;
@@ -129,11 +129,13 @@ static void enqueue(dp_plan *plan, const dp_planned *d, const dp_step *step, siz
     ++*count;
 }
 
-static dp_status trace(dp_plan *plan, const dp_step *step, size_t index) {
-    const dp_op *op = &plan->program->ops[index];
-    if (op->dst < 0) return DP_OK;
+/* Of ops that were done by one dispatch only the last has its result in its slot. */
+static dp_status trace(dp_plan *plan, const dp_step *step, const dp_planned *done) {
+    const dp_op *op = &plan->program->ops[done->last];
+    if (op->dst < 0 || done->hidden) return DP_OK;
     const dp_slot *slot = &plan->program->slots[op->dst];
     size_t rows = (size_t)(slot->rows == DP_ROWS_TOKENS ? step->count : step->outputs), cols = (size_t)slot->cols;
+    if (!rows) return DP_OK;
     float *data = dp_malloc(rows * cols * sizeof(float));
     if (!data) return dp_no_memory(rows * cols * sizeof(float));
     dp_status status = plan->backend->base.api->read(plan, op->dst, 0, (int32_t)rows, data);
@@ -165,8 +167,8 @@ static dp_status submit(dp_plan *plan, const dp_step *step) {
         bool op_ends = i + 1 == plan->planned_count || plan->planned[i + 1].op != plan->planned[i].op;
         if (!step->trace || !op_ends || !count) continue;
         TRY(dp_gpu_submit(plan->backend->gpu, plan->queue, count));
+        TRY(trace(plan, step, &plan->planned[plan->queue_ops[count - 1]]));
         count = 0;
-        TRY(trace(plan, step, plan->planned[i].op));
     }
     if (step->profile) return profile(plan, step, count);
     for (size_t done = 0, n; done < count; done += n) { /* the device begins while the rest is encoded */

@@ -1,7 +1,7 @@
 /* gpu_decode.c: the plan of one-token steps, where time goes to reading weights and to the number of dispatches: ops that
  * follow each other become one dispatch, and quantised matrices meet activations rounded to 8 bits (kernels/pack.wgsl).
- * Other steps, traced ones, and devices opened as exact run the plain dispatches of gpu_plan.c. A fused dispatch may leave
- * out slots that nothing else reads. */
+ * Other steps, and devices opened as exact, run the plain dispatches of gpu_plan.c. A fused dispatch may leave out slots
+ * that nothing else reads. */
 #include "gpu/gpu_plan.h"
 
 enum { MODE_STORE, MODE_ADD, MODE_PAIR, MODE_ACT };
@@ -116,7 +116,7 @@ static dp_status add_dot(dp_planner *p, const dot *d) {
                    .range_count = 8,
                    .params = {rows, rows2, units, 0, float_bits(d->alpha), float_bits(d->limit)},
                    .grid = {1, 1, 1},
-                   .planned = {.rows = grid_rows(p, d->dst), .axis = 1}};
+                   .planned = {.rows = grid_rows(p, d->dst), .axis = 1, .hidden = d->mode == MODE_ACT}};
     if (d->mode != MODE_ACT) shape_of(rows + rows2, units, &r);
     uint32_t per_group = 128 / r.variant.constants[0] * r.variant.constants[1];
     r.params[3] = (rows + per_group - 1) / per_group;
@@ -209,9 +209,10 @@ static dp_status rotated_attention(dp_planner *p) {
                               float_bits(a->attention.scale), float_bits(a->attention.softcap), (uint32_t)q->rope.dim,
                               float_bits(use_long ? q->rope.long_scale : q->rope.scale)},
                    .grid = {1, (uint32_t)a->attention.heads, 1},
-                   .planned = {.split = false, .by_length = true}};
+                   .planned = {.split = false, .by_length = true, .hidden = packs}};
     TRY(dp_gpu_plan_add(p, &r));
     r.variant.constants[1] = DP_GPU_SPLITS;
+    r.planned.hidden = false;
     r.variant.constants[2] = false;
     r.ranges[7] = all_of(p->plan->partial);
     r.grid[0] = DP_GPU_SPLITS;

@@ -49,7 +49,7 @@ dp_status dp_gpu_plan_add(planner *p, const recipe *r) {
     if (planned.at_most == 0) planned.at_most = INT32_MAX;
     if (planned.per == 0) planned.per = 1;
     if (planned.times == 0) planned.times = 1;
-    planned.op = p->index;
+    planned.op = planned.last = p->index;
     planned.when = p->when;
     if (p->when != DP_WHEN_FUSED) planned.ops = 1;
     planned.either = !planned.by_length && p->op->kind != DP_OP_ATTENTION;
@@ -314,6 +314,7 @@ static dp_status plan_op(planner *p, size_t *fused_to) {
         p->when = DP_WHEN_FUSED;
         TRY(dp_gpu_fuse(p, &ops));
         if (p->plan->planned_count > first) p->plan->planned[p->plan->planned_count - 1].ops = ops;
+        for (size_t i = first; i < p->plan->planned_count; i++) p->plan->planned[i].last = p->index + ops - 1;
         *fused_to = p->index + ops;
     }
     p->when = p->index < *fused_to ? DP_WHEN_PLAIN : DP_WHEN_ALWAYS;

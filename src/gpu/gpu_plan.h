@@ -43,7 +43,7 @@ struct dp_kv {
 
 /* How a dispatch's grid follows the step: that axis is multiplied by its token or output count, times `times`, over `per`. */
 typedef enum dp_grid_rows { DP_GRID_FIXED, DP_GRID_TOKENS, DP_GRID_OUTPUTS } dp_grid_rows;
-/* One-token steps that are not traced run fused dispatches (gpu_decode.c) instead of the plain ones of the same ops. */
+/* One-token steps run fused dispatches (gpu_decode.c) instead of the plain ones of the same ops. */
 typedef enum dp_when { DP_WHEN_ALWAYS, DP_WHEN_FUSED, DP_WHEN_PLAIN } dp_when;
 typedef struct dp_planned {
     dp_gpu_dispatch dispatch;
@@ -52,6 +52,8 @@ typedef struct dp_planned {
     uint32_t times, per;
     size_t op;         /* index of the op it belongs to */
     size_t ops;        /* how many ops it does, from that one on; 0: part of one */
+    size_t last;       /* index of the op whose result stands in its slot behind it: what a trace sees */
+    bool hidden;       /* that result is not in its slot but in its packed twin */
     dp_when when;
     int32_t at_least, at_most; /* tokens (or outputs) in the step for which it runs */
     bool split;        /* attention: true runs only for one token with a long past, false otherwise; `either` ignores it */
