@@ -304,10 +304,12 @@ const command command_trace = {
     .details =
         "Evaluates the prompt once and shows shape, mean, root mean square, extremes and the number of values that\n"
         "are not finite for each op. --compare runs two backends and ends at the first op whose relative error\n"
-        "exceeds --tolerance (exit code 21).\n",
+        "exceeds --tolerance (exit code 21). --batch 1 evaluates token by token, as decoding does; there the GPU does\n"
+        "several ops at once, and those that leave no result of their own are not compared (\"-\").\n",
     .examples = "  doppler trace model/ \"Once upon a time\"\n"
                 "  doppler trace model.gguf --ids 1,726,289 --compare cpu-ref,cpu\n"
-                "  doppler trace model/ --compare cpu-ref,cpu --tolerance 0.01 --json\n",
+                "  doppler trace model/ --compare cpu-ref,cpu --tolerance 0.01 --json\n"
+                "  doppler trace model/ --compare cpu-ref,gpu --batch 1\n",
     .least = 1,
     .most = 2,
     .groups = {&own, &session_options, &engine_options, &output_options},

@@ -150,10 +150,12 @@ stage_release() {
     done
 }
 
+gpu_tests() { basename -s .c -a tests/*/test_gpu*.c; }
+
 # webgpu_driver DRIVER: the GPU tests on one driver. SwiftShader has neither f16 nor a subgroup matrix to mask off.
 webgpu_driver() {
     local test filter
-    for test in test_gpu_device test_gpu_ops test_gpu; do
+    for test in $(gpu_tests); do
         filter=""
         [ "$1/$test" != swiftshader/test_gpu ] || filter=on_the_gpu
         # shellcheck disable=SC2086
@@ -171,7 +173,8 @@ stage_webgpu() {
         record webgpu setup 0 0 1 0
         return
     fi
-    build webgpu release test_gpu_device test_gpu_ops test_gpu || return
+    # shellcheck disable=SC2046
+    build webgpu release $(gpu_tests) || return
     webgpu_driver swiftshader &
     webgpu_driver lavapipe
     wait

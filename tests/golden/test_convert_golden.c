@@ -2,7 +2,7 @@
 #include "golden.h"
 #include "host/host.h"
 
-static const golden_how reference = {{.backend = DP_BACKEND_CPU_REF}, DP_KV_F32, 1e-4};
+static const golden_how reference = {.engine = {.backend = DP_BACKEND_CPU_REF}, .kv = DP_KV_F32, .tolerance = 1e-4};
 
 /* Converts `from` to `to` without requantising and checks the result against the family's golden file. */
 static void convert_and_check(const char *what, const char *from, const char *to, dp_sharding sharding, uint64_t shard_size) {

@@ -10,7 +10,7 @@ static void check_case(const char *name, const char *config, const golden_how *h
     golden_check(what, folder, test_path(golden_file), how);
 }
 
-static const golden_how reference = {{.backend = DP_BACKEND_CPU_REF}, DP_KV_F32, 1e-4};
+static const golden_how reference = {.engine = {.backend = DP_BACKEND_CPU_REF}, .kv = DP_KV_F32, .tolerance = 1e-4};
 
 TEST(reference_path_matches_transformers) {
     for (size_t i = 0; refmodel_case(i); i++) check_case(refmodel_case(i), "config.json", &reference);
@@ -26,7 +26,7 @@ static double fast_tolerance(const char *name, double otherwise) { return strcmp
 /* Weights are not quantised here but in gpt-oss, so sums in f32 are all that differs. */
 TEST(fast_path_matches_transformers) {
     for (size_t i = 0; refmodel_case(i); i++) {
-        golden_how fast = {{.backend = DP_BACKEND_CPU, .threads = 2}, DP_KV_F32, fast_tolerance(refmodel_case(i), 1e-4)};
+        golden_how fast = {.engine = {.backend = DP_BACKEND_CPU, .threads = 2}, .kv = DP_KV_F32, .tolerance = fast_tolerance(refmodel_case(i), 1e-4)};
         check_case(refmodel_case(i), "config.json", &fast);
     }
 }
@@ -34,7 +34,7 @@ TEST(fast_path_matches_transformers) {
 /* Phi-MoE is left out: its router drops experts at a threshold, and rounding keys to f16 moves one across it. */
 TEST(f16_kv_cache_is_close) {
     for (size_t i = 0; refmodel_case(i); i++) {
-        golden_how half = {{.backend = DP_BACKEND_CPU, .threads = 2}, DP_KV_F16, fast_tolerance(refmodel_case(i), 1e-3)};
+        golden_how half = {.engine = {.backend = DP_BACKEND_CPU, .threads = 2}, .kv = DP_KV_F16, .tolerance = fast_tolerance(refmodel_case(i), 1e-3)};
         if (strcmp(refmodel_case(i), "phimoe") != 0) check_case(refmodel_case(i), "config.json", &half);
     }
 }
@@ -52,7 +52,7 @@ static void check_gguf(const golden_how *how) {
 TEST(gguf_reference_path_is_exact) { check_gguf(&reference); }
 
 TEST(gguf_fast_path_is_close) {
-    golden_how fast = {{.backend = DP_BACKEND_CPU, .threads = 2}, DP_KV_F16, 3e-2};
+    golden_how fast = {.engine = {.backend = DP_BACKEND_CPU, .threads = 2}, .kv = DP_KV_F16, .tolerance = 3e-2};
     check_gguf(&fast);
 }
 

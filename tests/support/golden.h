@@ -8,10 +8,15 @@ typedef struct golden_how {
     dp_engine_desc engine;
     dp_kv_type kv;
     double tolerance; /* of the relative logit error */
+    double singles;   /* the same when the prompt runs token by token; 0: the same */
+    bool no_singles;  /* not token by token */
 } golden_how;
 
 /* Opens `path` as `how` says, runs the golden prompt whole, token by token and in chunks of 7, then decodes
  * greedily. Records a failure where the relative logit error exceeds the tolerance or a token differs beyond its margin. */
 void golden_check(const char *what, const char *path, const char *golden_file, const golden_how *how);
+
+/* The n token ids of a golden file's tensor: int64 or int32. */
+void golden_ids(const ref_tensor *t, int32_t *out, size_t n);
 
 #endif
