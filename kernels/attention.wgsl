@@ -19,6 +19,7 @@ struct Params {
 @group(0) @binding(5) var<uniform> p: Params;
 override SINKS: bool = false;
 override SPLITS: u32 = 1;
+override EXACT: bool = false; // the cache is f32
 const TILE = 64u; // keys a round, one a thread
 const COLUMNS = 8u; // pairs of output columns a thread may own: 64 * 8 * 2 = 1024
 var<workgroup> query: array<vec2f, 512>;
@@ -37,10 +38,15 @@ fn most(value: f32, thread: u32) -> f32 {
     return result;
 }
 
+fn cached(pair: u32) -> vec2f {
+    if (EXACT) { return vec2f(bitcast<f32>(cache[2u * pair]), bitcast<f32>(cache[2u * pair + 1u])); }
+    return unpack2x16float(cache[pair]);
+}
+
 fn score_of(key: u32, kv_head: u32) -> f32 {
     let row = (kv_head * p.capacity + key % p.capacity) * p.k_words;
     var sum = 0.0;
-    for (var i = 0u; i < p.k_words; i++) { sum += dot(query[i], unpack2x16float(cache[row + i])); }
+    for (var i = 0u; i < p.k_words; i++) { sum += dot(query[i], cached(row + i)); }
     sum *= p.scale;
     if (p.softcap > 0.0) { sum = p.softcap * tanh(clamp(sum / p.softcap, -10.0, 10.0)); }
     return sum;
@@ -86,7 +92,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
             let value = values + (tile + j) % p.capacity * stride;
             for (var c = 0u; c < COLUMNS; c++) {
                 let word = thread + c * TILE;
-                if (word < out_words) { out[c] += weight * unpack2x16float(cache[value + word]); }
+                if (word < out_words) { out[c] += weight * cached(value + word); }
             }
         }
         workgroupBarrier();

@@ -6,7 +6,7 @@
 //            for the softmax four threads share a token; for the values LANES threads share ROWS tokens, each with GROUPS
 //            groups of four columns.
 // Limits:    k_dim and v_dim multiples of 4; 16 KiB of workgroup memory. LANES (16 or 32) and GROUPS, LANES * GROUPS * 4 >=
-//            v_dim, are put in front with SINKS.
+//            v_dim, are put in front with SINKS and EXACT.
 struct Step { position: u32, count: u32, outputs: u32, context: u32 }
 struct Params {
     heads: u32, kv_heads: u32, k_words: u32, v_words: u32,
@@ -15,7 +15,7 @@ struct Params {
 }
 @group(0) @binding(0) var<storage, read> step: Step;
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
-@group(0) @binding(2) var<storage, read> cache: array<vec2u>; // four columns
+@group(0) @binding(2) var<storage, read> cache: array<vec2u>; // four columns of f16, or two of f32 (EXACT)
 @group(0) @binding(3) var<storage, read> sinks: array<f32>;
 @group(0) @binding(4) var<storage, read_write> dst: array<vec4f>;
 @group(0) @binding(5) var<uniform> p: Params;
@@ -33,7 +33,10 @@ var<workgroup> reduced: array<f32, 128>;
 var<workgroup> factor: array<f32, 32>;
 var<workgroup> place: array<u32, 64>; // of the tile's keys in the cache
 
-fn four(words: vec2u) -> vec4f { return vec4f(unpack2x16float(words.x), unpack2x16float(words.y)); }
+fn four(at: u32) -> vec4f {
+    if (EXACT == 1u) { return vec4f(bitcast<vec2f>(cache[2u * at]), bitcast<vec2f>(cache[2u * at + 1u])); }
+    return vec4f(unpack2x16float(cache[at].x), unpack2x16float(cache[at].y));
+}
 
 // Sixteen columns of the block's tokens and the tile's keys, from column group d on.
 fn load_columns(thread: u32, d: u32, first: u32, kv_head: u32, head: u32) {
@@ -47,7 +50,7 @@ fn load_columns(thread: u32, d: u32, first: u32, kv_head: u32, head: u32) {
     for (var i = thread; i < KEYS * 4u; i += THREADS) {
         let key = i / 4u;
         var x = vec4f(0.0);
-        if (d + i % 4u < groups) { x = four(cache[(kv_head * p.capacity + place[key]) * groups + d + i % 4u]); }
+        if (d + i % 4u < groups) { x = four((kv_head * p.capacity + place[key]) * groups + d + i % 4u); }
         ks[i % 4u][key % 4u * 16u + key / 4u] = x;
     }
 }
@@ -129,10 +132,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         for (var j = 0u; j < KEYS / 4u; j++) {
             for (var g = 0u; g < GROUPS; g++) {
                 let column = min(lane + g * LANES, p.v_dim / 4u - 1u);
-                let v0 = four(cache[values + place[4u * j] * stride + column]);
-                let v1 = four(cache[values + place[4u * j + 1u] * stride + column]);
-                let v2 = four(cache[values + place[4u * j + 2u] * stride + column]);
-                let v3 = four(cache[values + place[4u * j + 3u] * stride + column]);
+                let v0 = four(values + place[4u * j] * stride + column);
+                let v1 = four(values + place[4u * j + 1u] * stride + column);
+                let v2 = four(values + place[4u * j + 2u] * stride + column);
+                let v3 = four(values + place[4u * j + 3u] * stride + column);
                 for (var r = 0u; r < ROWS; r++) {
                     let w = scores[(row + r) * STRIDE + j];
                     out[r][g] += w.x * v0 + w.y * v1 + w.z * v2 + w.w * v3;

@@ -21,7 +21,7 @@ static dp_status kv_layers(dp_kv *kv, const dp_kv_size *size) {
         const dp_kv_spec *s = &kv->program->kv[i];
         if (s->k_dim % 2 || s->v_dim % 2) return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %d columns: the GPU kernels need even numbers", (int)s->k_dim, (int)s->v_dim);
         int32_t capacity = s->window ? DP_MIN(size->context, s->window + size->step) : size->context;
-        uint64_t bytes = (uint64_t)s->heads * (uint64_t)(s->k_dim + s->v_dim) * (uint64_t)capacity * 2;
+        uint64_t bytes = (uint64_t)s->heads * (uint64_t)(s->k_dim + s->v_dim) * (uint64_t)capacity * (kv->exact ? 4 : 2);
         kv->layers[i].capacity = (uint32_t)capacity;
         dp_status status = dp_gpu_buffer_new(kv->backend->gpu, bytes, "kv", &kv->layers[i].buffer);
         if (status != DP_OK) return dp_fail_in(status, "the KV cache of layer %zu, %d positions (a smaller context needs less)", i, (int)capacity);
@@ -32,7 +32,7 @@ static dp_status kv_layers(dp_kv *kv, const dp_kv_size *size) {
 static dp_status kv_new(dp_backend *base, const dp_program *program, const dp_kv_size *size, dp_kv **out) {
     dp_kv *kv = dp_calloc(1, sizeof *kv);
     if (!kv) return dp_no_memory(sizeof *kv);
-    *kv = (dp_kv){of(base), program, dp_calloc(program->kv_count, sizeof *kv->layers), size->context, 0};
+    *kv = (dp_kv){of(base), program, dp_calloc(program->kv_count, sizeof *kv->layers), size->context, 0, size->type == DP_KV_F32};
     dp_status status = kv->layers ? kv_layers(kv, size) : dp_no_memory(program->kv_count * sizeof *kv->layers);
     if (status != DP_OK) {
         kv_free(kv);

@@ -168,10 +168,10 @@ static bool is_plain_rope(const dp_op *op, int32_t dim) {
            op->rope.dst_offset == 0;
 }
 
-/* q_rope, k_rope, kv_write, attention of heads that the kernel takes, with one table of frequencies. */
+/* q_rope, k_rope, kv_write, attention of heads that the kernel takes, with one table of frequencies, and an f16 cache. */
 static bool is_rotated_attention(const dp_planner *p) {
     const dp_op *q = op_at(p, 0), *k = op_at(p, 1), *write = op_at(p, 2), *a = op_at(p, 3);
-    if (write->kind != DP_OP_KV_WRITE || a->kind != DP_OP_ATTENTION || a->attention.kv != write->kv_write.kv) return false;
+    if (p->kv->exact || write->kind != DP_OP_KV_WRITE || a->kind != DP_OP_ATTENTION || a->attention.kv != write->kv_write.kv) return false;
     const dp_kv_spec *s = &p->plan->program->kv[a->attention.kv];
     return is_plain_rope(q, s->k_dim) && is_plain_rope(k, s->k_dim) && q->weight == k->weight && q->bias == k->bias && q->rope.pairs == k->rope.pairs &&
            q->rope.dim == k->rope.dim && write->src == k->dst && write->src2 >= 0 && a->src == q->dst && s->k_dim % 16 == 0 && s->v_dim % 16 == 0 &&

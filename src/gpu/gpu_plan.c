@@ -148,7 +148,7 @@ static dp_status kv_write(planner *p) {
     const dp_kv_spec *s = &p->plan->program->kv[op->kv_write.kv];
     const dp_gpu_kv_layer *layer = &p->kv->layers[op->kv_write.kv];
     uint32_t k_words = (uint32_t)s->k_dim / 2, v_words = (uint32_t)s->v_dim / 2, heads = (uint32_t)s->heads;
-    recipe r = {.variant = {DP_KERNEL_KV_WRITE, DP_F32, {0}},
+    recipe r = {.variant = {DP_KERNEL_KV_WRITE, DP_F32, {p->kv->exact}},
                 .ranges = {whole(p->plan->step), slot(p, op->src), op->src2 < 0 ? nothing(p) : slot(p, op->src2), whole(layer->buffer)},
                 .range_count = 4,
                 .params = {heads, k_words, v_words, layer->capacity},
@@ -165,7 +165,7 @@ static dp_status attention(planner *p) {
     uint32_t v_dim = (uint32_t)(s->v_dim ? s->v_dim : s->latent), heads = (uint32_t)op->attention.heads;
     bool sinks = op->weight >= 0;
     if (s->k_dim > 1024 || v_dim > 1024) return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %u columns: the GPU takes up to 1024", (int)s->k_dim, v_dim);
-    recipe r = {.variant = {DP_KERNEL_ATTENTION, DP_F32, {sinks, 1}},
+    recipe r = {.variant = {DP_KERNEL_ATTENTION, DP_F32, {sinks, 1, p->kv->exact}},
                 .ranges = {whole(p->plan->step), slot(p, op->src), whole(layer->buffer), vector(p, op->weight), slot(p, op->dst)},
                 .range_count = 5,
                 .params = {heads, (uint32_t)s->heads, (uint32_t)s->k_dim / 2, (uint32_t)s->v_dim / 2, v_dim, layer->capacity, (uint32_t)s->window,

@@ -27,7 +27,7 @@ typedef struct dp_gpu_weight {
 dp_status dp_gpu_weights_load(dp_gpu_backend *backend, dp_program *program, dp_progress_fn progress, void *user);
 void dp_gpu_weights_unload(dp_gpu_backend *backend, dp_program *program);
 
-/* The KV cache: one buffer a layer, f16. A layer with a window keeps a ring of `capacity` positions. */
+/* The KV cache: one buffer a layer, of f16 or (exact) f32. A layer with a window keeps a ring of `capacity` positions. */
 typedef struct dp_gpu_kv_layer {
     dp_gpu_buffer buffer;
     uint32_t capacity;
@@ -39,6 +39,7 @@ struct dp_kv {
     dp_gpu_kv_layer *layers;
     int32_t context;
     int32_t written; /* positions ever written since the last truncate to 0 */
+    bool exact;
 };
 
 /* How a dispatch's grid follows the step: that axis is multiplied by its token or output count, times `times`, over `per`. */

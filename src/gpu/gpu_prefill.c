@@ -154,7 +154,7 @@ dp_status dp_gpu_prefill_attention(planner *p, const recipe *single, int32_t fro
     *done = s->k_dim % 4 == 0 && v_dim % 4 == 0 && v_dim <= V_DIM_MOST;
     if (!*done) return DP_OK;
     recipe r = *single;
-    r.variant = (dp_kernel_variant){DP_KERNEL_ATTENTION_TILED, DP_F32, {p->op->weight >= 0, lanes, ceil_div(v_dim, 4 * lanes)}};
+    r.variant = (dp_kernel_variant){DP_KERNEL_ATTENTION_TILED, DP_F32, {p->op->weight >= 0, lanes, ceil_div(v_dim, 4 * lanes), p->kv->exact}};
     r.planned = (dp_planned){.rows = DP_GRID_TOKENS, .axis = 0, .per = TILE_TOKENS, .at_least = from};
     return dp_gpu_plan_add(p, &r);
 }
