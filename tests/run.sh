@@ -7,7 +7,7 @@
 #   sanitize  clang, AddressSanitizer with leak detection and UndefinedBehaviorSanitizer: unit, ops, golden
 #   threads   clang, ThreadSanitizer: the unit tests that start threads
 #   clang     the whole tree compiles with clang, warnings as errors
-#   wasm      the core links as a WebAssembly module and runs the bundled model in Node
+#   wasm      the core links as a WebAssembly module and runs the bundled model and the op tests in Node
 #   arm64     cross compiled; unit, ops and the bundled model under qemu
 #   fuzz      each libFuzzer target for FUZZ_SECONDS (10) from its seeds
 # Logs: build/test-logs/STAGE/. The last line printed is "N passed, N failed, N skipped"; the exit code is 0 if none failed.
@@ -240,8 +240,19 @@ stage_clang() {
 
 stage_wasm() {
     has wasm cmake ninja clang-19 wasm-ld-19 node || return
-    build wasm wasm doppler_wasm || return
-    local script
+    local script test ops="test_matmul_fast test_attention_fast test_rows_fast"
+    # shellcheck disable=SC2086
+    build wasm wasm doppler_wasm $ops || return
+    for test in $ops; do
+        run_one wasm "$test" node --no-warnings tests/support/command.mjs "build-wasm/tests/$test.wasm"
+    done
+    # Node runs relaxed SIMD since version 21; behind a flag, older ones get it wrong
+    # shellcheck disable=SC2086
+    if build wasm wasm-relaxed $ops && node -e 'process.exit(parseInt(process.versions.node) < 21 ? 1 : 0)'; then
+        for test in $ops; do
+            run_one wasm "relaxed-$test" node --no-warnings tests/support/command.mjs "build-wasm-relaxed/tests/$test.wasm"
+        done
+    fi
     for script in tests/wasm/*.mjs; do
         run_one wasm "$(basename "$script" .mjs)" node --no-warnings "$script" build-wasm/doppler.wasm
     done

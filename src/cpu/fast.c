@@ -19,6 +19,7 @@ static const isa_choice choices[] = {
     {"avx2", dp_kernels_avx2, dp_isa_has_avx2},
     {"dotprod", dp_kernels_dotprod, dp_isa_has_dotprod},
     {"neon", dp_kernels_neon, dp_isa_has_neon},
+    {"wasm", dp_kernels_wasm, always}, /* a module runs only where all its instructions are known */
     {"scalar", dp_kernels_scalar, always},
 };
 
@@ -30,7 +31,7 @@ static dp_status first_allowed(const char *isa, size_t *out) {
         *out = i;
         if (strcmp(isa, choices[i].name) == 0) return DP_OK;
     }
-    return dp_fail(DP_E_ARG, "unknown instruction set \"%s\": expected avx512, avx2, dotprod, neon or scalar", isa);
+    return dp_fail(DP_E_ARG, "unknown instruction set \"%s\": expected avx512, avx2, dotprod, neon, wasm or scalar", isa);
 }
 
 dp_status dp_cpu_fast_table(const char *isa, dp_cpu_table *table, const char **describe) {

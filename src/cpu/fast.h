@@ -29,6 +29,9 @@ typedef struct dp_act_unit {
     float scale[DP_UNIT / 16]; /* per 16 columns: equal in pairs */
     float sum16[DP_UNIT / 16]; /* scale * sum of q over 16 columns, and over 32 */
     float sum32[DP_UNIT / 32];
+#if defined(__wasm_simd128__)
+    int16_t wide[DP_UNIT]; /* q again: of each 16 columns the even ones, then the odd ones */
+#endif
 } dp_act_unit;
 
 static inline int32_t dp_act_units(int32_t cols) { return cols / DP_UNIT + (cols % DP_UNIT != 0); }
@@ -86,6 +89,7 @@ const dp_cpu_kernels *dp_kernels_avx2(void);
 const dp_cpu_kernels *dp_kernels_avx512(void);
 const dp_cpu_kernels *dp_kernels_neon(void);
 const dp_cpu_kernels *dp_kernels_dotprod(void);
+const dp_cpu_kernels *dp_kernels_wasm(void);
 
 /* True if the fast path multiplies with this dtype through int8 activations / at all. */
 bool dp_fast_is_quantized(dp_dtype dtype);

@@ -8,8 +8,8 @@ INLINE vi dot4u(vi acc, vi w, vi a) { return dot4s(acc, w, a); }
 INLINE vf vf_half(const void *p) { return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 INLINE void vf_store_half(void *p, vf v) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)v))); }
 
-INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, bool is_signed) {
-    (void)is_signed;
+INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, int grain, bool is_signed) {
+    (void)grain, (void)is_signed;
     vf part[4] = {acc, {0}, {0}, {0}};
     for (int j = 0; j < 4; j++) {
         float32x4_t scale = (float32x4_t)(vf_load(w->s + 4 * j) * vf_load(a->scale + 4 * j));

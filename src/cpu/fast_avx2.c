@@ -21,7 +21,8 @@ INLINE void vf_store_half(void *p, vf v) { _mm_storeu_si128(p, _mm256_cvtps_ph((
 #include "cpu/fast_unpack.h"
 
 /* Vector j holds 2 runs of 16 columns: the lower four lanes belong to scale 2 j, the upper to 2 j + 1. */
-INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, bool is_signed) {
+INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, int grain, bool is_signed) {
+    (void)grain;
     vf other = {0};
     for (int h = 0; h < 2; h++) {
         __m256 scale = (__m256)(vf_load(w->s + 8 * h) * vf_load(a->scale + 8 * h));

@@ -15,8 +15,8 @@ INLINE void vf_store_half(void *p, vf v) { _mm256_storeu_si256(p, _mm512_cvtps_p
 #include "cpu/fast_unpack512.h"
 
 /* Vector j holds 4 runs of 16 columns: lanes 4 i .. 4 i + 3 belong to scale 4 j + i. */
-INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, bool is_signed) {
-    (void)is_signed;
+INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, int grain, bool is_signed) {
+    (void)grain, (void)is_signed;
     const __m512i lanes = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
     __m512 scale = (__m512)(vf_load(w->s) * vf_load(a->scale));
     acc -= vf_load(w->m) * vf_load(a->sum16);

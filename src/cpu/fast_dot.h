@@ -1,9 +1,9 @@
 /* fast_dot.h: products row by row, for one or a few tokens: the weights are read once, straight from their blocks.
  * The instruction set's file gives
  *
- *   vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, bool is_signed)
+ *   vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, int grain, bool is_signed)
  *
- * acc + 256 products; which lane gets what does not matter. is_signed is a constant. */
+ * acc + 256 products; which lane gets what does not matter. grain (columns per scale) and is_signed are constants. */
 #ifndef DP_FAST_DOT_H
 #define DP_FAST_DOT_H
 
@@ -16,7 +16,7 @@ INLINE void dot_store(const dp_tile *tile, int32_t token, int32_t row, float sum
 }
 
 /* One row, `count` (at most DOT_TOKENS) tokens from `token` on. */
-INLINE void dot_row(const dp_tile *tile, int32_t row, int32_t token, int count, unpack_fn unpack, int unit_bytes, bool is_signed) {
+INLINE void dot_row(const dp_tile *tile, int32_t row, int32_t token, int count, unpack_fn unpack, int unit_bytes, int grain, bool is_signed) {
     const uint8_t *p = tile->matrix + (size_t)row * tile->weight->row_bytes;
     int32_t blocks = tile->weight->cols / 32;
     vf acc[DOT_TOKENS] = {{0}};
@@ -24,19 +24,19 @@ INLINE void dot_row(const dp_tile *tile, int32_t row, int32_t token, int count, 
     for (int32_t u = 0; blocks > 0; u++, p += unit_bytes, blocks -= 8) {
         unpack(p, blocks < 8 ? blocks : 8, &w);
         for (int t = 0; t < count; t++)
-            acc[t] = dot_unit(&w, (const dp_act_unit *)tile->x[token + t] + u, acc[t], is_signed);
+            acc[t] = dot_unit(&w, (const dp_act_unit *)tile->x[token + t] + u, acc[t], grain, is_signed);
     }
     for (int t = 0; t < count; t++) dot_store(tile, token + t, row, vf_sum(acc[t]));
 }
 
-INLINE void dot_quantized(const dp_tile *tile, unpack_fn unpack, int unit_bytes, bool is_signed) {
+INLINE void dot_quantized(const dp_tile *tile, unpack_fn unpack, int unit_bytes, int grain, bool is_signed) {
     for (int32_t r = tile->first; r < tile->first + tile->rows; r++) {
         if (tile->tokens == 1) {
-            dot_row(tile, r, 0, 1, unpack, unit_bytes, is_signed);
+            dot_row(tile, r, 0, 1, unpack, unit_bytes, grain, is_signed);
             continue;
         }
         for (int32_t t = 0; t < tile->tokens; t += DOT_TOKENS)
-            dot_row(tile, r, t, DP_MIN(tile->tokens - t, DOT_TOKENS), unpack, unit_bytes, is_signed);
+            dot_row(tile, r, t, DP_MIN(tile->tokens - t, DOT_TOKENS), unpack, unit_bytes, grain, is_signed);
     }
 }
 
@@ -76,22 +76,15 @@ INLINE void dot_floats(const dp_tile *tile, load_fn load, load1_fn load1, int by
     }
 }
 
+#define DOT_CASE(NAME, name, bytes, grain, is_signed)                                                                  \
+    case DP_##NAME: dot_quantized(tile, unpack_##name, bytes, grain, is_signed); break;
+
 static void dot_tile(const dp_tile *tile) {
     switch (tile->weight->dtype) {
     case DP_F32: dot_floats(tile, load_f32, load1_f32, 4); break;
     case DP_F16: dot_floats(tile, load_f16, load1_f16, 2); break;
     case DP_BF16: dot_floats(tile, load_bf16, load1_bf16, 2); break;
-    case DP_Q4_0: dot_quantized(tile, unpack_q4_0, 8 * 18, false); break;
-    case DP_Q4_1: dot_quantized(tile, unpack_q4_1, 8 * 20, false); break;
-    case DP_Q5_0: dot_quantized(tile, unpack_q5_0, 8 * 22, false); break;
-    case DP_Q5_1: dot_quantized(tile, unpack_q5_1, 8 * 24, false); break;
-    case DP_Q8_0: dot_quantized(tile, unpack_q8_0, 8 * 34, !BIAS_BYTES); break;
-    case DP_Q2_K: dot_quantized(tile, unpack_q2_k, 84, false); break;
-    case DP_Q3_K: dot_quantized(tile, unpack_q3_k, 110, false); break;
-    case DP_Q4_K: dot_quantized(tile, unpack_q4_k, 144, false); break;
-    case DP_Q5_K: dot_quantized(tile, unpack_q5_k, 176, false); break;
-    case DP_Q6_K: dot_quantized(tile, unpack_q6_k, 210, false); break;
-    case DP_MXFP4: dot_quantized(tile, unpack_mxfp4, 8 * 17, false); break;
+        QUANTIZED_FORMATS(DOT_CASE)
     default: break; /* refused by dp_fast_multiplies */
     }
 }

@@ -74,6 +74,15 @@ INLINE void pack_quantized(const dp_tile *tile, const panel *p, unpack_fn unpack
     }
 }
 
+/* Four columns of VL rows, and the same four of a token in every lane. An instruction set without such dot products
+ * brings its own, under OWN_PANEL_DOT. */
+#ifndef OWN_PANEL_DOT
+typedef vi panel_bytes;
+INLINE panel_bytes panel_weights(const uint8_t *q, bool is_signed) { return (void)is_signed, vi_load(q); }
+INLINE panel_bytes panel_activations(const dp_act_unit *a, int32_t column, bool is_signed) { return (void)is_signed, vi_repeat4(a->q + column); }
+INLINE vi panel_dot(vi acc, panel_bytes w, panel_bytes a, bool is_signed) { return is_signed ? dot4s(acc, w, a) : dot4u(acc, w, a); }
+#endif
+
 /* One scale's columns of the panel times `count` tokens. a: first of these columns within a unit of each token. */
 INLINE void multiply_grain(const panel *p, int32_t at, const dp_act_unit *const *x, vf (*acc)[PANEL_VECTORS], int count,
                            int grain, bool is_signed) {
@@ -82,12 +91,12 @@ INLINE void multiply_grain(const panel *p, int32_t at, const dp_act_unit *const 
     const uint8_t *q = p->q + (size_t)at * PANEL_ROWS;
     UNROLL(8)
     for (int k = 0; k < grain; k += 4) {
-        vi w[PANEL_VECTORS];
-        for (int v = 0; v < PANEL_VECTORS; v++) w[v] = vi_load(q + k * PANEL_ROWS + v * VL * 4);
+        panel_bytes w[PANEL_VECTORS];
+        for (int v = 0; v < PANEL_VECTORS; v++) w[v] = panel_weights(q + k * PANEL_ROWS + v * VL * 4, is_signed);
         UNROLL(16)
         for (int t = 0; t < count; t++) {
-            vi a = vi_repeat4(x[t][unit].q + in_unit + k);
-            for (int v = 0; v < PANEL_VECTORS; v++) sum[t][v] = is_signed ? dot4s(sum[t][v], w[v], a) : dot4u(sum[t][v], w[v], a);
+            panel_bytes a = panel_activations(&x[t][unit], in_unit + k, is_signed);
+            for (int v = 0; v < PANEL_VECTORS; v++) sum[t][v] = panel_dot(sum[t][v], w[v], a, is_signed);
         }
     }
     const float *s = p->s + at / grain * PANEL_ROWS, *m = p->m + at / grain * PANEL_ROWS;
@@ -186,22 +195,15 @@ INLINE void panel_floats(const dp_tile *tile, load1_fn load1, int bytes) {
     }
 }
 
+#define PANEL_CASE(NAME, name, bytes, grain, is_signed)                                                                \
+    case DP_##NAME: panel_quantized(tile, unpack_##name, bytes, grain, is_signed); break;
+
 static void panel_tile(const dp_tile *tile) {
     switch (tile->weight->dtype) {
     case DP_F32: panel_floats(tile, load1_f32, 4); break;
     case DP_F16: panel_floats(tile, load1_f16, 2); break;
     case DP_BF16: panel_floats(tile, load1_bf16, 2); break;
-    case DP_Q4_0: panel_quantized(tile, unpack_q4_0, 8 * 18, 32, false); break;
-    case DP_Q4_1: panel_quantized(tile, unpack_q4_1, 8 * 20, 32, false); break;
-    case DP_Q5_0: panel_quantized(tile, unpack_q5_0, 8 * 22, 32, false); break;
-    case DP_Q5_1: panel_quantized(tile, unpack_q5_1, 8 * 24, 32, false); break;
-    case DP_Q8_0: panel_quantized(tile, unpack_q8_0, 8 * 34, 32, !BIAS_BYTES); break;
-    case DP_Q2_K: panel_quantized(tile, unpack_q2_k, 84, 16, false); break;
-    case DP_Q3_K: panel_quantized(tile, unpack_q3_k, 110, 16, false); break;
-    case DP_Q4_K: panel_quantized(tile, unpack_q4_k, 144, 32, false); break;
-    case DP_Q5_K: panel_quantized(tile, unpack_q5_k, 176, 32, false); break;
-    case DP_Q6_K: panel_quantized(tile, unpack_q6_k, 210, 16, false); break;
-    case DP_MXFP4: panel_quantized(tile, unpack_mxfp4, 8 * 17, 32, false); break;
+        QUANTIZED_FORMATS(PANEL_CASE)
     default: break; /* refused by dp_fast_multiplies */
     }
 }
@@ -227,6 +229,9 @@ INLINE void quantize_block(const float *restrict x, dp_act_unit *restrict out, i
     out->sum16[2 * block] = scale * (float)sums[0];
     out->sum16[2 * block + 1] = scale * (float)sums[1];
     out->sum32[block] = scale * (float)(sums[0] + sums[1]);
+#if defined(__wasm_simd128__)
+    for (int i = 0; i < 32; i++) out->wide[32 * block + i / 16 * 16 + i % 2 * 8 + i % 16 / 2] = out->q[32 * block + i];
+#endif
 }
 
 static void quantize_row(const float *x, int32_t cols, dp_act_unit *out) {

@@ -22,8 +22,8 @@ INLINE void vf_store_half(void *p, vf v) {
 
 #include "cpu/fast_unpack.h"
 
-INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, bool is_signed) {
-    (void)is_signed;
+INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, int grain, bool is_signed) {
+    (void)grain, (void)is_signed;
     for (int j = 0; j < 16; j++) {
         vi sum = dot4s((vi){0}, vi_load(w->q + 16 * j), vi_load(a->q + 16 * j));
         acc += vf_of(sum) * (w->s[j] * a->scale[j]);

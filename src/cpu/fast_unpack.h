@@ -116,6 +116,11 @@ INLINE void look_up16(const uint8_t *restrict table, uint8_t *restrict q) {
     vst1q_u8(q, vqtbl1q_u8(t, vld1q_u8(q)));
     vst1q_u8(q + 16, vqtbl1q_u8(t, vld1q_u8(q + 16)));
 }
+#elif defined(__wasm_simd128__)
+INLINE void look_up16(const uint8_t *restrict table, uint8_t *restrict q) {
+    v128_t t = wasm_v128_load(table);
+    for (int i = 0; i < 32; i += 16) wasm_v128_store(q + i, wasm_i8x16_swizzle(t, wasm_v128_load(q + i)));
+}
 #else
 INLINE void look_up16(const uint8_t *restrict table, uint8_t *restrict q) {
     for (int i = 0; i < 32; i++) q[i] = table[q[i]];
@@ -258,5 +263,19 @@ INLINE void unpack_q3_k(const uint8_t *restrict p, int blocks, unpacked *restric
     for (int k = 0; k < 8; k++)
         for (int i = 0; i < 32; i++) u->q[32 * k + i] |= (uint8_t)((p[i] >> k & 1) << 2);
 }
+
+/* Every format: its dtype, unpack_<name>, bytes of 256 columns, columns per scale, signed bytes. */
+#define QUANTIZED_FORMATS(FORMAT)                                                                                      \
+    FORMAT(Q4_0, q4_0, 8 * 18, 32, false)                                                                              \
+    FORMAT(Q4_1, q4_1, 8 * 20, 32, false)                                                                              \
+    FORMAT(Q5_0, q5_0, 8 * 22, 32, false)                                                                              \
+    FORMAT(Q5_1, q5_1, 8 * 24, 32, false)                                                                              \
+    FORMAT(Q8_0, q8_0, 8 * 34, 32, !BIAS_BYTES)                                                                        \
+    FORMAT(Q2_K, q2_k, 84, 16, false)                                                                                  \
+    FORMAT(Q3_K, q3_k, 110, 16, false)                                                                                 \
+    FORMAT(Q4_K, q4_k, 144, 32, false)                                                                                 \
+    FORMAT(Q5_K, q5_k, 176, 32, false)                                                                                 \
+    FORMAT(Q6_K, q6_k, 210, 16, false)                                                                                 \
+    FORMAT(MXFP4, mxfp4, 8 * 17, 32, false)
 
 #endif

@@ -21,6 +21,10 @@
 #define UNROLL(n) PRAGMA(GCC unroll n)
 #endif
 
+#if defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#endif
+
 typedef float vf __attribute__((vector_size(VL * 4), may_alias));
 typedef int32_t vi __attribute__((vector_size(VL * 4), may_alias));
 typedef float vf_loose __attribute__((vector_size(VL * 4), aligned(4), may_alias));
@@ -35,8 +39,13 @@ INLINE vf vf_of(vi v) { return __builtin_convertvector(v, vf); }
 INLINE vf vf_bits(vi v) { return (vf)v; }
 INLINE vi vi_bits(vf v) { return (vi)v; }
 INLINE vf vf_pick(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
+#if defined(__wasm_simd128__)
+INLINE vf vf_max(vf a, vf b) { return (vf)wasm_f32x4_pmax((v128_t)b, (v128_t)a); }
+INLINE vf vf_min(vf a, vf b) { return (vf)wasm_f32x4_pmin((v128_t)b, (v128_t)a); }
+#else
 INLINE vf vf_max(vf a, vf b) { return vf_pick(a > b, a, b); }
 INLINE vf vf_min(vf a, vf b) { return vf_pick(a < b, a, b); }
+#endif
 
 INLINE float vf_sum(vf v) {
     float part[VL];
@@ -78,7 +87,14 @@ INLINE float half(const void *p) {
     return (float)h;
 }
 #else
-INLINE float half(const void *p) { return dp_f16_to_f32(dp_load_u16(p)); }
+/* Without subnormal operands, which some processors are slow with: the smallest halves get their leading one by adding
+ * 2^-14 and taking it away. */
+INLINE float half(const void *p) {
+    uint32_t bits = dp_load_u16(p), magnitude = (bits & 0x7FFF) << 13, normal = magnitude + 0x38000000, small = magnitude + 0x38800000;
+    if (magnitude >= 0x0F800000) normal |= 0x7F800000; /* infinity, NaN */
+    float value = magnitude < 0x00800000 ? dp_load_f32(&small) - 0x1p-14f : dp_load_f32(&normal);
+    return bits & 0x8000 ? -value : value;
+}
 #endif
 
 #endif

@@ -1,9 +1,5 @@
 /* test.c: the runner behind test.h. */
-#define _XOPEN_SOURCE 700
 #include "test.h"
-
-#include <ftw.h>
-#include <unistd.h>
 
 enum { TESTS_MAX = 512 };
 static struct { const char *name; test_fn fn; } tests[TESTS_MAX];
@@ -44,24 +40,6 @@ const char *test_path(const char *relative) {
     char *path = paths[next++ % 8];
     snprintf(path, sizeof paths[0], "%s/%s", DOPPLER_SOURCE_DIR, relative);
     return path;
-}
-
-static char folder[64];
-
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
-    (void)st, (void)kind, (void)ftw;
-    return remove(path);
-}
-
-static void remove_folder(void) { nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
-
-const char *test_folder(void) {
-    if (!folder[0]) {
-        strcpy(folder, "/tmp/doppler-test-XXXXXX");
-        if (!mkdtemp(folder)) abort();
-        atexit(remove_folder);
-    }
-    return folder;
 }
 
 int test_run_all(int argc, char **argv) {
