@@ -157,7 +157,10 @@ webgpu_driver() {
     local test filter
     for test in $(gpu_tests); do
         filter=""
-        [ "$1/$test" != swiftshader/test_gpu ] || filter=on_the_gpu
+        case $1/$test in
+        swiftshader/test_gpu) filter=on_the_gpu ;;
+        swiftshader/test_gpu_tokens) filter=forced ;; # the rest takes minutes
+        esac
         # shellcheck disable=SC2086
         run_one webgpu "$1-$test" build/webgpu/run "--$1" "build/tests/$test" $filter
     done

@@ -1,6 +1,8 @@
 /* One token at a time on the GPU, where quantised weights meet activations rounded to 8 bits: each token behind a prompt
- * that was read exactly, so that its error is its own; and what a trace of such a step shows. Without a WebGPU device
- * these tests are skipped. */
+ * that was read exactly, so that its error is its own; what a trace of such a step shows; and whole texts of the bundled
+ * model, token by token. Without a WebGPU device these tests are skipped. */
+#include "base/json.h"
+#include "files.h"
 #include "golden.h"
 
 enum { PROMPT = 48, VOCAB = 512, LAYERS = 3, EXPERTS = 8, CHOSEN = 2, RECORDS = 80, WIDEST = 512 };
@@ -23,10 +25,10 @@ typedef struct rig {
     dp_session *session;
 } rig;
 
-static dp_status rig_open(rig *r, dp_backend_kind backend, const char *file) {
+static dp_status rig_open(rig *r, dp_backend_kind backend, const char *file, int32_t context) {
     TRY(dp_engine_open(&(dp_engine_desc){.backend = backend}, &r->engine));
     TRY(dp_model_open(r->engine, file, NULL, &r->model));
-    return dp_session_new(r->model, &(dp_session_desc){.context = PROMPT}, &r->session);
+    return dp_session_new(r->model, &(dp_session_desc){.context = context}, &r->session);
 }
 
 static void rig_close(rig *r) {
@@ -143,8 +145,8 @@ static void check_file(const char *name, int most_ties) {
     snprintf(golden, sizeof golden, "tests/data/gguf/%s.Q4_K_M.golden.safetensors", name);
     load_ids(test_path(golden), ids);
     CHECK_OK(ref_tensor_load(test_path(golden), "logits", &logits));
-    CHECK_OK(rig_open(&exact, DP_BACKEND_CPU_REF, test_path(file)));
-    CHECK_OK(rig_open(&gpu, DP_BACKEND_GPU, test_path(file)));
+    CHECK_OK(rig_open(&exact, DP_BACKEND_CPU_REF, test_path(file), PROMPT));
+    CHECK_OK(rig_open(&gpu, DP_BACKEND_GPU, test_path(file), PROMPT));
     check_tokens(&exact, &gpu, ids, logits.data, &ties, &error);
     printf("  %-8s relative logit error of single tokens %.2e, %d of %d at near ties of a router\n", name, error, ties, PROMPT - 1);
     rig_close(&exact);
@@ -168,8 +170,8 @@ TEST(trace_of_a_token_on_the_gpu) {
     rig exact = {0}, gpu = {0};
     if (device_missing()) return;
     load_ids(test_path("tests/data/gguf/llama.Q4_K_M.golden.safetensors"), ids);
-    CHECK_OK(rig_open(&exact, DP_BACKEND_CPU_REF, test_path("tests/data/gguf/llama.Q4_K_M.gguf")));
-    CHECK_OK(rig_open(&gpu, DP_BACKEND_GPU, test_path("tests/data/gguf/llama.Q4_K_M.gguf")));
+    CHECK_OK(rig_open(&exact, DP_BACKEND_CPU_REF, test_path("tests/data/gguf/llama.Q4_K_M.gguf"), PROMPT));
+    CHECK_OK(rig_open(&gpu, DP_BACKEND_GPU, test_path("tests/data/gguf/llama.Q4_K_M.gguf"), PROMPT));
     CHECK_OK(run_token(&exact, ids, 20, &expected));
     CHECK_OK(run_token(&gpu, ids, 20, &found));
     for (size_t i = 0; i < found.count; i++) {
@@ -182,6 +184,75 @@ TEST(trace_of_a_token_on_the_gpu) {
     CHECK(find(&found, "layers.0.input_norm") && find(&found, "layers.0.residual") && find(&found, "lm_head"));
     rig_close(&exact);
     rig_close(&gpu);
+}
+
+/* ---- forced decoding: a text's own tokens, one at a time; the likeliest next token against the reference's ---- */
+
+enum { FORCED = 512 };
+
+static int32_t likeliest(const float *logits, int32_t vocab) {
+    int32_t top = 0;
+    for (int32_t i = 1; i < vocab; i++)
+        if (logits[i] > logits[top]) top = i;
+    return top;
+}
+
+typedef struct agreement {
+    int tokens, equal;
+    double gap; /* by which the reference's token leads the other one at most */
+} agreement;
+
+/* One text, or as much of it as is still wanted. */
+static dp_status compare_text(rig *exact, rig *gpu, dp_str text, agreement *a) {
+    int32_t *ids = NULL, vocab = dp_model_get_info(exact->model)->vocab;
+    size_t count = 0;
+    TRY(dp_tokenizer_encode(dp_model_tokenizer(exact->model), text.p, text.n, true, &ids, &count));
+    count = DP_MIN(count, (size_t)(FORCED - a->tokens));
+    float *logits = dp_malloc(count * (size_t)vocab * sizeof *logits);
+    dp_session_truncate(exact->session, 0);
+    dp_session_truncate(gpu->session, 0);
+    dp_status status = logits ? dp_session_eval(exact->session, ids, count, logits) : DP_E_MEMORY;
+    for (size_t i = 0; status == DP_OK && i < count; i++) {
+        status = dp_session_eval(gpu->session, ids + i, 1, NULL);
+        if (status != DP_OK) break;
+        a->tokens++;
+        const float *expected = logits + i * (size_t)vocab;
+        int32_t want = likeliest(expected, vocab), have = likeliest(dp_session_logits(gpu->session), vocab);
+        a->equal += want == have;
+        a->gap = fmax(a->gap, (double)expected[want] - (double)expected[have]);
+    }
+    dp_free(logits);
+    dp_free(ids);
+    return status;
+}
+
+static dp_status compare_texts(rig *exact, rig *gpu, dp_str lines, agreement *a) {
+    dp_status status = DP_OK;
+    for (size_t at = 0, end; status == DP_OK && a->tokens < FORCED && at < lines.n; at = end + 1) {
+        dp_arena arena = {0};
+        const dp_json *line;
+        for (end = at; end < lines.n && lines.p[end] != '\n';) end++;
+        status = dp_json_parse(&arena, (dp_str){lines.p + at, end - at}, &line);
+        if (status == DP_OK) status = compare_text(exact, gpu, dp_json_get(line, "text")->string, a);
+        dp_arena_free(&arena);
+    }
+    return status;
+}
+
+TEST(forced_decoding_on_the_gpu) {
+    rig exact = {0}, gpu = {0};
+    agreement a = {0};
+    if (device_missing()) return;
+    dp_str lines = test_load(test_path("tests/data/storyteller/eval.jsonl"));
+    CHECK(lines.p);
+    CHECK_OK(rig_open(&exact, DP_BACKEND_CPU_REF, test_path("models/storyteller"), 0));
+    CHECK_OK(rig_open(&gpu, DP_BACKEND_GPU, test_path("models/storyteller"), 0));
+    CHECK_OK(compare_texts(&exact, &gpu, lines, &a));
+    printf("  the bundled model: %d of %d likeliest tokens are those of the reference, the others lead by up to %.3f\n", a.equal, a.tokens, a.gap);
+    CHECK(a.tokens == FORCED && 100 * a.equal >= 99 * a.tokens && a.gap < 0.1);
+    rig_close(&exact);
+    rig_close(&gpu);
+    dp_free((void *)(uintptr_t)lines.p);
 }
 
 TEST_MAIN()
