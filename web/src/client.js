@@ -1,0 +1,61 @@
+// client.js: the page's end of the worker: calls with promises, events and aborts.
+import { abortError, makeError, throwIfAborted, unpackError } from './errors.js';
+
+export class Client {
+  /** @param {{worker?: () => Worker, wasm?: string, jspi?: boolean}} options */
+  constructor(options = {}) {
+    this.calls = new Map();
+    this.next = 1;
+    this.worker = options.worker ? options.worker() : new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'doppler' });
+    this.worker.onmessage = ({ data }) => this.receive(data);
+    this.worker.onerror = (event) => this.crash(event.message || 'the worker could not be started');
+    this.worker.onmessageerror = () => this.crash('a message from the worker could not be read');
+    this.call('setUp', { wasm: options.wasm && String(options.wasm), jspi: options.jspi }).catch(() => {});
+  }
+
+  receive({ id, result, error, event }) {
+    const call = this.calls.get(id);
+    if (!call) return;
+    if (event) {
+      call.onEvent?.(event);
+      return;
+    }
+    this.calls.delete(id);
+    call.done();
+    if (error) call.reject(unpackError(error));
+    else call.resolve(result);
+  }
+
+  /** The worker is gone, perhaps because the tab ran out of memory: everything under way fails, and so does what follows. */
+  crash(message) {
+    this.crashed = makeError('crashed', `the engine's worker stopped: ${message}; load the model again`);
+    this.worker.terminate();
+    for (const call of this.calls.values()) {
+      call.done();
+      call.reject(this.crashed);
+    }
+    this.calls.clear();
+  }
+
+  call(method, args, { signal, onEvent, transfer } = {}) {
+    throwIfAborted(signal);
+    if (this.crashed) return Promise.reject(this.crashed);
+    const id = this.next++;
+    return new Promise((resolve, reject) => {
+      const onAbort = () => this.worker.postMessage({ abort: id });
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.calls.set(id, { resolve, reject, onEvent, done: () => signal?.removeEventListener('abort', onAbort) });
+      this.worker.postMessage({ id, method, args }, transfer ?? []);
+    });
+  }
+
+  close() {
+    this.worker.terminate();
+    this.crashed = makeError('closed', 'the engine was closed');
+    for (const call of this.calls.values()) {
+      call.done();
+      call.reject(abortError('the engine was closed'));
+    }
+    this.calls.clear();
+  }
+}

@@ -1,0 +1,328 @@
+// download.js: a model from a URL into the store. Shards come several at a time, continue where they stopped (within a
+// shard, over lost connections and reloads), are retried with growing pauses, and are hashed while they arrive.
+import { CorruptError, DopplerError, NetworkError, throwIfAborted } from './errors.js';
+import { makeRoom, StoredModel } from './store.js';
+
+const PARALLEL = 6;
+const ATTEMPTS = 6, PAUSE = 400, PAUSE_MOST = 15000, SILENCE = 30000; // milliseconds
+const MARK_EVERY = 4 << 20;    // bytes between two records of how far a shard is
+const READ_PIECE = 1 << 20;
+const SMALL_FILES = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'chat_template.jinja', 'config.json', 'special_tokens_map.json'];
+
+export const sleep = (ms, signal) => new Promise((resolve, reject) => {
+  const timer = setTimeout(resolve, ms);
+  signal?.addEventListener('abort', () => {
+    clearTimeout(timer);
+    reject(new DOMException('aborted', 'AbortError'));
+  }, { once: true });
+});
+
+// ---- requests ----
+
+/** What makes another attempt worthwhile. */
+function isPassing(error) {
+  return error instanceof NetworkError && (error.code === 'network' || (error.code === 'http' && (error.details.status >= 500 || [408, 425, 429].includes(error.details.status))));
+}
+
+async function request(url, { headers, signal, cache }) {
+  let response;
+  try {
+    response = await fetch(url, { headers, signal, cache });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new NetworkError('network', `${url}: no connection (${error.message}); is the server up, and does it allow this page (CORS)?`, { url });
+  }
+  if (!response.ok) {
+    response.body?.cancel().catch(() => {});
+    const wait = Number(response.headers.get('retry-after')) * 1000 || 0;
+    throw new NetworkError('http', `${url}: the server answers ${response.status} ${response.statusText}`, { url, status: response.status, wait });
+  }
+  return response;
+}
+
+/** Tries again while the reason may pass. `progressed` tells whether the attempt got anywhere, which starts the count anew. */
+async function persistently(attempt, signal) {
+  for (let tries = 1; ; tries++) {
+    const progress = { made: false };
+    try {
+      return await attempt(progress);
+    } catch (error) {
+      throwIfAborted(signal);
+      if (progress.made) tries = 1;
+      if (!isPassing(error) || tries >= ATTEMPTS) throw error;
+      const pause = Math.max(error.details.wait ?? 0, Math.min(PAUSE * 2 ** (tries - 1), PAUSE_MOST));
+      await sleep(pause * (0.75 + Math.random() / 2), signal);
+    }
+  }
+}
+
+/** The body, piece by piece; a server that falls silent is an error. */
+async function* pieces(response, url, signal) {
+  const reader = response.body.getReader();
+  try {
+    for (;;) {
+      let timer;
+      const silence = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new NetworkError('network', `${url}: no data for ${SILENCE / 1000} seconds`, { url })), SILENCE);
+      });
+      let part;
+      try {
+        part = await Promise.race([reader.read(), silence]);
+      } catch (error) {
+        if (signal?.aborted || error instanceof DopplerError) throw error;
+        throw new NetworkError('network', `${url}: the connection was lost (${error.message})`, { url });
+      } finally {
+        clearTimeout(timer);
+      }
+      if (part.done) return;
+      yield part.value;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function isHtml(response) {
+  return /^text\/html/i.test(response.headers.get('content-type') ?? '');
+}
+
+/** A small file, whole; undefined if the server has none. */
+async function small(url, signal, optional = true) {
+  return persistently(async () => {
+    let response;
+    try {
+      response = await request(url, { signal });
+    } catch (error) {
+      if (optional && error.details?.status >= 400 && error.details.status < 500 && ![408, 425, 429].includes(error.details.status)) return undefined;
+      throw error;
+    }
+    if (isHtml(response)) {
+      response.body?.cancel().catch(() => {});
+      if (optional) return undefined; // a server that answers everything with its start page
+      throw new NetworkError('content-type', `${url}: expected JSON, the server sends a web page (text/html); is this the address of a model?`, { url });
+    }
+    try {
+      return new Uint8Array(await response.arrayBuffer());
+    } catch (error) {
+      throwIfAborted(signal);
+      throw new NetworkError('network', `${url}: the connection was lost (${error.message})`, { url });
+    }
+  }, signal);
+}
+
+// ---- what there is to load ----
+
+/** The address of a folder, with its slash. */
+export function folderUrl(url) {
+  const absolute = new URL(url, globalThis.location?.href);
+  absolute.pathname = absolute.pathname.replace(/\/manifest\.json$/, '/').replace(/([^/])$/, '$1/');
+  return absolute;
+}
+
+function readManifest(bytes, url) {
+  let manifest;
+  try {
+    manifest = JSON.parse(new TextDecoder().decode(bytes));
+  } catch (error) {
+    throw new DopplerError('format', `${url}: not a JSON file (${error.message})`);
+  }
+  if (!Array.isArray(manifest?.shards)) throw new DopplerError('format', `${url}: "shards" is missing: not the manifest of an RDRR model`);
+  const shards = [...manifest.shards].map((s, i) => ({ index: s.index ?? i, filename: s.filename ?? s.fileName, size: s.size, hash: s.hash })).sort((a, b) => a.index - b.index);
+  for (const { filename, size } of shards) {
+    if (typeof filename !== 'string' || filename.startsWith('/') || filename.split('/').includes('..')) throw new DopplerError('format', `${url}: unsafe shard name ${JSON.stringify(filename)}`);
+    if (!Number.isSafeInteger(size) || size < 0) throw new DopplerError('format', `${url}: shard ${filename} has size ${size}`);
+  }
+  return { manifest, shards };
+}
+
+/** An RDRR model: its small files, its shards. */
+async function planFolder(url, signal) {
+  const base = folderUrl(url), at = (name) => new URL(name.split('/').map(encodeURIComponent).join('/'), base).href;
+  const bytes = await small(at('manifest.json'), signal, false);
+  const { manifest, shards } = readManifest(bytes, at('manifest.json'));
+  const extra = typeof manifest.tensorsFile === 'string' ? [manifest.tensorsFile] : [];
+  const loaded = await Promise.all([...SMALL_FILES, ...extra].map(async (name) => [name, await small(at(name), signal)]));
+  const files = [['manifest.json', bytes], ...loaded.filter(([, data]) => data)];
+  return { url: base.href, name: manifest.modelId ?? base.pathname.split('/').at(-2), algorithm: manifest.hashAlgorithm ?? 'sha256', shards, files, at };
+}
+
+/** One GGUF file: a model of one shard without a hash. */
+async function planFile(url, signal) {
+  const absolute = new URL(url, globalThis.location?.href), filename = decodeURIComponent(absolute.pathname.split('/').pop());
+  const size = await persistently(async () => {
+    const response = await request(absolute.href, { headers: { Range: 'bytes=0-0' }, signal });
+    response.body?.cancel().catch(() => {});
+    if (isHtml(response)) throw new NetworkError('content-type', `${url}: expected a GGUF file, the server sends a web page (text/html)`, { url });
+    return Number(response.status === 206 ? response.headers.get('content-range')?.split('/')[1] : response.headers.get('content-length'));
+  }, signal);
+  if (!(size > 0)) throw new NetworkError('content-type', `${url}: the server does not say how large the file is`, { url });
+  return { url: absolute.href, name: filename, algorithm: '', shards: [{ index: 0, filename, size }], files: [], at: () => absolute.href };
+}
+
+export const isGgufUrl = (url) => /\.gguf$/i.test(new URL(url, globalThis.location?.href).pathname);
+
+// ---- shards ----
+
+/** Bytes, rate and time left, told a few times a second. */
+class Meter {
+  constructor(total, done, tell) {
+    Object.assign(this, { total, done, tell, recent: [], last: 0 });
+  }
+  add(bytes) {
+    this.done += bytes;
+    const now = performance.now();
+    if (now - this.last < 100 && this.done < this.total) return;
+    this.last = now;
+    this.recent.push([now, this.done]);
+    while (this.recent.length > 2 && now - this.recent[0][0] > 5000) this.recent.shift();
+    const [then, before] = this.recent[0];
+    const bytesPerSecond = now > then ? Math.max(0, (this.done - before) / (now - then) * 1000) : 0;
+    this.tell({ phase: 'download', done: this.done, total: this.total, bytesPerSecond, secondsLeft: bytesPerSecond ? (this.total - this.done) / bytesPerSecond : undefined });
+  }
+}
+
+class Download {
+  constructor(model, plan, hasher, meter, signal) {
+    Object.assign(this, { model, plan, hasher, meter, signal });
+  }
+
+  /** Hash of the first `size` bytes that are stored. */
+  hashStored(index, size, algorithm) {
+    const hash = this.hasher.start(algorithm), room = new Uint8Array(Math.min(READ_PIECE, size || 1));
+    for (let at = 0; at < size;) {
+      const n = this.model.readShard(index, at, room.subarray(0, Math.min(room.length, size - at)));
+      if (n <= 0) break;
+      this.hasher.update(hash, room.subarray(0, n));
+      at += n;
+    }
+    return hash;
+  }
+
+  /** Continues a shard where it stopped. */
+  async stream(index, part, progress, fresh) {
+    const shard = this.plan.shards[index], url = this.plan.at(shard.filename);
+    if (part.at >= shard.size) return;
+    const headers = part.at ? { Range: `bytes=${part.at}-` } : undefined;
+    const response = await request(url, { headers, signal: this.signal, cache: fresh ? 'reload' : 'default' });
+    if (isHtml(response)) throw new NetworkError('content-type', `${url}: expected the bytes of a shard, the server sends a web page (text/html)`, { url });
+    if (part.at && response.status !== 206) this.restart(index, part); // the server sends it from the beginning
+    let marked = part.at;
+    try {
+      for await (const data of pieces(response, url, this.signal)) {
+        if (part.at + data.length > shard.size) throw new CorruptError(`${url}: the server sends more than the ${shard.size} bytes that the manifest promises`, { url });
+        this.model.writeShard(index, part.at, data);
+        this.hasher.update(part.hash, data);
+        part.at += data.length;
+        progress.made = true;
+        this.meter.add(data.length);
+        if (part.at - marked >= MARK_EVERY) this.model.mark(index, marked = part.at);
+      }
+    } finally {
+      if (part.at !== marked) this.model.mark(index, marked = part.at);
+    }
+    if (part.at < shard.size) throw new NetworkError('network', `${url}: the connection ended after ${part.at} of ${shard.size} bytes`, { url });
+  }
+
+  restart(index, part) {
+    this.meter.add(-part.at);
+    this.hasher.end(part.hash);
+    part.hash = this.hasher.start(this.plan.algorithm);
+    part.at = 0;
+  }
+
+  /** Whether the stored shard is what the manifest says. Some manifests say sha256 and mean BLAKE3. */
+  matches(index, found) {
+    const { hash, size } = this.plan.shards[index];
+    if (!hash || found === hash.toLowerCase()) return true;
+    const other = this.plan.algorithm === 'blake3' ? 'sha256' : 'blake3';
+    return this.hasher.end(this.hashStored(index, size, other)) === hash.toLowerCase();
+  }
+
+  async shard(index) {
+    const { filename, size, hash } = this.plan.shards[index];
+    const part = { at: Math.min(this.model.arrivedBytes(index), size) };
+    part.hash = this.hashStored(index, part.at, this.plan.algorithm);
+    for (let again = false; ; again = true) {
+      await persistently((progress) => this.stream(index, part, progress, again), this.signal);
+      const found = this.hasher.end(part.hash);
+      if (this.matches(index, found)) break;
+      const url = this.plan.at(filename);
+      this.model.mark(index, 0);
+      if (again) throw new CorruptError(`${url}: the shard is damaged on the server: its hash is ${found}, the manifest says ${hash}`, { url, shard: filename, expected: hash, found });
+      this.meter.add(-size);
+      part.at = 0;
+      part.hash = this.hasher.start(this.plan.algorithm);
+    }
+    this.model.markGood(index);
+  }
+
+  async all() {
+    const waiting = this.plan.shards.map((_, i) => i).filter((i) => !this.model.isGood(i));
+    const stop = new AbortController(), outer = this.signal;
+    this.signal = outer ? AbortSignal.any([outer, stop.signal]) : stop.signal;
+    let failure;
+    const lane = async () => {
+      while (waiting.length && !failure) await this.shard(waiting.shift());
+    };
+    await Promise.all(Array.from({ length: PARALLEL }, () => lane().catch((error) => {
+      failure ??= error;
+      stop.abort();
+    })));
+    throwIfAborted(outer);
+    if (failure) throw failure;
+  }
+}
+
+const sameShards = (a, b) => a.length === b.length && a.every((s, i) => s.filename === b[i].filename && s.size === b[i].size && s.hash === b[i].hash);
+
+/** Hashes the good shards of a stored model; those that are damaged must be loaded again. Returns their names. */
+function verifyStored(download, tell) {
+  const { model, plan } = download, bad = [];
+  let done = 0;
+  for (let i = 0; i < plan.shards.length; i++) {
+    if (model.isGood(i) && !download.matches(i, download.hasher.end(download.hashStored(i, plan.shards[i].size, plan.algorithm)))) {
+      model.mark(i, 0);
+      bad.push(plan.shards[i].filename);
+    }
+    tell({ phase: 'verify', done: done += plan.shards[i].size, total: model.about.bytes });
+  }
+  return bad;
+}
+
+/**
+ * Brings the model of a URL into the store, or what is missing of it. The caller holds its lock.
+ * @param {{hasher: object, onProgress: Function, signal?: AbortSignal, verify?: boolean, consent?: Function}} options
+ */
+export async function fetchModel(key, url, { hasher, onProgress, signal, verify, consent }) {
+  const model = await StoredModel.open(key, { create: true });
+  if (model.about?.complete && !verify) return model;
+  let plan;
+  if (model.about?.complete) plan = planOfStored(model.about);
+  else {
+    plan = await (isGgufUrl(url) ? planFile(url, signal) : planFolder(url, signal));
+    if (!model.about || !sameShards(model.about.shards, plan.shards)) await begin(model, plan);
+    for (const [name, data] of plan.files) await model.putFile(name, data);
+    await model.save();
+  }
+  await model.openForWriting();
+  try {
+    const arrived = plan.shards.reduce((sum, _, i) => sum + model.arrivedBytes(i), 0), total = plan.shards.reduce((sum, s) => sum + s.size, 0);
+    const meter = new Meter(total, arrived, onProgress), download = new Download(model, plan, hasher, meter, signal);
+    if (verify) for (const name of verifyStored(download, onProgress)) meter.done -= plan.shards.find((s) => s.filename === name).size;
+    if (meter.done < total) await makeRoom(total - meter.done, key, consent);
+    await download.all();
+  } finally {
+    model.closeWriting();
+  }
+  await model.finish();
+  return model;
+}
+
+async function begin(model, plan) {
+  for (const name of ['shards.bin', 'state.bin']) await model.folder.removeEntry(name).catch(() => {});
+  await model.describe(plan);
+}
+
+function planOfStored(about) {
+  return { ...about, files: [], at: (name) => (isGgufUrl(about.url) ? about.url : new URL(name.split('/').map(encodeURIComponent).join('/'), about.url).href) };
+}

@@ -1,0 +1,469 @@
+// gpu.js: the device interface of src/gpu/gpu.h over navigator.gpu. Objects stay here; C holds handles, 1 + an index.
+//
+// Errors come in three ways: from error scopes around what is made, as uncaptured errors of what is queued, and as the loss
+// of the device. The first one is kept until a check. Where C can wait (JSPI), making a large buffer waits for its result;
+// otherwise and for all else, results are waited for together with the next readback.
+
+const OK = 0, ARG = 1, MEMORY = 2, UNSUPPORTED = 7, DEVICE = 11; // dp_status
+const NO_F16 = 1, NO_SUBGROUPS = 2, TIMESTAMPS = 4;
+const PARAM_BYTES = 64, PARAM_SLOTS = 16384;
+const WAIT_FROM = 1 << 20; // bytes of a buffer whose making is waited for
+const READBACK_KEEP = 1 << 20, READBACK_LEAST = 4096;
+const TIMED_MAX = 1024;
+const LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX', 'maxComputeWorkgroupSizeY', 'maxComputeWorkgroupSizeZ', 'maxComputeWorkgroupsPerDimension',
+  'maxStorageBuffersPerShaderStage'];
+
+/** Handles: 1 + index; free ones are used again. */
+class Table {
+  constructor() {
+    this.items = [undefined];
+    this.free = [];
+  }
+  add(item) {
+    const handle = this.free.pop() ?? this.items.length;
+    this.items[handle] = item;
+    return handle;
+  }
+  get(handle) {
+    return this.items[handle];
+  }
+  drop(handle) {
+    const item = this.items[handle];
+    if (item === undefined) return undefined;
+    this.items[handle] = undefined;
+    this.free.push(handle);
+    return item;
+  }
+}
+
+/** What the adapter is and can do, in the words of dp_gpu_caps. */
+export function describeAdapter(adapter, flags = 0) {
+  const info = adapter.info ?? {}, limits = adapter.limits;
+  const subgroups = adapter.features.has('subgroups') && !(flags & NO_SUBGROUPS);
+  const software = Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter) || /swiftshader|llvmpipe/i.test(`${info.architecture} ${info.device} ${info.description}`);
+  return {
+    name: info.description || [info.vendor, info.architecture || info.device].filter(Boolean).join(' ') || 'GPU',
+    vendor: info.vendor ?? '', driver: info.architecture ?? '', software, unified: software,
+    f16: adapter.features.has('shader-f16') && !(flags & NO_F16), subgroups,
+    timestamps: adapter.features.has('timestamp-query') && Boolean(flags & TIMESTAMPS),
+    subgroupMin: subgroups ? info.subgroupMinSize ?? 0 : 0, subgroupMax: subgroups ? info.subgroupMaxSize ?? 0 : 0,
+    bufferMax: limits.maxBufferSize, bindingMax: Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize),
+    bindingAlign: limits.minStorageBufferOffsetAlignment, workgroupMemory: limits.maxComputeWorkgroupStorageSize,
+    workgroupSize: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
+    workgroups: limits.maxComputeWorkgroupsPerDimension, storageBuffers: limits.maxStorageBuffersPerShaderStage,
+  };
+}
+
+export class GpuHost {
+  /** @param {{gpu?: GPU, canWait: boolean, strict?: boolean}} options strict: making anything waits for its result */
+  constructor({ gpu = globalThis.navigator?.gpu, canWait, strict = false }) {
+    this.gpu = gpu;
+    this.canWait = canWait;
+    this.strict = strict && canWait;
+    this.message = '';
+    this.bytes = 0; // of all buffers
+    this.offset = new Uint32Array(1);
+    this.memory = () => new ArrayBuffer(0); // set by the core
+  }
+
+  fail(status, message) {
+    this.message = message;
+    return status;
+  }
+
+  // ---- the device ----
+
+  /** Opens the device ahead of gpu_open, which then need not wait. Throws what requestDevice throws. */
+  async prepare(flags) {
+    if (!this.gpu) throw new Error('this browser has no WebGPU');
+    const adapter = await this.gpu.requestAdapter({ powerPreference: 'high-performance' });
+    if (!adapter) throw new Error('WebGPU finds no adapter: is a graphics driver installed and allowed?');
+    const caps = describeAdapter(adapter, flags);
+    const features = [caps.f16 && 'shader-f16', caps.subgroups && 'subgroups', caps.timestamps && 'timestamp-query'].filter(Boolean);
+    const limits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
+    const device = await adapter.requestDevice({ label: 'doppler', requiredFeatures: features, requiredLimits: limits });
+    this.prepared?.device.destroy();
+    this.prepared = { device, caps, flags };
+    return caps;
+  }
+
+  start({ device, caps }) {
+    this.device = device;
+    this.queue = device.queue;
+    this.caps = caps;
+    this.error = undefined;
+    this.lost = undefined;
+    this.making = new Set(); // results not waited for yet
+    this.refuse = false;
+    this.buffers = new Table();
+    this.pipelines = new Table();
+    this.bindings = new Table();
+    this.reads = new Table();
+    this.idleReads = new Map(); // capacity -> buffers
+    this.stride = Math.max(device.limits.minUniformBufferOffsetAlignment, PARAM_BYTES);
+    this.params = device.createBuffer({ label: 'parameters', size: PARAM_SLOTS * this.stride, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+    device.addEventListener('uncapturederror', (event) => this.note(event.error, ''));
+    device.lost.then((info) => {
+      if (this.device === device) this.lost = info.message || info.reason;
+    });
+  }
+
+  close() {
+    const device = this.device;
+    this.device = undefined;
+    this.bytes = 0;
+    device?.destroy();
+  }
+
+  note(error, what) {
+    if (this.error || !error) return;
+    const status = typeof GPUOutOfMemoryError !== 'undefined' && error instanceof GPUOutOfMemoryError ? MEMORY : DEVICE;
+    this.error = { status, message: `${what ? `${what}: ` : ''}${error.message}` };
+  }
+
+  take() {
+    if (this.lost !== undefined) return this.fail(DEVICE, `the device ${this.caps.name} was lost: ${this.lost}`);
+    if (!this.error) return OK;
+    const { status, message } = this.error;
+    this.error = undefined;
+    return this.fail(status, message);
+  }
+
+  /** Runs `make` between error scopes; the promise settles when its error, if any, is noted. */
+  scoped(make, describe) {
+    const { device } = this;
+    for (const filter of ['validation', 'internal', 'out-of-memory']) device.pushErrorScope(filter);
+    const made = make(device);
+    const errors = Promise.all([device.popErrorScope(), device.popErrorScope(), device.popErrorScope()]);
+    const result = errors.then(async (list) => {
+      const error = list.find(Boolean);
+      if (error && !this.error) this.note(error, await describe(made));
+    }, () => {}).finally(() => this.making.delete(result));
+    this.making.add(result);
+    return { made, result };
+  }
+
+  async settle() {
+    while (this.making.size) await Promise.all(this.making);
+    return this.take();
+  }
+
+  /** A rejected wait usually means a lost device, which is told a moment later. */
+  async afterFailure(error) {
+    await Promise.race([this.device?.lost, new Promise((resolve) => setTimeout(resolve, 200))]);
+    const status = this.take();
+    return status === OK ? this.fail(DEVICE, String(error?.message ?? error)) : status;
+  }
+
+  // ---- buffers ----
+
+  newBuffer(size, label, out) {
+    const status = this.take();
+    if (status !== OK) return status;
+    if (this.refuse) {
+      this.refuse = false;
+      return this.fail(MEMORY, `the device ${this.caps.name} has no room for ${size} bytes (${label})`);
+    }
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    let scope;
+    try {
+      scope = this.scoped((device) => device.createBuffer({ label, size, usage }),
+        () => `the device ${this.caps.name} has no room for ${size} bytes (${label})`);
+    } catch (error) { // a size that no browser takes
+      return this.fail(MEMORY, `the device ${this.caps.name} has no room for ${size} bytes (${label}): ${error.message}`);
+    }
+    const handle = this.buffers.add({ buffer: scope.made, size });
+    this.bytes += size;
+    new DataView(this.memory()).setUint32(out, handle, true);
+    if (!this.strict && (!this.canWait || size < WAIT_FROM)) return OK;
+    return scope.result.then(() => {
+      const result = this.take();
+      if (result !== OK) this.freeBuffer(handle);
+      return result;
+    });
+  }
+
+  freeBuffer(handle) {
+    const item = this.buffers.drop(handle);
+    if (!item) return;
+    this.bytes -= item.size;
+    item.buffer.destroy();
+  }
+
+  range(handle, offset, size) {
+    const item = this.buffers.get(handle);
+    if (!item) return this.fail(ARG, `no buffer ${handle}`);
+    if (offset % 4 || size % 4) return this.fail(ARG, `range ${offset} + ${size} of a buffer: both must be multiples of 4`);
+    if (offset + size > item.size) return this.fail(ARG, `range ${offset} + ${size} leaves a buffer of ${item.size} bytes`);
+    return OK;
+  }
+
+  write(handle, offset, pointer, size) {
+    const status = this.take() || this.range(handle, offset, size);
+    if (status !== OK) return status;
+    this.queue.writeBuffer(this.buffers.get(handle).buffer, offset, this.memory(), pointer, size);
+    return OK;
+  }
+
+  // ---- readbacks ----
+
+  readbackBuffer(size) {
+    let capacity = READBACK_LEAST;
+    while (capacity < size && capacity < READBACK_KEEP) capacity *= 2;
+    capacity = Math.max(capacity, size);
+    const buffer = this.idleReads.get(capacity)?.pop()
+      ?? this.device.createBuffer({ label: 'readback', size: capacity, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    return { buffer, capacity };
+  }
+
+  beginRead(source, offset, size) {
+    const { buffer, capacity } = this.readbackBuffer(size);
+    const encoder = this.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(source, offset, buffer, 0, size);
+    this.queue.submit([encoder.finish()]);
+    const read = { buffer, capacity, size, ready: false };
+    read.mapped = buffer.mapAsync(GPUMapMode.READ, 0, size).then(() => {
+      read.ready = true;
+    });
+    read.mapped.catch(() => {}); // reported by whoever waits for it
+    return read;
+  }
+
+  finishRead(read, pointer) {
+    new Uint8Array(this.memory(), pointer, read.size).set(new Uint8Array(read.buffer.getMappedRange(0, read.size)));
+    read.buffer.unmap();
+    if (read.capacity > READBACK_KEEP) read.buffer.destroy();
+    else if (this.idleReads.has(read.capacity)) this.idleReads.get(read.capacity).push(read.buffer);
+    else this.idleReads.set(read.capacity, [read.buffer]);
+    return OK;
+  }
+
+  async waitRead(read, pointer) {
+    try {
+      await read.mapped;
+    } catch (error) {
+      return this.afterFailure(error);
+    }
+    const status = this.making.size ? await this.settle() : this.take();
+    return this.finishRead(read, pointer) || status;
+  }
+
+  endRead(handle, pointer) {
+    const read = this.reads.drop(handle);
+    if (!read) return this.fail(ARG, `no readback ${handle} under way`);
+    if (this.canWait) return this.waitRead(read, pointer);
+    if (!read.ready) return this.fail(DEVICE, 'this browser cannot wait for the GPU (no JSPI)');
+    return this.finishRead(read, pointer) || this.take();
+  }
+
+  // ---- pipelines and bindings ----
+
+  newPipeline({ label, code, entryPoint, bindings, constants }, out) {
+    const status = this.take();
+    if (status !== OK) return status;
+    const params = bindings.endsWith('p');
+    const kinds = [...(params ? bindings.slice(0, -1) : bindings)];
+    if (kinds.some((kind) => kind !== 'r' && kind !== 'w')) return this.fail(ARG, `pipeline ${label}: bindings "${bindings}", expected r and w, and p at the end`);
+    const entries = kinds.map((kind, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: kind === 'r' ? 'read-only-storage' : 'storage' } }));
+    if (params) entries.push({ binding: kinds.length, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } });
+    const layout = this.device.createBindGroupLayout({ label, entries });
+    const item = { layout, params, count: kinds.length, label, code, entryPoint, constants, pipeline: undefined };
+    const handle = this.pipelines.add(item);
+    new DataView(this.memory()).setUint32(out, handle, true);
+    if (!this.strict) return OK;
+    return this.compile(item).then(() => {
+      const failed = this.take();
+      if (failed !== OK) this.pipelines.drop(handle);
+      return failed;
+    });
+  }
+
+  /** Compiles a pipeline. Left to its first dispatch: plans name more of them than a short conversation ever runs. */
+  compile(item) {
+    const { label, code, entryPoint, constants, layout } = item;
+    let module;
+    const { made, result } = this.scoped((device) => {
+      module = device.createShaderModule({ label, code });
+      return device.createComputePipeline({ label, layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint, constants } });
+    }, () => compilerMessage(module, label));
+    item.pipeline = made;
+    item.code = '';
+    return result;
+  }
+
+  newBindings(handle, ranges, count, out) {
+    const status = this.take();
+    const pipeline = this.pipelines.get(handle);
+    if (status !== OK) return status;
+    if (!pipeline) return this.fail(ARG, `no pipeline ${handle}`);
+    if (count !== pipeline.count) return this.fail(ARG, `${count} ranges for a pipeline with ${pipeline.count} bindings`);
+    const numbers = new Float64Array(this.memory().slice(ranges, ranges + 24 * count));
+    const entries = [];
+    for (let i = 0; i < count; i++) {
+      const [buffer, offset, wanted] = numbers.subarray(3 * i, 3 * i + 3);
+      const item = this.buffers.get(buffer);
+      if (!item) return this.fail(ARG, `binding ${i}: no buffer ${buffer}`);
+      const size = wanted || item.size - offset;
+      if (size <= 0 || offset + size > item.size || size % 4 || offset % this.caps.bindingAlign)
+        return this.fail(ARG, `binding ${i}: range ${offset} + ${wanted} of a buffer of ${item.size} bytes; offsets are multiples of ${this.caps.bindingAlign}`);
+      if (size > this.caps.bindingMax) return this.fail(UNSUPPORTED, `binding ${i}: ${size} bytes, the device ${this.caps.name} allows ${this.caps.bindingMax}`);
+      entries.push({ binding: i, resource: { buffer: item.buffer, offset, size } });
+    }
+    if (pipeline.params) entries.push({ binding: count, resource: { buffer: this.params, size: PARAM_BYTES } });
+    const group = this.device.createBindGroup({ layout: pipeline.layout, entries });
+    new DataView(this.memory()).setUint32(out, this.bindings.add(group), true);
+    return OK;
+  }
+
+  writeParams(first, count, pointer) {
+    const status = this.take();
+    if (status !== OK) return status;
+    const rows = new Uint8Array(this.memory(), pointer, count * PARAM_BYTES), wide = new Uint8Array(count * this.stride);
+    for (let i = 0; i < count; i++) wide.set(rows.subarray(i * PARAM_BYTES, (i + 1) * PARAM_BYTES), i * this.stride);
+    this.queue.writeBuffer(this.params, first * this.stride, wide);
+    return OK;
+  }
+
+  // ---- submits ----
+
+  /** dispatches: six words each, pipeline, bindings, parameter slot, grid. */
+  encode(pass, words, at) {
+    const pipeline = this.pipelines.get(words[at]);
+    if (!pipeline.pipeline) this.compile(pipeline);
+    pass.setPipeline(pipeline.pipeline);
+    this.offset[0] = words[at + 2] * this.stride;
+    pass.setBindGroup(0, this.bindings.get(words[at + 1]), this.offset, 0, pipeline.params ? 1 : 0);
+    pass.dispatchWorkgroups(words[at + 3], words[at + 4], words[at + 5]);
+  }
+
+  checkDispatches(words) {
+    const status = this.take();
+    if (status !== OK) return status;
+    for (let at = 0; at < words.length; at += 6) {
+      if (!this.pipelines.get(words[at]) || !this.bindings.get(words[at + 1])) return this.fail(ARG, `dispatch ${at / 6}: no pipeline ${words[at]} or no bindings ${words[at + 1]}`);
+      if (words[at + 2] >= PARAM_SLOTS) return this.fail(ARG, `dispatch ${at / 6}: parameter slot ${words[at + 2]}, there are ${PARAM_SLOTS}`);
+      const most = Math.max(words[at + 3], words[at + 4], words[at + 5]);
+      if (most > this.caps.workgroups) return this.fail(UNSUPPORTED, `dispatch ${at / 6}: ${most} workgroups in one dimension, the device allows ${this.caps.workgroups}`);
+    }
+    return OK;
+  }
+
+  submit(pointer, count) {
+    const words = new Uint32Array(this.memory(), pointer, 6 * count);
+    const status = this.checkDispatches(words);
+    if (status !== OK || !count) return status;
+    const encoder = this.device.createCommandEncoder(), pass = encoder.beginComputePass();
+    for (let at = 0; at < words.length; at += 6) this.encode(pass, words, at);
+    pass.end();
+    this.queue.submit([encoder.finish()]);
+    return OK;
+  }
+
+  async submitTimed(pointer, count, out) {
+    const words = new Uint32Array(this.memory().slice(pointer, pointer + 24 * count));
+    const status = this.checkDispatches(words);
+    if (status !== OK) return status;
+    this.queries ??= this.device.createQuerySet({ type: 'timestamp', count: 2 * TIMED_MAX });
+    this.queryResults ??= this.device.createBuffer({ label: 'timestamps', size: 16 * TIMED_MAX, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
+    for (let done = 0; done < count; done += TIMED_MAX) {
+      const part = Math.min(TIMED_MAX, count - done), encoder = this.device.createCommandEncoder();
+      for (let i = 0; i < part; i++) {
+        const pass = encoder.beginComputePass({ timestampWrites: { querySet: this.queries, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
+        this.encode(pass, words, 6 * (done + i));
+        pass.end();
+      }
+      encoder.resolveQuerySet(this.queries, 0, 2 * part, this.queryResults, 0);
+      this.queue.submit([encoder.finish()]);
+      const read = this.beginRead(this.queryResults, 0, 16 * part);
+      await read.mapped;
+      const times = new BigUint64Array(read.buffer.getMappedRange(0, 16 * part).slice(0));
+      read.buffer.destroy();
+      const nanoseconds = new BigUint64Array(this.memory(), out + 8 * done, part);
+      for (let i = 0; i < part; i++) nanoseconds[i] = times[2 * i + 1] > times[2 * i] ? times[2 * i + 1] - times[2 * i] : 0n;
+    }
+    return this.take();
+  }
+
+  async wait() {
+    try {
+      await this.queue.onSubmittedWorkDone();
+    } catch (error) {
+      return this.afterFailure(error);
+    }
+    return this.settle();
+  }
+
+  // ---- what C imports ----
+
+  /** The functions of gpu_web.c. Those named in `GpuHost.waiting` may return a promise. */
+  imports() {
+    const decoder = new TextDecoder();
+    const text = (pointer) => {
+      const all = new Uint8Array(this.memory(), pointer), end = all.indexOf(0);
+      return decoder.decode(all.subarray(0, end));
+    };
+    const putText = (value, pointer, capacity) => {
+      const data = new TextEncoder().encode(value).subarray(0, capacity - 1), room = new Uint8Array(this.memory(), pointer, capacity);
+      room.set(data);
+      room[data.length] = 0;
+    };
+    const begin = (caps, capacity) => {
+      this.start(this.prepared);
+      this.prepared = undefined;
+      putText(JSON.stringify(this.caps), caps, capacity);
+      return OK;
+    };
+    return {
+      gpu_open: (flags, caps, capacity) => {
+        if (this.prepared?.flags === flags) return begin(caps, capacity);
+        if (!this.canWait) return this.fail(DEVICE, 'this browser cannot wait for the GPU (no JSPI)');
+        return this.prepare(flags).then(() => begin(caps, capacity), (error) => this.fail(DEVICE, error.message));
+      },
+      gpu_close: () => this.close(),
+      gpu_error: (pointer, capacity) => putText(this.message, pointer, capacity),
+      gpu_check: () => this.take(),
+      gpu_provoke: (fault) => {
+        if (fault === 1) this.refuse = true;
+        else {
+          this.lost = 'destroyed'; // known here before the browser says so
+          this.device.destroy();
+        }
+      },
+      gpu_buffer_new: (size, label, out) => this.newBuffer(size, text(label), out),
+      gpu_buffer_free: (buffer) => this.freeBuffer(buffer),
+      gpu_write: (buffer, offset, pointer, size) => this.write(buffer, offset, pointer >>> 0, size),
+      gpu_read_begin: (buffer, offset, size, out) => {
+        const status = this.take() || this.range(buffer, offset, size) || (size ? OK : this.fail(ARG, 'reading 0 bytes'));
+        if (status !== OK) return status;
+        new DataView(this.memory()).setUint32(out, this.reads.add(this.beginRead(this.buffers.get(buffer).buffer, offset, size)), true);
+        return OK;
+      },
+      gpu_read_end: (read, pointer) => this.endRead(read, pointer >>> 0),
+      gpu_pipeline_new: (label, wgsl, entry, bindings, constants, out) => this.newPipeline({
+        label: text(label), code: text(wgsl), entryPoint: text(entry), bindings: text(bindings),
+        constants: Object.fromEntries(text(constants).split(',').filter(Boolean).map((one) => one.split('=')).map(([name, value]) => [name, Number(value)])),
+      }, out),
+      gpu_pipeline_free: (pipeline) => this.pipelines.drop(pipeline),
+      gpu_bindings_new: (pipeline, ranges, count, out) => this.newBindings(pipeline, ranges >>> 0, count, out),
+      gpu_bindings_free: (bindings) => this.bindings.drop(bindings),
+      gpu_params: (first, count, pointer) => this.writeParams(first, count, pointer >>> 0),
+      gpu_submit: (pointer, count) => this.submit(pointer >>> 0, count),
+      gpu_submit_timed: (pointer, count, out) => this.submitTimed(pointer >>> 0, count, out >>> 0),
+      gpu_wait: () => this.wait(),
+    };
+  }
+}
+
+GpuHost.waiting = ['gpu_open', 'gpu_buffer_new', 'gpu_read_end', 'gpu_pipeline_new', 'gpu_submit_timed', 'gpu_wait'];
+
+/** What the compiler says of a shader that failed, one line per error. */
+async function compilerMessage(module, label) {
+  try {
+    const { messages } = await module.getCompilationInfo();
+    const errors = messages.filter((m) => m.type === 'error').map((m) => `${label}:${m.lineNum}:${m.linePos}: ${m.message}`);
+    return errors.length ? `WGSL: ${errors.join('\n')}` : label;
+  } catch {
+    return label;
+  }
+}

@@ -1,0 +1,251 @@
+// store.js: models in OPFS. A model is a folder doppler/<key>/ with
+//   model.json  what it is: {version, key, url, name, bytes, complete, added, used, files, shards, algorithm}
+//   shards.bin  all shards, one after the other, each from a multiple of 4096 on: one file, so one handle, whatever their count
+//   state.bin   8 bytes a shard: how many bytes have arrived (Float64); -1 once the shard was hashed and is good
+//   files/...   manifest, tokenizer and other small files
+// A shard counts only when state.bin says -1, a model only when model.json says complete; both are written after the
+// bytes they vouch for were flushed. Writers hold the model's lock exclusively, readers share it (Web Locks), so that two
+// tabs have one cache. Runs in the worker.
+import { DopplerError, StorageFullError } from './errors.js';
+import { BlobFile, Folder, MemoryFile, RangeFile, sliceOf } from './files.js';
+
+const ROOT = 'doppler', VERSION = 1, ALIGN = 4096, GOOD = -1;
+
+export const lockName = (key) => `doppler:${key}`;
+
+/** The folder name of a URL's model: readable, and different for different URLs. */
+export function keyOf(url) {
+  const path = new URL(url).pathname.replace(/\/(manifest\.json)?$/, '');
+  const name = decodeURIComponent(path.split('/').pop() || 'model').replace(/[^A-Za-z0-9._-]+/g, '-').slice(0, 60);
+  let hash = 0xcbf29ce484222325n; // FNV-1a, 64 bit
+  for (const byte of new TextEncoder().encode(url)) hash = (hash ^ BigInt(byte)) * 0x100000001b3n & 0xffffffffffffffffn;
+  return `${name}-${hash.toString(16).padStart(16, '0').slice(0, 10)}`;
+}
+
+async function root() {
+  if (!navigator.storage?.getDirectory) throw new DopplerError('storage', 'this browser has no storage for files (OPFS), or this page may not use it');
+  try {
+    return await (await navigator.storage.getDirectory()).getDirectoryHandle(ROOT, { create: true });
+  } catch (error) {
+    throw new DopplerError('storage', `the browser's storage cannot be used: ${error.message}`);
+  }
+}
+
+async function writeFile(folder, name, data) {
+  const file = await (await folder.getFileHandle(name, { create: true })).createSyncAccessHandle();
+  try {
+    file.truncate(0);
+    file.write(data, { at: 0 });
+    file.flush();
+  } finally {
+    file.close();
+  }
+}
+
+async function readJson(folder, name) {
+  try {
+    return JSON.parse(await (await (await folder.getFileHandle(name)).getFile()).text());
+  } catch {
+    return undefined; // missing, or cut by a crash
+  }
+}
+
+/** A handle that other tabs may have at the same time; undefined where the browser knows no such thing. */
+async function sharedHandle(file) {
+  let handle;
+  try {
+    handle = await file.createSyncAccessHandle({ mode: 'read-only' });
+  } catch {
+    return undefined; // someone has it alone
+  }
+  if (handle.mode === 'read-only') return handle;
+  handle.close();
+  return undefined;
+}
+
+/** One model's folder. */
+export class StoredModel {
+  constructor(key, folder, about) {
+    this.key = key;
+    this.folder = folder;
+    this.about = about;
+  }
+
+  static async open(key, { create = false } = {}) {
+    let folder;
+    try {
+      folder = await (await root()).getDirectoryHandle(key, { create });
+    } catch (error) {
+      if (error.name === 'NotFoundError') return undefined;
+      throw error;
+    }
+    const about = await readJson(folder, 'model.json');
+    if (!about && !create) return undefined;
+    return new StoredModel(key, folder, about?.version === VERSION ? about : undefined);
+  }
+
+  /** Enters what the model consists of. shards: [{filename, size, hash}]. */
+  async describe({ url, name, algorithm, shards, manifest }) {
+    let offset = 0;
+    const placed = shards.map((shard) => {
+      const at = offset;
+      offset = Math.ceil((offset + shard.size) / ALIGN) * ALIGN;
+      return { ...shard, offset: at };
+    });
+    this.about = { version: VERSION, key: this.key, url, name, algorithm, shards: placed, bytes: offset, files: [], manifest, complete: false,
+      added: Date.now(), used: Date.now() };
+    await this.save();
+  }
+
+  save() {
+    return writeFile(this.folder, 'model.json', new TextEncoder().encode(JSON.stringify(this.about)));
+  }
+
+  async putFile(name, data) {
+    await writeFile(await this.folder.getDirectoryHandle('files', { create: true }), encodeURIComponent(name), data);
+    this.about.files = [...this.about.files.filter((f) => f.name !== name), { name, size: data.length }];
+  }
+
+  /** For writing: the shards and their state, both open alone. */
+  async openForWriting() {
+    const open = async (name) => (await this.folder.getFileHandle(name, { create: true })).createSyncAccessHandle();
+    const data = await open('shards.bin');
+    try {
+      this.writer = { data, state: await open('state.bin') };
+    } catch (error) {
+      data.close();
+      throw error;
+    }
+    const state = new Float64Array(this.about.shards.length);
+    this.writer.state.read(new Uint8Array(state.buffer), { at: 0 });
+    this.arrived = state;
+  }
+
+  closeWriting() {
+    this.writer?.data.close();
+    this.writer?.state.close();
+    this.writer = undefined;
+  }
+
+  isGood(index) {
+    return this.arrived[index] === GOOD;
+  }
+  arrivedBytes(index) {
+    return this.arrived[index] === GOOD ? this.about.shards[index].size : this.arrived[index];
+  }
+  writeShard(index, at, data) {
+    this.writer.data.write(data, { at: this.about.shards[index].offset + at });
+  }
+  readShard(index, at, out) {
+    return this.writer.data.read(out, { at: this.about.shards[index].offset + at });
+  }
+  /** Records how much of a shard has arrived, behind the bytes themselves. */
+  mark(index, bytes) {
+    this.writer.data.flush();
+    this.arrived[index] = bytes;
+    this.writer.state.write(new Uint8Array(this.arrived.buffer, 8 * index, 8), { at: 8 * index });
+    this.writer.state.flush();
+  }
+  markGood(index) {
+    this.mark(index, GOOD);
+  }
+
+  async finish() {
+    this.about.complete = true;
+    this.about.used = Date.now();
+    await this.save();
+  }
+
+  /** The model as a folder of the core's file tree; `release` closes its files. */
+  async mount() {
+    const folder = new Folder(), file = await this.folder.getFileHandle('shards.bin').catch(() => undefined);
+    const handle = file && await sharedHandle(file), blob = file && !handle ? await file.getFile() : undefined;
+    if (!file && this.about.shards.length) throw new DopplerError('storage', `${this.about.name}: its shards are gone from the browser's storage; load it again`);
+    for (const { filename, offset, size } of this.about.shards) putDeep(folder, filename, handle ? new RangeFile(handle, offset, size) : sliceOf(blob, offset, size));
+    const files = this.about.files.length ? await this.folder.getDirectoryHandle('files') : undefined;
+    for (const { name } of this.about.files)
+      putDeep(folder, name, new MemoryFile(new Uint8Array(await (await (await files.getFileHandle(encodeURIComponent(name))).getFile()).arrayBuffer())));
+    return { folder, release: () => handle?.close() };
+  }
+
+  async touch() {
+    this.about.used = Date.now();
+    await this.save().catch(() => {}); // another tab may be writing it: its date is as good
+  }
+}
+
+/** "a/b" becomes folders. */
+export function putDeep(folder, path, entry) {
+  const list = path.split('/');
+  for (const name of list.slice(0, -1)) folder = folder.entries.get(name) ?? folder.put(name, new Folder());
+  folder.put(list.at(-1), entry);
+}
+
+// ---- the cache as a whole ----
+
+/** All models, the least recently used first: [{key, name, url, bytes, stored, complete, added, used}]. */
+export async function list() {
+  const models = [];
+  for await (const [key, handle] of (await root()).entries()) {
+    if (handle.kind !== 'directory') continue;
+    const about = await readJson(handle, 'model.json');
+    if (!about) {
+      models.push({ key, name: key, url: '', bytes: 0, complete: false, added: 0, used: 0 });
+      continue;
+    }
+    const { name, url, bytes, complete, added, used } = about;
+    models.push({ key, name, url, bytes, complete, added, used });
+  }
+  return models.sort((a, b) => a.used - b.used);
+}
+
+/** Removes a model; one that a tab has open is refused. */
+export async function evict(key) {
+  const folder = await root();
+  return navigator.locks.request(lockName(key), { ifAvailable: true }, async (lock) => {
+    if (!lock) throw new DopplerError('locked', `${key}: a tab is using this model; unload it there first`);
+    try {
+      await folder.removeEntry(key, { recursive: true });
+      return true;
+    } catch (error) {
+      if (error.name === 'NotFoundError') return false;
+      throw new DopplerError('storage', `${key}: cannot be removed: ${error.message}`);
+    }
+  });
+}
+
+/** Bytes: {usage, quota, available, persisted}. */
+export async function estimate() {
+  const { usage = 0, quota = 0 } = await navigator.storage.estimate();
+  return { usage, quota, available: Math.max(0, quota - usage), persisted: await navigator.storage.persisted?.() ?? false };
+}
+
+/**
+ * Makes sure that `needed` more bytes fit. consent: asked before the least recently used models are removed;
+ * (shortage) => boolean, with shortage.evictable.
+ */
+export async function makeRoom(needed, key, consent) {
+  const { available, quota, usage } = await estimate();
+  if (!quota || needed <= available) return;
+  const missing = needed - available;
+  const others = (await list()).filter((m) => m.key !== key && m.bytes > 0);
+  const details = { needed, available, missing, quota, usage, evictable: others.map(({ key: k, name, bytes, used }) => ({ key: k, name, bytes, used })) };
+  const chosen = [];
+  let freed = 0;
+  for (const model of others) if (freed < missing) (freed += model.bytes, chosen.push(model));
+  const message = `the browser's storage is ${missing} bytes short: ${needed} are needed, ${available} are free`;
+  if (freed < missing) throw new StorageFullError(`${message}; removing all other models would free ${freed}`, details);
+  if (!consent || !await consent({ ...details, chosen: chosen.map((m) => m.key) }))
+    throw new StorageFullError(`${message}; removing ${chosen.map((m) => m.name).join(', ')} would free ${freed}`, details);
+  for (const model of chosen) await evict(model.key);
+}
+
+/** A file or folder that the user chose, as part of the core's file tree: {folder, path}. */
+export function mountLocal(files) {
+  const folder = new Folder();
+  for (const file of files) {
+    const path = (file.webkitRelativePath || file.name).split('/');
+    putDeep(folder, (path.length > 1 ? path.slice(1) : path).join('/'), new BlobFile(file));
+  }
+  return folder;
+}
