@@ -21,7 +21,7 @@ doppler() { ${LAUNCH:-} "${DOPPLER:-build/doppler}" "$@"; }
 mkdir -p "$dir"
 
 # Speed means nothing if the text is wrong: the bundled model must score its evaluation text as on the CPU.
-score() { doppler perplexity models/storyteller tests/data/storyteller/eval.jsonl --backend "$1" --json --quiet | sed 's/.*"perplexity": \([0-9.]*\).*/\1/'; }
+score() { doppler perplexity models/storyteller tests/data/storyteller/eval.jsonl --device "$1" --json --quiet | sed 's/.*"perplexity": \([0-9.]*\).*/\1/'; }
 cpu=$(score cpu) gpu=$(score gpu)
 awk -v a="$cpu" -v b="$gpu" 'BEGIN { exit !(a > 1 && (b - a) / a < 0.002 && (a - b) / a < 0.002) }' ||
     { echo "gpu.sh: perplexity of the bundled model is $gpu on the GPU, $cpu on the CPU: not measuring" >&2; exit 1; }
@@ -39,7 +39,7 @@ for model in $models; do
     out=$dir/$model.txt depths=0 context=1024
     case $model in llama-3.1-8b) depths=0,8192,32768 context=33024 ;; esac
     [ -e "$dir/$model/manifest.json" ] || doppler synth --like "$model" "$dir/$model" --quiet
-    doppler bench "$dir/$model" --backend gpu --no-bandwidth --prefill 512 --decode 128 --depth $depths --context $context $profile >"$out" 2>&1 ||
+    doppler bench "$dir/$model" --device gpu --no-bandwidth --prefill 512 --decode 128 --depth $depths --context $context $profile >"$out" 2>&1 ||
         { cat "$out" >&2; exit 1; }
     echo "| $model | $(awk '/^load/ { print $2 " s" }' "$out") | $(prefill "$out") | $(first "$out") | $(decode "$out" 1) | $(awk '/^reads/ { print $(NF-1), $NF }' "$out") | $(decode "$out" 2) | $(decode "$out" 3) |"
     [ -n "$keep" ] || rm -rf "${dir:?}/$model"

@@ -37,7 +37,7 @@ typedef enum dp_status {
     DP_E_NOT_FOUND = 4,   /* no such file, tensor or model */
     DP_E_FORMAT = 5,      /* a file is malformed or truncated */
     DP_E_CORRUPT = 6,     /* bytes do not match their hash */
-    DP_E_UNSUPPORTED = 7, /* well-formed, but an architecture, dtype, tokenizer or feature we do not have */
+    DP_E_UNSUPPORTED = 7, /* well-formed, but an architecture, dtype, tokenizer, feature or GPU we do not have */
     DP_E_CONTEXT = 8,     /* the prompt or the generation does not fit the context */
     DP_E_DISK_FULL = 9,
     DP_E_CANCELLED = 10, /* a callback asked to stop */
@@ -66,7 +66,7 @@ typedef bool (*dp_progress_fn)(void *user, const char *what, uint64_t done, uint
 typedef struct dp_engine dp_engine;
 
 typedef enum dp_backend_kind {
-    DP_BACKEND_AUTO = 0,
+    DP_BACKEND_AUTO = 0,    /* the best GPU if there is one (never a software GPU), else the CPU */
     DP_BACKEND_CPU = 1,     /* vectorised, threaded */
     DP_BACKEND_CPU_REF = 2, /* plain scalar C in f32 and double sums: the specification, slow */
     DP_BACKEND_GPU = 3      /* WebGPU */

@@ -4,10 +4,8 @@
 #include "base/json.h"
 #include "tool.h"
 
-static const char *library;
-
 static const option options[] = {
-    {"gpu-library", 0, OPTION_TEXT, &library, "FILE", "the WebGPU library (default: the usual names)", 0, 0},
+    {"gpu-library", 0, OPTION_TEXT, &set.gpu_library, "FILE", "the WebGPU library (default: the usual names)", 0, 0},
     OPTIONS_END,
 };
 static const option_group own = {"Options", options};
@@ -79,7 +77,7 @@ static dp_status print_text(const char *json) {
 static dp_status run(char **arguments, int count) {
     char *json;
     (void)arguments, (void)count;
-    TRY(dp_devices(library, &json));
+    TRY(dp_devices(set.gpu_library, &json));
     dp_status status = set.json ? stdout_puts(json) : print_text(json);
     dp_free(json);
     return status;

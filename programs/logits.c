@@ -10,7 +10,7 @@ static const option options[] = {
     {"ids", 'i', OPTION_TEXT, &ids_source, "FILE|LIST", "token ids: a file (JSON array or numbers), - or a list 1,2,3",
      0, 0},
     {"output", 'o', OPTION_TEXT, &output, "FILE", "where to write [tokens][vocabulary] f32, little-endian", 0, 0},
-    {"reference", 0, OPTION_FLAG, &reference, NULL, "compute on the scalar reference (as --backend cpu-ref)", 0, 0},
+    {"reference", 0, OPTION_FLAG, &reference, NULL, "compute on the scalar reference (as --device cpu-ref)", 0, 0},
     OPTIONS_END,
 };
 static const option_group own = {"Options", options};
@@ -31,7 +31,7 @@ static dp_status write_rows(void *user, size_t first, size_t count, const float 
 
 static dp_status run_job(job *j, const char *model) {
     TRY(ids_load(ids_source, &j->ids, &j->count));
-    if (reference) set.backend = DP_BACKEND_CPU_REF;
+    if (reference) set.device = "cpu-ref";
     TRY(setup_open(&j->s, model));
     TRY(setup_session(&j->s, j->count));
     j->vocab = (size_t)dp_model_get_info(j->s.model)->vocab;

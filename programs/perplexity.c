@@ -232,7 +232,7 @@ const command command_perplexity = {
         "is exp of the mean loss of all predicted tokens. --context 4096 is the default where the model allows it.\n",
     .examples = "  doppler perplexity model/ eval.jsonl\n"
                 "  doppler perplexity model.gguf wikitext.txt --context 512 --json\n"
-                "  doppler perplexity model/ eval.jsonl --backend cpu-ref\n",
+                "  doppler perplexity model/ eval.jsonl --device cpu-ref\n",
     .least = 2,
     .most = 2,
     .groups = {&own, &session_options, &engine_options, &output_options},

@@ -7,6 +7,7 @@
 #include "tool.h"
 
 settings set = {
+    .kv = -1,
     .sampling = {.temperature = 0.7f,
                  .top_p = 0.95f,
                  .min_p = 0.05f,
@@ -28,8 +29,12 @@ static const option output[] = {
 const option_group output_options = {"Output", output};
 
 static const option engine[] = {
-    {"backend", 0, OPTION_CHOICE, &set.backend, "auto|cpu|cpu-ref|gpu",
-     "what computes: cpu is vectorised and threaded, cpu-ref plain scalar f32, exact and slow, gpu WebGPU (default: auto, the cpu)", 0, 0},
+    {"device", 0, OPTION_TEXT, &set.device, "NAME",
+     "what computes: cpu; gpu, or gpu:N for the Nth that `doppler devices` lists; cpu-ref, plain scalar f32, exact and slow; auto, the "
+     "best GPU if there is one, else cpu (default: auto)",
+     0, 0},
+    {"backend", 0, OPTION_TEXT, &set.device, "NAME", "another name of --device", 0, 0},
+    {"gpu-library", 0, OPTION_TEXT, &set.gpu_library, "FILE", "the WebGPU library (default: the usual names)", 0, 0},
     {"threads", 't', OPTION_INT, &set.threads, "N", "threads (default: one per available core)", 1, 1024},
     {"isa", 0, OPTION_TEXT, &set.isa, "NAME",
      "use at most this instruction set: scalar, avx2, avx512, neon (default: the best this CPU has)", 0, 0},

@@ -12,17 +12,52 @@
 #include "progress.h"
 #include "tool.h"
 
-dp_status setup_open(setup *s, const char *model) {
+/* "auto", "cpu", "cpu-ref", "gpu" or "gpu:N" into the desc. */
+static dp_status parse_device(const char *name, dp_engine_desc *desc) {
+    static const char *const names[] = {"auto", "cpu", "cpu-ref", "gpu"};
     static const dp_backend_kind kinds[] = {DP_BACKEND_AUTO, DP_BACKEND_CPU, DP_BACKEND_CPU_REF, DP_BACKEND_GPU};
+    if (!name) name = names[0];
+    for (size_t i = 0; i < DP_COUNT(names); i++) {
+        desc->backend = kinds[i];
+        if (strcmp(name, names[i]) == 0) return DP_OK;
+    }
+    char *end;
+    long number = strncmp(name, "gpu:", 4) == 0 ? strtol(name + 4, &end, 10) : 0;
+    if (number < 1 || number > 999 || *end) return dp_fail(DP_E_ARG, "--device: expected auto, cpu, cpu-ref, gpu or gpu:N, found \"%s\"", name);
+    desc->gpu_adapter = (int32_t)number;
+    return DP_OK;
+}
+
+static dp_status open_model(setup *s, const dp_engine_desc *desc, const char *model) {
     progress bar = {0};
-    double start = dp_host_seconds();
-    *s = (setup){0};
-    if (dp_path_what(model) == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", model);
-    TRY(dp_engine_open(&(dp_engine_desc){.backend = kinds[set.backend], .threads = set.threads, .cpu_isa = set.isa},
-                       &s->engine));
+    TRY(dp_engine_open(desc, &s->engine));
     dp_status status = dp_model_open(
         s->engine, model, &(dp_model_desc){.verify = set.verify, .progress = progress_update, .user = &bar}, &s->model);
     progress_end(&bar);
+    return status;
+}
+
+/* A model that the GPU of auto's choice cannot take runs on the CPU. */
+static dp_status open_auto(setup *s, dp_engine_desc *desc, const char *model) {
+    dp_status status = open_model(s, desc, model);
+    bool gpu = s->engine && strncmp(dp_engine_describe(s->engine), "gpu", 3) == 0;
+    if (gpu && (status == DP_E_MEMORY || status == DP_E_UNSUPPORTED)) {
+        note("not on the GPU: %s", dp_error_message());
+        setup_close(s);
+        desc->backend = DP_BACKEND_CPU;
+        status = open_model(s, desc, model);
+    }
+    if (status == DP_OK && stderr_is_terminal()) note("on %s", dp_engine_describe(s->engine));
+    return status;
+}
+
+dp_status setup_open(setup *s, const char *model) {
+    dp_engine_desc desc = {.threads = set.threads, .cpu_isa = set.isa, .gpu_library = set.gpu_library};
+    double start = dp_host_seconds();
+    *s = (setup){0};
+    TRY(parse_device(set.device, &desc));
+    if (dp_path_what(model) == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", model);
+    dp_status status = desc.backend == DP_BACKEND_AUTO ? open_auto(s, &desc, model) : open_model(s, &desc, model);
     s->load_seconds = dp_host_seconds() - start;
     return status;
 }
@@ -32,7 +67,7 @@ dp_status setup_session(setup *s, size_t positions) {
     enum { CONTEXT_DEFAULT = 4096 };
     int32_t most = dp_model_get_info(s->model)->context, context = set.context;
     if (!context && positions > CONTEXT_DEFAULT && positions <= (size_t)most) context = (int32_t)positions;
-    return dp_session_new(s->model, &(dp_session_desc){.context = context, .batch = set.batch, .kv = types[set.kv]},
+    return dp_session_new(s->model, &(dp_session_desc){.context = context, .batch = set.batch, .kv = types[DP_MAX(set.kv, 0)]},
                           &s->session);
 }
 

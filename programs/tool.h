@@ -18,12 +18,13 @@ extern const command command_run, command_chat, command_convert, command_synth, 
 
 typedef struct settings {
     bool quiet, json;
-    int backend; /* dp_backend_kind */
+    const char *device; /* NULL: auto */
+    const char *gpu_library;
     int32_t threads;
     const char *isa;
     bool verify;
     int32_t context, batch;
-    int kv; /* dp_kv_type */
+    int kv; /* dp_kv_type; -1: not chosen */
     dp_sampling sampling;
     bool greedy;
     int32_t max_tokens;
@@ -33,7 +34,7 @@ typedef struct settings {
 extern settings set;
 extern const option_group quiet_options;    /* --quiet */
 extern const option_group output_options;   /* --quiet, --json */
-extern const option_group engine_options;   /* --backend, --threads, --isa, --verify */
+extern const option_group engine_options;   /* --device, --threads, --isa, --gpu-library, --verify */
 extern const option_group session_options;  /* --context, --batch, --kv */
 extern const option_group sampling_options; /* --temperature ... --max-tokens */
 

@@ -10,7 +10,7 @@ static float tolerance = 5e-2f;
 
 static const option options[] = {
     {"ids", 'i', OPTION_TEXT, &ids_source, "FILE|LIST", "token ids instead of a prompt", 0, 0},
-    {"compare", 0, OPTION_TEXT, &compare, "A,B", "run backends A and B, e.g. cpu-ref,cpu; stop where they part", 0, 0},
+    {"compare", 0, OPTION_TEXT, &compare, "A,B", "run on devices A and B, e.g. cpu-ref,gpu; stop where they part", 0, 0},
     {"tolerance", 0, OPTION_FLOAT, &tolerance, "X", "relative error that counts as parting (default: 0.05)", 0, 1e6},
     OPTIONS_END,
 };
@@ -195,27 +195,16 @@ static dp_status evaluate(job *j, char **arguments, int count, dp_trace_fn each)
     return j->parted != SIZE_MAX || j->ended ? DP_OK : status;
 }
 
-static dp_status backend_named(const char *name, size_t n, int *backend) {
-    static const char *const names[] = {"auto", "cpu", "cpu-ref", "gpu"};
-    for (size_t i = 0; i < DP_COUNT(names); i++)
-        if (strlen(names[i]) == n && memcmp(names[i], name, n) == 0) {
-            *backend = (int)i;
-            return DP_OK;
-        }
-    return dp_fail(DP_E_ARG, "--compare: expected two of cpu, cpu-ref, gpu apart by a comma, found \"%s\"", compare);
-}
-
 static dp_status run_both(job *j, char **arguments, int count) {
-    int first = 0, second = 0;
     const char *comma = strchr(compare, ',');
-    size_t n = comma ? (size_t)(comma - compare) : 0;
-    TRY(backend_named(compare, n, &first));
-    TRY(backend_named(comma + 1, strlen(comma + 1), &second));
+    if (!comma) return dp_fail(DP_E_ARG, "--compare: expected two devices apart by a comma, e.g. cpu-ref,gpu, found \"%s\"", compare);
+    char *first = dp_arena_copy(&j->arena, compare, (size_t)(comma - compare));
+    if (!first) return dp_no_memory(strlen(compare));
     j->keep = true;
-    set.kv = DP_KV_F32; /* rounding of the cache is not what is looked for */
-    set.backend = first;
+    if (set.kv < 0) set.kv = DP_KV_F32; /* rounding of the cache is not what is looked for */
+    set.device = first;
     TRY(evaluate(j, arguments, count, on_op));
-    set.backend = second;
+    set.device = comma + 1;
     return evaluate(j, arguments, count, on_second);
 }
 
@@ -305,11 +294,12 @@ const command command_trace = {
         "Evaluates the prompt once and shows shape, mean, root mean square, extremes and the number of values that\n"
         "are not finite for each op. --compare runs two backends and ends at the first op whose relative error\n"
         "exceeds --tolerance (exit code 21). --batch 1 evaluates token by token, as decoding does; there the GPU does\n"
-        "several ops at once, and those that leave no result of their own are not compared (\"-\").\n",
+        "several ops at once, and those that leave no result of their own are not compared (\"-\"). The cache is f32\n"
+        "unless --kv f16 says otherwise.\n",
     .examples = "  doppler trace model/ \"Once upon a time\"\n"
                 "  doppler trace model.gguf --ids 1,726,289 --compare cpu-ref,cpu\n"
                 "  doppler trace model/ --compare cpu-ref,cpu --tolerance 0.01 --json\n"
-                "  doppler trace model/ --compare cpu-ref,gpu --batch 1\n",
+                "  doppler trace model/ --compare cpu-ref,gpu --batch 1 --kv f16\n",
     .least = 1,
     .most = 2,
     .groups = {&own, &session_options, &engine_options, &output_options},

@@ -65,7 +65,7 @@ dp_status dp_devices(const char *library, char **json) {
     dp_buf out = {0};
     dp_status status = put_cpu(&out);
     if (status == DP_OK) status = dp_gpu_list(&desc, list, LIST_MAX, &count);
-    if (status == DP_OK || status == DP_E_DEVICE) {
+    if (status == DP_OK || status == DP_E_UNSUPPORTED || status == DP_E_DEVICE) {
         for (size_t i = 0; i < DP_MIN(count, (size_t)LIST_MAX); i++) put_gpu(&out, i, &list[i]);
         dp_buf_str(&out, "], \"gpuError\": ");
         if (status == DP_OK)

@@ -37,7 +37,7 @@ typedef struct dp_gpu_desc {
     bool unchecked;         /* leave out robustness, validation and the zeroing of workgroup memory where possible */
 } dp_gpu_desc;
 
-/* Fills up to `capacity` entries, best adapter first; *count is how many there are. DP_E_DEVICE with the reason
+/* Fills up to `capacity` entries, best adapter first; *count is how many there are. DP_E_UNSUPPORTED with the reason
  * (library not found, wrong version, no adapter) when there is none. */
 dp_status dp_gpu_list(const dp_gpu_desc *desc, dp_gpu_caps *list, size_t capacity, size_t *count);
 dp_status dp_gpu_open(const dp_gpu_desc *desc, dp_gpu **out);

@@ -3,8 +3,8 @@
 #include "gpu/gpu.h"
 
 static dp_status absent(void) {
-    return dp_fail(DP_E_DEVICE, "built without WebGPU: run tools/setup_webgpu.sh (or install Dawn and its webgpu.h), "
-                                "then configure and build again");
+    return dp_fail(DP_E_UNSUPPORTED, "built without WebGPU: run tools/setup_webgpu.sh (or install Dawn and its webgpu.h), "
+                                     "then configure and build again");
 }
 
 dp_status dp_gpu_list(const dp_gpu_desc *desc, dp_gpu_caps *list, size_t capacity, size_t *count) {

@@ -172,7 +172,7 @@ static dp_status open_adapter(dp_gpu *gpu, const dp_gpu_desc *desc) {
         gpu->patience = gpu->caps.software ? 900 : 60;
         status = request_device(gpu, adapters.items[index].adapter, desc);
     } else {
-        status = dp_fail(DP_E_DEVICE, "no adapter %d: there are %u (doppler devices lists them)", (int)desc->adapter,
+        status = dp_fail(DP_E_UNSUPPORTED, "no GPU number %d: there are %u (doppler devices lists them)", (int)desc->adapter + 1,
                          (unsigned)adapters.count);
     }
     gpu_adapters_release(&gpu->lib, &adapters);

@@ -43,7 +43,7 @@ typedef struct gpu_library {
 #undef X
 } gpu_library;
 
-/* DP_E_DEVICE with all that was tried. On failure nothing is left open. */
+/* DP_E_UNSUPPORTED with all that was tried. On failure nothing is left open. */
 dp_status gpu_library_open(const char *name, gpu_library *out);
 void gpu_library_close(gpu_library *lib);
 /* Waits until the future's callback has run; DP_E_DEVICE if that takes longer than `seconds`. The first moments of the
@@ -66,7 +66,7 @@ typedef struct gpu_adapters {
     } items[GPU_ADAPTERS_MAX];
     size_t count;
 } gpu_adapters;
-/* All adapters, best first; at least one, or DP_E_DEVICE. */
+/* All adapters, best first; at least one, or DP_E_UNSUPPORTED. */
 dp_status gpu_adapters_find(const gpu_library *lib, const dp_gpu_desc *desc, gpu_adapters *out);
 void gpu_adapters_release(const gpu_library *lib, gpu_adapters *adapters);
 

@@ -53,8 +53,8 @@ static dp_status read_limits(const gpu_library *lib, WGPUAdapter adapter, WGPULi
     ok = ok && l->maxStorageBuffersPerShaderStage >= 8 && l->maxStorageBuffersPerShaderStage < 1 << 20 &&
          l->maxBufferSize >= 1 << 28 && l->maxComputeWorkgroupsPerDimension >= 65535 && l->maxImmediateSize < 1 << 20;
     if (!ok)
-        return dp_fail(DP_E_DEVICE, "%s: its structures are not those of the webgpu.h DOPPLER was built with; "
-                                    "build against the library's own header", lib->name);
+        return dp_fail(DP_E_UNSUPPORTED, "%s: its structures are not those of the webgpu.h DOPPLER was built with; "
+                                         "build against the library's own header", lib->name);
     *out = g.limits;
     return DP_OK;
 }
@@ -166,7 +166,7 @@ dp_status gpu_adapters_find(const gpu_library *lib, const dp_gpu_desc *desc, gpu
         return status;
     }
     if (out->count) return DP_OK;
-    return dp_fail(DP_E_DEVICE, "WebGPU (%s) finds no adapter: is a %s driver installed?%s%s", lib->name,
+    return dp_fail(DP_E_UNSUPPORTED, "WebGPU (%s) finds no adapter: is a %s driver installed?%s%s", lib->name,
                    backend_name(the_backend), r.message[0] ? " It says: " : "", r.message);
 }
 

@@ -24,7 +24,7 @@ void gpu_text_copy(char *out, size_t size, WGPUStringView text) {
 static dp_status find_function(const gpu_library *lib, const char *name, void *function, size_t size) {
     void *symbol = dp_library_symbol(lib->handle, name);
     if (!symbol)
-        return dp_fail(DP_E_DEVICE, "%s has no %s: it is of another version than the webgpu.h DOPPLER was built with",
+        return dp_fail(DP_E_UNSUPPORTED, "%s has no %s: it is of another version than the webgpu.h DOPPLER was built with",
                        lib->name, name);
     memcpy(function, &symbol, size); /* a function pointer is no void *, but POSIX lets it be stored in one */
     return DP_OK;
@@ -37,7 +37,7 @@ static dp_status find_functions(gpu_library *lib) {
     return DP_OK;
 }
 
-/* DP_E_NOT_FOUND if there is no such library, DP_E_DEVICE if it does not do. */
+/* DP_E_NOT_FOUND if there is no such library, DP_E_UNSUPPORTED if it does not do. */
 static dp_status open_named(const char *name, gpu_library *out) {
     *out = (gpu_library){.name = name};
     TRY(dp_library_open(name, &out->handle));
@@ -46,7 +46,7 @@ static dp_status open_named(const char *name, gpu_library *out) {
         const WGPUInstanceFeatureName timed_wait = WGPUInstanceFeatureName_TimedWaitAny;
         const WGPUInstanceDescriptor desc = {.requiredFeatureCount = 1, .requiredFeatures = &timed_wait};
         out->instance = out->CreateInstance(&desc);
-        if (!out->instance) status = dp_fail(DP_E_DEVICE, "%s: no WebGPU instance with timed waits", name);
+        if (!out->instance) status = dp_fail(DP_E_UNSUPPORTED, "%s: no WebGPU instance with timed waits", name);
     }
     if (status != DP_OK) gpu_library_close(out);
     return status;
@@ -58,8 +58,8 @@ dp_status gpu_library_open(const char *name, gpu_library *out) {
     for (size_t i = 0; !name && status == DP_E_NOT_FOUND && i < DP_COUNT(usual_names); i++)
         status = open_named(usual_names[i], out);
     if (status != DP_E_NOT_FOUND) return status;
-    return dp_fail_in(DP_E_DEVICE, "no WebGPU library (tools/setup_webgpu.sh sets one up; then start the program with "
-                                   "build/webgpu/run)");
+    return dp_fail_in(DP_E_UNSUPPORTED, "no WebGPU library (tools/setup_webgpu.sh sets one up; then start the program with "
+                                        "build/webgpu/run)");
 }
 
 void gpu_library_close(gpu_library *lib) {

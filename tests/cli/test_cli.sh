@@ -89,7 +89,10 @@ test_usage() {
     run run --max-tokens; fails "missing value" 2 '--max-tokens needs a value'
     run run --greedy=yes x; fails "a flag with a value" 2 'takes no value'
     run run --seed -1 x; fails "negative seed" 2 '--seed: expected'
-    run run --backend npu x; fails "unknown backend" 2 'expected one of auto\|cpu\|cpu-ref\|gpu'
+    run run --device npu x; fails "unknown device" 2 'expected auto, cpu, cpu-ref, gpu or gpu:N, found "npu"'
+    run run --device gpu:0 x; fails "device zero" 2 'gpu:N, found "gpu:0"'
+    run run --device gpu:1x x; fails "device with more behind it" 2 'gpu:N, found "gpu:1x"'
+    run run "$model" "$fox" --device gpu --gpu-library /nowhere/libwebgpu.so; fails "no WebGPU" 17 'WebGPU.*setup_webgpu'
     run run a b c; fails "too many arguments" 2 'unexpected argument "c"'
     run inspect; fails "missing argument" 2 'usage: doppler inspect MODEL'
     run convert a b --shard-size 12Q; fails "bad size" 2 '--shard-size: expected a size such as 64M'
@@ -158,7 +161,7 @@ test_run() {
 }
 
 test_reference() {
-    run run "$fox" --greedy --backend cpu-ref --max-tokens 30; expect "cpu-ref writes" 0 out 'fox'
+    run run "$fox" --greedy --device cpu-ref --max-tokens 30; expect "cpu-ref writes" 0 out 'fox'
     run trace "$model" --ids "$fox_ids" --compare cpu-ref,cpu; expect "trace --compare agrees" 0 out 'lm_head' err 'agree within'
     run trace "$model" "$fox" --compare cpu-ref,cpu --tolerance 0.0000001; expect "trace --compare parts" 21 err 'part at'
     run trace "$model" --ids 1,3,410 --json; expect "trace --json" 0 out '"op": "attention", "rows": 3'
@@ -214,7 +217,7 @@ test_perplexity() {
     check "quality of the bundled model" holds "1.3475 < $(number perplexity) && $(number perplexity) < 1.3510"
     check "every token of it" test "$(number tokens)" = 11913
     head -3 stories.jsonl >three.jsonl
-    run perplexity "$model" three.jsonl --json --backend cpu-ref
+    run perplexity "$model" three.jsonl --json --device cpu-ref
     check "quality on the reference" holds "1.3553 < $(number perplexity) && $(number perplexity) < 1.3561"
     echo '{"txt": "x"}' >bad.jsonl
     run perplexity "$model" bad.jsonl; fails "JSON lines without a text" 15 'bad.jsonl, line 1'
@@ -293,7 +296,7 @@ test_bench() {
 }
 
 # Text of random tokens on the reference path: goes on for a while, until the context is full.
-slow_run="--backend cpu-ref --temperature 100 --top-p 1 --min-p 0 --seed 1"
+slow_run="--device cpu-ref --temperature 100 --top-p 1 --min-p 0 --seed 1"
 
 test_interrupt() {
     : >out
@@ -309,7 +312,7 @@ test_interrupt() {
     done
     expect "SIGTERM ends it too, --json stays whole" 130 out '"stop": "interrupted".*\}$'
     yes "The wind was strong that day." | head -4000 >long.txt
-    "$doppler" perplexity "$model" long.txt --backend cpu-ref >out 2>err & pid=$!
+    "$doppler" perplexity "$model" long.txt --device cpu-ref >out 2>err & pid=$!
     sleep 0.7; kill -INT $pid; code=0; wait $pid || code=$?
     fails "SIGINT ends perplexity" 130 'interrupted'
     mkdir -p stopped

@@ -2,12 +2,14 @@
  * and with f16 and subgroups masked off. Without a WebGPU device these tests are skipped. */
 #include "golden.h"
 
+#include "gpu/gpu.h"
+
 static bool device_missing(const golden_how *how) {
     dp_engine *engine = NULL;
     dp_status status = dp_engine_open(&how->engine, &engine);
     if (status == DP_OK) printf("  %s\n", dp_engine_describe(engine));
     dp_engine_close(engine);
-    if (status == DP_E_DEVICE) test_skip("%s", dp_error_message());
+    if (status == DP_E_UNSUPPORTED) test_skip("%s", dp_error_message());
     else if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s", dp_error_message());
     return status != DP_OK;
 }
@@ -104,6 +106,19 @@ TEST(long_contexts_exactly) {
 }
 TEST(quantised_files_exactly) {
     if (!device_missing(&exact)) check_gguf(&exact, true);
+}
+
+/* Left to itself the engine takes a GPU, but no software GPU. */
+TEST(the_choice_of_auto) {
+    dp_gpu_caps best;
+    dp_engine *engine;
+    size_t count = 0;
+    if (device_missing(&gpu)) return;
+    CHECK_OK(dp_gpu_list(&(dp_gpu_desc){.adapter = -1}, &best, 1, &count));
+    CHECK_OK(dp_engine_open(NULL, &engine));
+    bool on_gpu = strncmp(dp_engine_describe(engine), "gpu", 3) == 0;
+    dp_engine_close(engine);
+    CHECK(on_gpu == !best.software);
 }
 
 TEST_MAIN()

@@ -12,7 +12,7 @@ static bool have_device(void) {
     if (gpu) return true;
     dp_status status = dp_gpu_open(&best, &gpu);
     if (status == DP_OK) return true;
-    if (status == DP_E_DEVICE)
+    if (status == DP_E_UNSUPPORTED)
         test_skip("no WebGPU device: %s", dp_error_message());
     else
         test_fail(__FILE__, __LINE__, "dp_gpu_open: %s: %s", dp_status_name(status), dp_error_message());
@@ -50,8 +50,8 @@ TEST(wrong_library) {
     dp_gpu_caps caps[4];
     size_t count = 77;
     dp_gpu *none = NULL;
-    CHECK_FAILS(dp_gpu_list(&desc, caps, 4, &count), DP_E_DEVICE, "WebGPU");
-    CHECK_FAILS(dp_gpu_open(&desc, &none), DP_E_DEVICE, "WebGPU");
+    CHECK_FAILS(dp_gpu_list(&desc, caps, 4, &count), DP_E_UNSUPPORTED, "WebGPU");
+    CHECK_FAILS(dp_gpu_open(&desc, &none), DP_E_UNSUPPORTED, "WebGPU");
     CHECK(count == 77 && !none);
 }
 
@@ -59,7 +59,7 @@ TEST(library_of_another_kind) {
     if (!have_device()) return;
     dp_gpu_desc desc = {.adapter = -1, .library = "libm.so.6"};
     dp_gpu *none = NULL;
-    CHECK_FAILS(dp_gpu_open(&desc, &none), DP_E_DEVICE, "wgpuCreateInstance");
+    CHECK_FAILS(dp_gpu_open(&desc, &none), DP_E_UNSUPPORTED, "wgpuCreateInstance");
 }
 
 TEST(list) {
@@ -87,7 +87,7 @@ TEST(list) {
     }
     dp_gpu_desc far = {.adapter = 99};
     dp_gpu *none = NULL;
-    CHECK_FAILS(dp_gpu_open(&far, &none), DP_E_DEVICE, "no adapter 99");
+    CHECK_FAILS(dp_gpu_open(&far, &none), DP_E_UNSUPPORTED, "no GPU number 100");
 }
 
 TEST(masked_features) {

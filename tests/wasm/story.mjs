@@ -20,7 +20,7 @@ closeSync(out);
 const story = readFileSync(file, 'utf8').trim();
 rmSync(folder, { recursive: true });
 
-const native = execFileSync('build/doppler', ['run', model, 'Tell me a story about a brave fox.', '--backend', 'cpu-ref',
+const native = execFileSync('build/doppler', ['run', model, 'Tell me a story about a brave fox.', '--device', 'cpu-ref',
   '--greedy', '--max-tokens', '40', '--quiet'], { encoding: 'utf8' }).trim();
 const same = status === 0 && story !== '' && story === native;
 if (!same) console.log(`FAIL story: status ${status}\n  wasm:   ${story}\n  native: ${native}`);
