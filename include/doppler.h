@@ -179,7 +179,8 @@ void dp_session_free(dp_session *session);
 /* Runs `count` tokens at the current position and advances it.
  * logits: NULL, or room for [count][vocab] floats. The last token's logits are kept either way. */
 dp_status dp_session_eval(dp_session *session, const int32_t *ids, size_t count, float *logits);
-/* Logits [vocab] after the last evaluated token, NULL before the first. Valid until the next call on the session. */
+/* Logits [vocab] after the last evaluated token, NULL before the first, or if the device fails to deliver them. Valid until
+ * the next call on the session. */
 const float *dp_session_logits(const dp_session *session);
 /* Positions in the KV cache. */
 int32_t dp_session_length(const dp_session *session);
@@ -197,7 +198,7 @@ typedef struct dp_sampling {
     float min_p;              /* 0: off */
     float repetition_penalty; /* 0 or 1: off; the usual divide/multiply of logits already seen */
     int32_t repeat_last;      /* tokens that the penalty looks back on; 0: 64 */
-    uint64_t seed;            /* same seed, same build, same backend: same text */
+    uint64_t seed;            /* same seed, same build, same device: same text */
 } dp_sampling;
 
 typedef enum dp_stop_reason {
@@ -205,7 +206,7 @@ typedef enum dp_stop_reason {
     DP_STOP_STRING = 1, /* a stop string */
     DP_STOP_LENGTH = 2, /* max_tokens */
     DP_STOP_CONTEXT = 3,
-    DP_STOP_CALLER = 4 /* on_text returned false */
+    DP_STOP_CALLER = 4 /* on_token or on_text returned false */
 } dp_stop_reason;
 
 typedef struct dp_generate_desc {
@@ -216,6 +217,9 @@ typedef struct dp_generate_desc {
     const char *const *stops; /* generation ends before any of these */
     size_t stop_count;
     bool show_special; /* also pass on the text of special tokens */
+    bool ignore_end;   /* end tokens are tokens like others: to measure speed */
+    /* Every new token as soon as it is known, before its text; return false to stop. May be NULL. */
+    bool (*on_token)(void *user, int32_t id);
     /* Whole UTF-8 characters as they come; return false to stop. May be NULL. */
     bool (*on_text)(void *user, const char *text, size_t size);
     /* After each prefill chunk; return false to cancel. May be NULL. */
@@ -226,9 +230,13 @@ typedef struct dp_generate_desc {
 typedef struct dp_generate_result {
     dp_stop_reason reason;
     int32_t prompt_tokens, new_tokens; /* an end token is not counted */
-    double prefill_seconds, decode_seconds;
+    double prefill_seconds; /* until the first new token is known */
+    double decode_seconds;  /* from there to the end */
 } dp_generate_result;
 
+/* Evaluates the prompt and then draws and evaluates tokens until one of dp_stop_reason. The last token drawn (an end token, or
+ * the last one counted) is not evaluated: the session's ids and logits end before it. A GPU draws tokens itself and runs a few
+ * steps ahead of the host; what it ran beyond the end leaves no trace in the session. */
 dp_status dp_session_generate(dp_session *session, const dp_generate_desc *desc, dp_generate_result *result);
 
 /* Calls back after every op of the program with its output: op "attention", label "layers.3.attention",

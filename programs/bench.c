@@ -13,12 +13,13 @@ enum { LIST_MAX = 16, REPEATS_MAX = 100 };
 
 static const char *prefill_list = "512", *depth_list = "0";
 static int32_t decode_tokens = 128, repeats = 3;
-static bool no_bandwidth, profiling;
+static bool no_bandwidth, profiling, forced;
 
 static const option options[] = {
     {"prefill", 'p', OPTION_TEXT, &prefill_list, "N,...", "prompt lengths to measure; 0: none (default: 512)", 0, 0},
-    {"decode", 'd', OPTION_INT, &decode_tokens, "N", "tokens to decode one by one; 0: none (default: 128)", 0, 1 << 20},
+    {"decode", 'd', OPTION_INT, &decode_tokens, "N", "tokens to generate greedily; 0: none (default: 128)", 0, 1 << 20},
     {"depth", 0, OPTION_TEXT, &depth_list, "N,...", "positions already in the context when decoding begins (default: 0)", 0, 0},
+    {"forced", 0, OPTION_FLAG, &forced, NULL, "decode: evaluate given tokens, logits read after each, instead of generating", 0, 0},
     {"repeat", 'r', OPTION_INT, &repeats, "N", "runs of each measurement; medians count (default: 3)", 1, REPEATS_MAX},
     {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure the read bandwidth of this machine", 0, 0},
     {"profile", 0, OPTION_FLAG, &profiling, NULL, "split the time of a prompt and of a token by op", 0, 0},
@@ -38,6 +39,7 @@ typedef struct job {
     int32_t prefills[LIST_MAX];
     double prefill_seconds[LIST_MAX]; /* medians */
     size_t prefill_count;
+    double first_seconds; /* from the first of these prompts to its first new token, median */
     decoding decodes[LIST_MAX];
     size_t decode_count;
     double bandwidth;     /* bytes per second; 0: not measured */
@@ -78,21 +80,21 @@ static dp_status prepare(job *j) {
     size_t longest = 1;
     for (size_t i = 0; i < j->prefill_count; i++) {
         longest = DP_MAX(longest, (size_t)j->prefills[i]);
-        j->total += (uint64_t)j->prefills[i] * (uint64_t)repeats;
+        j->total += (uint64_t)j->prefills[i] * (uint64_t)repeats * (i == 0 ? 2 : 1);
     }
     for (size_t i = 0; i < j->decode_count; i++) {
-        longest = DP_MAX(longest, (size_t)j->decodes[i].depth + (size_t)decode_tokens);
+        longest = DP_MAX(longest, (size_t)j->decodes[i].depth + (size_t)decode_tokens + 1);
         j->total += (uint64_t)decode_tokens * (uint64_t)repeats;
     }
-    TRY(setup_session(&j->s, longest + 1));
+    TRY(setup_session(&j->s, longest));
     if (longest > (size_t)dp_session_context(j->s.session))
         return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit the context of %d positions; --context N sets its size",
                        longest, (int)dp_session_context(j->s.session));
-    j->ids = dp_malloc((longest + 1) * sizeof *j->ids);
+    j->ids = dp_malloc(longest * sizeof *j->ids);
     j->token_times = dp_malloc(((size_t)decode_tokens * (size_t)repeats + 1) * sizeof *j->token_times);
     if (!j->ids || !j->token_times) return dp_no_memory(longest * sizeof *j->ids);
     uint64_t vocab = (uint64_t)dp_model_get_info(j->s.model)->vocab;
-    for (size_t i = 0; i <= longest; i++) j->ids[i] = (int32_t)(dp_splitmix64(i) % vocab);
+    for (size_t i = 0; i < longest; i++) j->ids[i] = (int32_t)(dp_splitmix64(i) % vocab);
     return dp_session_eval(j->s.session, j->ids, 1, NULL); /* warms up: first touch of weights is no measurement */
 }
 
@@ -114,6 +116,21 @@ static dp_status measure_prefill(job *j, size_t which) {
     return DP_OK;
 }
 
+/* What a user waits for: a prompt, then the first token drawn behind it. */
+static dp_status measure_first(job *j) {
+    double seconds[REPEATS_MAX];
+    dp_generate_desc desc = {.prompt = j->ids, .prompt_count = (size_t)j->prefills[0], .max_tokens = 1};
+    for (int32_t r = 0; r < repeats; r++) {
+        dp_session_truncate(j->s.session, 0);
+        double start = dp_host_seconds();
+        TRY(dp_session_generate(j->s.session, &desc, NULL));
+        seconds[r] = dp_host_seconds() - start;
+        TRY(advance(j, "First token", j->prefills[0]));
+    }
+    j->first_seconds = median(seconds, (size_t)repeats);
+    return DP_OK;
+}
+
 /* Brings the context to `depth` positions; sliding windows may make it start over. Not measured, in steps that can be
  * interrupted. */
 static dp_status fill_context(job *j, int32_t depth) {
@@ -127,18 +144,51 @@ static dp_status fill_context(job *j, int32_t depth) {
     return DP_OK;
 }
 
+typedef struct token_clock {
+    job *job;
+    double *times; /* where the next token's time goes; the first token of a generation ends its prompt and has none */
+    double last;
+    dp_status status;
+} token_clock;
+
+static bool on_token(void *user, int32_t id) {
+    token_clock *c = user;
+    double now = dp_host_seconds();
+    (void)id;
+    if (c->last > 0) {
+        *c->times++ = now - c->last;
+        c->status = advance(c->job, "Decode", 1);
+    }
+    c->last = now;
+    return c->status == DP_OK;
+}
+
+/* Tokens as users get them: drawn greedily and fed back. */
+static dp_status generate_tokens(job *j, int32_t depth, double *times) {
+    token_clock clock = {.job = j, .times = times};
+    dp_generate_desc desc = {.prompt = j->ids + depth, .prompt_count = 1, .max_tokens = decode_tokens + 1, .ignore_end = true,
+                             .on_token = on_token, .user = &clock};
+    TRY(dp_session_generate(j->s.session, &desc, NULL));
+    return clock.status;
+}
+
+static dp_status force_tokens(job *j, int32_t depth, double *times) {
+    for (int32_t i = 0; i < decode_tokens; i++) {
+        double start = dp_host_seconds();
+        TRY(dp_session_eval(j->s.session, j->ids + depth + i, 1, NULL));
+        times[i] = dp_host_seconds() - start;
+        TRY(advance(j, "Decode", 1));
+    }
+    return DP_OK;
+}
+
 static dp_status measure_decode(job *j, decoding *d) {
     double seconds[REPEATS_MAX], *times = j->token_times;
-    for (int32_t r = 0; r < repeats; r++) {
+    for (int32_t r = 0; r < repeats; r++, times += decode_tokens) {
         TRY(fill_context(j, d->depth));
+        TRY(forced ? force_tokens(j, d->depth, times) : generate_tokens(j, d->depth, times));
         seconds[r] = 0;
-        for (int32_t i = 0; i < decode_tokens; i++, times++) {
-            double start = dp_host_seconds();
-            TRY(dp_session_eval(j->s.session, j->ids + d->depth + i, 1, NULL));
-            *times = dp_host_seconds() - start;
-            seconds[r] += *times;
-            TRY(advance(j, "Decode", 1));
-        }
+        for (int32_t i = 0; i < decode_tokens; i++) seconds[r] += times[i];
     }
     d->seconds = median(seconds, (size_t)repeats);
     d->token_seconds = median(j->token_times, (size_t)decode_tokens * (size_t)repeats);
@@ -148,6 +198,7 @@ static dp_status measure_decode(job *j, decoding *d) {
 static dp_status measure(job *j) {
     TRY(prepare(j));
     for (size_t i = 0; i < j->prefill_count; i++) TRY(measure_prefill(j, i));
+    if (j->prefill_count) TRY(measure_first(j));
     for (size_t i = 0; i < j->decode_count; i++) TRY(measure_decode(j, &j->decodes[i]));
     progress_end(&j->bar);
     j->peak_memory = dp_host_memory_peak();
@@ -159,8 +210,8 @@ static dp_status measure(job *j) {
 static void report_decodes(const job *j) {
     for (size_t i = 0; i < j->decode_count; i++) {
         const decoding *d = &j->decodes[i];
-        printf("decode     %.1f tokens/s (%d tokens in %.3f s, median %.2f ms a token", decode_tokens / d->seconds, (int)decode_tokens,
-               d->seconds, d->token_seconds * 1e3);
+        printf("decode     %.1f tokens/s (%d tokens %s in %.3f s, median %.2f ms a token", decode_tokens / d->seconds, (int)decode_tokens,
+               forced ? "evaluated" : "generated", d->seconds, d->token_seconds * 1e3);
         if (d->depth) printf(", after %d others", (int)d->depth);
         printf(")\n");
     }
@@ -176,6 +227,8 @@ static void report_text(const job *j) {
     for (size_t i = 0; i < j->prefill_count; i++)
         printf("prefill    %.1f tokens/s (%d tokens in %.3f s)\n", j->prefills[i] / j->prefill_seconds[i],
                (int)j->prefills[i], j->prefill_seconds[i]);
+    if (j->prefill_count)
+        printf("first      %.1f ms from a prompt of %d tokens to its first new token\n", j->first_seconds * 1e3, (int)j->prefills[0]);
     report_decodes(j);
     if (j->decode_count) printf("reads      %s of weights a token, %s/s\n", show_bytes(bytes), show_bytes(rate));
     if (j->bandwidth > 0) printf("bandwidth  %s/s read from memory, measured now", show_bytes(j->bandwidth));
@@ -201,6 +254,7 @@ static void put_decode(const job *j, const decoding *d, dp_buf *out) {
     json_open(out, NULL, '{');
     json_integer(out, "depth", d->depth);
     json_integer(out, "tokens", decode_tokens);
+    json_text(out, "kind", dp_str_of(forced ? "evaluated" : "generated"));
     json_number(out, "seconds", d->seconds);
     json_number(out, "tokens_per_second", decode_tokens / d->seconds);
     json_number(out, "median_token_seconds", d->token_seconds);
@@ -229,6 +283,7 @@ static dp_status report_json(const job *j) {
     json_integer(&out, "repeats", repeats);
     json_number(&out, "load_seconds", j->s.load_seconds);
     put_prefills(j, &out);
+    if (j->prefill_count) json_number(&out, "first_token_seconds", j->first_seconds);
     put_decodes(j, &out);
     if (j->bandwidth > 0) json_number(&out, "bandwidth_bytes_per_second", j->bandwidth);
     json_integer(&out, "peak_memory_bytes", (int64_t)j->peak_memory);
@@ -260,8 +315,9 @@ const command command_bench = {
     .name = "bench",
     .summary = "measure how fast a model runs here",
     .arguments = "[MODEL]",
-    .details = "Measures prefill and decode on random tokens, then how fast as many threads read memory: decoding one\n"
-               "token reads all active weights once, so that bandwidth is its bound. Medians of all repeats.\n",
+    .details = "Measures prefill on random tokens, greedy generation as `run` does it (a GPU draws tokens itself, several\n"
+               "under way at a time), then how fast as many threads read memory: decoding one token reads all active\n"
+               "weights once, so that bandwidth is its bound. Medians of all repeats.\n",
     .examples = "  doppler bench\n"
                 "  doppler bench model.gguf --prefill 128,512,2048 --decode 256 --json\n"
                 "  doppler bench model/ --prefill 0 --depth 0,2000,8000 --context 8200\n",

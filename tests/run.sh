@@ -154,7 +154,7 @@ stage_release() {
 
 gpu_tests() { basename -s .c -a tests/*/test_gpu*.c; }
 
-# webgpu_driver DRIVER: the GPU tests on one driver. SwiftShader has neither f16 nor a subgroup matrix to mask off.
+# webgpu_driver DRIVER: the GPU tests on one driver. SwiftShader has neither f16 nor a subgroup matrix to mask off, and is slow.
 webgpu_driver() {
     local test filter
     for test in $(gpu_tests); do
@@ -162,6 +162,7 @@ webgpu_driver() {
         case $1/$test in
         swiftshader/test_gpu) filter=on_the_gpu ;;
         swiftshader/test_gpu_tokens) filter=forced ;; # the rest takes minutes
+        swiftshader/test_gpu_flight) filter=sampled_tokens ;;
         esac
         # shellcheck disable=SC2086
         run_one webgpu "$1-$test" build/webgpu/run "--$1" "build/tests/$test" $filter

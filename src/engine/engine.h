@@ -20,18 +20,35 @@ struct dp_model {
     dp_model_info info;
 };
 
+/* Where the logits of the last token are. */
+typedef enum dp_logits_place {
+    DP_LOGITS_NONE,
+    DP_LOGITS_HERE,   /* in session->logits */
+    DP_LOGITS_DEVICE, /* still on the device: read when somebody asks */
+    DP_LOGITS_LOST    /* steps of tokens that were then dropped took their place: the last token runs again */
+} dp_logits_place;
+
 struct dp_session {
     dp_model *model;
     dp_plan *plan;
     dp_kv *kv;
     int32_t context, batch, length;
     int32_t *ids;      /* [context], those at positions < length */
-    float *logits;     /* [vocab] after the last token */
-    bool has_logits;
+    float *logits;     /* [vocab] after the last token, if that is where they are */
+    dp_logits_place logits_at;
+    int32_t ahead;     /* draws under way at a time (draws.h); 0: as many as pay. For tests */
     dp_trace_fn trace;
     void *trace_user;
     dp_profile_fn profile;
     void *profile_user;
 };
+
+/* As dp_session_eval without logits, but does not wait until the device is done. */
+dp_status dp_session_feed(dp_session *session, const int32_t *ids, size_t count);
+/* A step of `count` tokens at session->length + ahead, room in the cache made; NULL ids as in dp_step. */
+dp_status dp_session_step(dp_session *session, const int32_t *ids, int32_t count, int32_t ahead, int32_t outputs, dp_step *out);
+/* Sees to it that the logits of the last token are in session->logits, or, if `device`, at least on the device. DP_E_ARG if
+ * there is no such token. */
+dp_status dp_session_fetch_logits(dp_session *session, bool device);
 
 #endif

@@ -1,18 +1,19 @@
 /* generate.c: the loop from a prompt to text: prefill, then sample, decode, stop, feed back. */
 #include "engine/generate.h"
 
+#include "engine/draws.h"
 #include "engine/engine.h"
-#include "engine/sampling.h"
 
 typedef struct dp_generation generation;
 struct dp_generation {
     dp_session *session;
     const dp_generate_desc *desc;
     dp_generate_result *result;
-    dp_sampler *sampler;
+    dp_draws *draws;
     dp_decoder *decoder;
     dp_buf held; /* text not yet passed on: it may be the beginning of a stop string */
     size_t prompt_done;
+    bool decoding; /* the first token is there */
     bool stopped;
 };
 
@@ -78,12 +79,14 @@ static dp_status check_prompt(const generation *g) {
                    room, (int)g->session->context);
 }
 
-/* One chunk of the prompt. */
+/* One chunk of the prompt. The device may still be at work on the last one when this returns: the first token waits. */
 static dp_status prefill(generation *g) {
     const dp_generate_desc *d = g->desc;
     size_t n = DP_MIN((size_t)g->session->batch, d->prompt_count - g->prompt_done);
     double start = dp_host_seconds();
-    TRY(dp_session_eval(g->session, d->prompt + g->prompt_done, n, NULL));
+    bool last = g->prompt_done + n == d->prompt_count;
+    TRY(last && dp_draws_on_device(g->draws) ? dp_session_feed(g->session, d->prompt + g->prompt_done, n)
+                                             : dp_session_eval(g->session, d->prompt + g->prompt_done, n, NULL));
     g->prompt_done += n;
     g->result->prompt_tokens = (int32_t)g->prompt_done;
     g->result->prefill_seconds += dp_host_seconds() - start;
@@ -92,14 +95,19 @@ static dp_status prefill(generation *g) {
 }
 
 static dp_status next_token(generation *g) {
-    dp_session *s = g->session;
+    const dp_session *s = g->session;
     const dp_tokenizer *tokenizer = s->model->tokenizer;
-    int32_t id = dp_sampler_draw(g->sampler, s->logits, s->ids, (size_t)s->length);
-    if (tokenizer && dp_tokenizer_is_end(tokenizer, id)) {
+    int32_t id;
+    TRY(dp_draws_next(g->draws, &id));
+    if (tokenizer && !g->desc->ignore_end && dp_tokenizer_is_end(tokenizer, id)) {
         stop(g, DP_STOP_END);
         return DP_OK;
     }
     g->result->new_tokens++;
+    if (g->desc->on_token && !g->desc->on_token(g->desc->user, id)) {
+        stop(g, DP_STOP_CALLER);
+        return DP_OK;
+    }
     if (g->decoder) {
         const char *text;
         size_t size;
@@ -109,15 +117,16 @@ static dp_status next_token(generation *g) {
     if (g->stopped) return DP_OK;
     if (g->desc->max_tokens > 0 && g->result->new_tokens >= g->desc->max_tokens) stop(g, DP_STOP_LENGTH);
     else if (s->length >= s->context) stop(g, DP_STOP_CONTEXT);
-    else return dp_session_eval(s, &id, 1, NULL);
     return DP_OK;
 }
 
 static dp_status decode(generation *g) {
-    if (!g->session->has_logits) return dp_fail(DP_E_ARG, "the prompt is empty: there is nothing to continue");
+    if (g->session->logits_at == DP_LOGITS_NONE) return dp_fail(DP_E_ARG, "the prompt is empty: there is nothing to continue");
+    bool first = !g->decoding;
+    g->decoding = true;
     double start = dp_host_seconds();
     dp_status status = next_token(g);
-    g->result->decode_seconds += dp_host_seconds() - start;
+    *(first ? &g->result->prefill_seconds : &g->result->decode_seconds) += dp_host_seconds() - start;
     if (status == DP_OK && g->stopped) status = flush(g);
     return status;
 }
@@ -127,7 +136,7 @@ dp_status dp_generation_new(dp_session *session, const dp_generate_desc *desc, d
     if (!g) return dp_no_memory(sizeof *g);
     *g = (generation){.session = session, .desc = desc, .result = result};
     *result = (dp_generate_result){0};
-    dp_status status = dp_sampler_new(&desc->sampling, session->model->built->program->vocab, &g->sampler);
+    dp_status status = dp_draws_new(session, &desc->sampling, desc->max_tokens, &g->draws);
     if (status == DP_OK && session->model->tokenizer) status = dp_decoder_new(session->model->tokenizer, !desc->show_special, &g->decoder);
     if (status == DP_OK) status = check_prompt(g);
     if (status == DP_OK) *out = g;
@@ -143,7 +152,7 @@ dp_status dp_generation_step(dp_generation *g, bool *more) {
 
 void dp_generation_free(dp_generation *g) {
     if (!g) return;
-    dp_sampler_free(g->sampler);
+    dp_draws_free(g->draws);
     dp_decoder_free(g->decoder);
     dp_buf_free(&g->held);
     dp_free(g);

@@ -3,8 +3,6 @@
 
 #include <math.h>
 
-#include "base/hash.h"
-
 typedef struct candidate {
     float logit;
     int32_t id;
@@ -13,7 +11,7 @@ typedef struct candidate {
 struct dp_sampler {
     dp_sampling s;
     int32_t vocab;
-    uint64_t drawn;    /* numbers taken from the seed's sequence */
+    uint64_t drawn;    /* draws made: with the seed and an id they give a random number */
     float *logits;     /* [vocab] with penalty and temperature */
     candidate *heap;   /* [vocab] */
     float *weights;    /* [vocab] of the candidates kept */
@@ -94,31 +92,60 @@ static int32_t greatest(const float *logits, int32_t n) {
     return best;
 }
 
-static double next_uniform(dp_sampler *d) {
-    uint64_t bits = dp_splitmix64(d->s.seed + 0x9E3779B97F4A7C15u * d->drawn++);
-    return (double)(bits >> 11) / 9007199254740992.0;
+/* ---- the draw ---- */
+
+/* A hash of four words (pcg4d, Jarzynski and Olano 2020), made of what every device has: 32-bit integers. */
+static uint32_t hash(uint32_t x, uint32_t y, uint32_t z, uint32_t w) {
+    uint32_t v[4] = {x, y, z, w};
+    for (int i = 0; i < 4; i++) v[i] = v[i] * 1664525u + 1013904223u;
+    for (int round = 0; round < 2; round++) {
+        v[0] += v[1] * v[3];
+        v[1] += v[2] * v[0];
+        v[2] += v[0] * v[1];
+        v[3] += v[1] * v[2];
+        for (int i = 0; round == 0 && i < 4; i++) v[i] ^= v[i] >> 16;
+    }
+    return v[3];
 }
 
-/* The sum of exp(logit - top) over all candidates that top-k lets through. */
-static double total_weight(dp_sampler *d, float top) {
+/* The draw is a race (Gumbel's trick): each candidate's logit gets a random handicap -ln(-ln(1 - u)), and the greatest sum
+ * wins, which happens to each with the probability that softmax gives it. Unlike a walk along sums of probabilities this
+ * needs no order of candidates, so a device can run it in parallel and come to the same token. */
+static double handicap(const dp_sampler *d, int32_t id) {
+    uint32_t bits = hash((uint32_t)d->s.seed, (uint32_t)(d->s.seed >> 32), (uint32_t)d->drawn, (uint32_t)id);
+    return -log(-log1p(-((double)bits + 0.5) / 4294967296.0));
+}
+
+typedef struct race {
+    double best;
+    int32_t winner;
+} race;
+
+/* A candidate so far behind that no handicap lets it win is not asked for one. */
+static void run(const dp_sampler *d, race *r, float logit, int32_t id) {
+    const double most = 22.9; /* a handicap's bound: -ln(2^-33) */
+    if (r->winner >= 0 && (double)logit + most < r->best) return;
+    double score = (double)logit + handicap(d, id);
+    if (r->winner >= 0 && (score < r->best || (score == r->best && id > r->winner))) return;
+    *r = (race){score, id};
+}
+
+/* The sum of exp(logit - top) over all candidates. */
+static double total_weight(const dp_sampler *d, float top) {
     double sum = 0;
-    for (int32_t i = 0; i < d->vocab; i++) sum += exp((double)(d->heap[i].logit - top));
+    for (int32_t i = 0; i < d->vocab; i++) sum += exp((double)(d->logits[i] - top));
     return sum;
 }
 
-int32_t dp_sampler_draw(dp_sampler *d, const float *logits, const int32_t *recent, size_t count) {
-    int32_t n = d->vocab;
-    memcpy(d->logits, logits, (size_t)n * sizeof *logits);
-    penalise(d, logits, recent, count);
-    if (d->s.temperature == 0) return greatest(d->logits, n);
-    for (int32_t i = 0; i < n; i++) d->heap[i] = (candidate){d->logits[i] / d->s.temperature, i};
+/* Top-k, top-p and min-p: the number of candidates kept, which then stand at the end of the heap. */
+static int32_t keep(dp_sampler *d) {
+    int32_t n = d->vocab, most = d->s.top_k > 0 ? DP_MIN(d->s.top_k, n) : n, kept = 0;
+    for (int32_t i = 0; i < n; i++) d->heap[i] = (candidate){d->logits[i], i};
     for (int32_t i = n / 2 - 1; i >= 0; i--) sift_down(d->heap, n, i);
-
-    int32_t most = d->s.top_k > 0 ? DP_MIN(d->s.top_k, n) : n, kept = 0;
-    bool cut = d->s.top_k > 0 && d->s.top_k < n; /* then top-p is a share of these alone */
+    bool cut = most < n; /* then top-p is a share of these alone */
     float top = d->heap[0].logit;
-    double total = cut ? 0 : total_weight(d, top), reached = 0, sum = 0;
     double share = d->s.top_p > 0 ? (double)d->s.top_p : 1;
+    double total = cut || share == 1 ? 0 : total_weight(d, top), reached = 0;
     for (; kept < most; kept++) {
         candidate c = pop(d->heap, n - kept);
         double weight = exp((double)(c.logit - top));
@@ -126,14 +153,28 @@ int32_t dp_sampler_draw(dp_sampler *d, const float *logits, const int32_t *recen
         d->weights[kept] = (float)weight;
         reached += weight;
     }
-    if (cut && share < 1) {
-        int32_t i = 0;
-        for (double part = 0; i < kept && part < share * reached; i++) part += (double)d->weights[i];
-        kept = i;
-    }
-    for (int32_t i = 0; i < kept; i++) sum += (double)d->weights[i];
-    double target = next_uniform(d) * sum;
-    int32_t chosen = 0;
-    for (double part = 0; chosen < kept - 1 && (part += (double)d->weights[chosen]) <= target;) chosen++;
-    return d->heap[n - 1 - chosen].id;
+    if (!cut || share == 1) return kept;
+    int32_t i = 0;
+    for (double part = 0; i < kept && part < share * reached; i++) part += (double)d->weights[i];
+    return i;
 }
+
+int32_t dp_sampler_draw(dp_sampler *d, const float *logits, const int32_t *recent, size_t count) {
+    int32_t n = d->vocab;
+    race r = {.winner = -1};
+    memcpy(d->logits, logits, (size_t)n * sizeof *logits);
+    penalise(d, logits, recent, count);
+    if (d->s.temperature == 0) return greatest(d->logits, n);
+    for (int32_t i = 0; i < n; i++) d->logits[i] /= d->s.temperature;
+    bool all = (d->s.top_k == 0 || d->s.top_k >= n) && (d->s.top_p == 0 || d->s.top_p == 1) && d->s.min_p == 0;
+    if (all) {
+        for (int32_t i = 0; i < n; i++) run(d, &r, d->logits[i], i);
+    } else {
+        int32_t kept = keep(d);
+        for (int32_t i = 0; i < kept; i++) run(d, &r, d->heap[n - 1 - i].logit, d->heap[n - 1 - i].id);
+    }
+    d->drawn++;
+    return r.winner;
+}
+
+void dp_sampler_seek(dp_sampler *d, uint64_t drawn) { d->drawn = drawn; }

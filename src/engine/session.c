@@ -69,21 +69,38 @@ static dp_status check_ids(const dp_session *s, const int32_t *ids, size_t count
     return DP_OK;
 }
 
-/* One step. logits: NULL, or room for `outputs` rows. */
-static dp_status step(dp_session *s, const int32_t *ids, int32_t count, int32_t outputs, float *logits) {
-    const dp_backend_api *api = s->model->engine->backend->api;
-    int32_t slot = s->model->built->program->logits;
-    TRY(api->kv_reserve(s->kv, s->length, s->length + count));
-    dp_step args = {.tokens = ids, .count = count, .position = s->length, .outputs = outputs, .context = s->context,
-                    .kv = s->kv, .trace = s->trace, .trace_user = s->trace_user,
-                    .profile = s->profile, .profile_user = s->profile_user};
-    TRY(api->run(s->plan, &args));
-    if (logits) TRY(api->read(s->plan, slot, 0, outputs, logits));
-    if (outputs) TRY(api->read(s->plan, slot, outputs - 1, 1, s->logits));
-    s->has_logits = outputs > 0;
+dp_status dp_session_step(dp_session *s, const int32_t *ids, int32_t count, int32_t ahead, int32_t outputs, dp_step *out) {
+    int32_t position = s->length + ahead;
+    *out = (dp_step){.tokens = ids, .count = count, .position = position, .outputs = outputs, .context = s->context,
+                     .kv = s->kv, .trace = s->trace, .trace_user = s->trace_user,
+                     .profile = s->profile, .profile_user = s->profile_user};
+    return s->model->engine->backend->api->kv_reserve(s->kv, position, position + count);
+}
+
+/* Runs one step and reads nothing. */
+static dp_status advance(dp_session *s, const int32_t *ids, int32_t count, int32_t outputs) {
+    dp_step step;
+    TRY(dp_session_step(s, ids, count, 0, outputs, &step));
+    TRY(s->model->engine->backend->api->run(s->plan, &step));
+    s->logits_at = outputs ? DP_LOGITS_DEVICE : DP_LOGITS_NONE;
     memcpy(s->ids + s->length, ids, (size_t)count * sizeof *ids);
     s->length += count;
     return DP_OK;
+}
+
+/* The last of the last step's rows. */
+static dp_status read_last(dp_session *s, int32_t outputs) {
+    TRY(s->model->engine->backend->api->read(s->plan, s->model->built->program->logits, outputs - 1, 1, s->logits));
+    s->logits_at = DP_LOGITS_HERE;
+    return DP_OK;
+}
+
+/* logits: NULL, or room for `outputs` rows. */
+static dp_status run(dp_session *s, const int32_t *ids, int32_t count, int32_t outputs, float *logits) {
+    const dp_backend_api *api = s->model->engine->backend->api;
+    TRY(advance(s, ids, count, outputs));
+    if (logits) TRY(api->read(s->plan, s->model->built->program->logits, 0, outputs, logits));
+    return outputs ? read_last(s, outputs) : DP_OK;
 }
 
 dp_status dp_session_eval(dp_session *s, const int32_t *ids, size_t count, float *logits) {
@@ -94,13 +111,37 @@ dp_status dp_session_eval(dp_session *s, const int32_t *ids, size_t count, float
     for (size_t done = 0; done < count;) {
         size_t n = DP_MIN(chunk, count - done);
         int32_t outputs = logits ? (int32_t)n : done + n == count;
-        TRY(step(s, ids + done, (int32_t)n, outputs, logits ? logits + done * vocab : NULL));
+        TRY(run(s, ids + done, (int32_t)n, outputs, logits ? logits + done * vocab : NULL));
         done += n;
     }
     return DP_OK;
 }
 
-const float *dp_session_logits(const dp_session *s) { return s->has_logits ? s->logits : NULL; }
+dp_status dp_session_feed(dp_session *s, const int32_t *ids, size_t count) {
+    TRY(check_ids(s, ids, count));
+    for (size_t done = 0, n; done < count; done += n) {
+        n = DP_MIN((size_t)s->batch, count - done);
+        TRY(advance(s, ids + done, (int32_t)n, done + n == count));
+    }
+    return DP_OK;
+}
+
+dp_status dp_session_fetch_logits(dp_session *s, bool device) {
+    if (s->logits_at == DP_LOGITS_NONE) return dp_fail(DP_E_ARG, "no token has been evaluated: there is nothing to continue");
+    if (s->logits_at == DP_LOGITS_LOST) {
+        const int32_t last = s->ids[--s->length];
+        dp_status status = advance(s, &last, 1, 1);
+        if (status != DP_OK) s->length++;
+        TRY(status);
+    }
+    return device || s->logits_at == DP_LOGITS_HERE ? DP_OK : read_last(s, 1);
+}
+
+const float *dp_session_logits(const dp_session *s) {
+    /* not const for us: where the logits are is nothing a caller sees */
+    return dp_session_fetch_logits((dp_session *)s, false) == DP_OK ? s->logits : NULL;
+}
+
 int32_t dp_session_length(const dp_session *s) { return s->length; }
 int32_t dp_session_context(const dp_session *s) { return s->context; }
 const int32_t *dp_session_ids(const dp_session *s) { return s->ids; }
@@ -109,7 +150,7 @@ int32_t dp_session_truncate(dp_session *s, int32_t length) {
     if (length < 0) length = 0;
     if (length >= s->length) return s->length;
     s->length = s->model->engine->backend->api->kv_truncate(s->kv, length);
-    s->has_logits = false;
+    s->logits_at = DP_LOGITS_NONE;
     return s->length;
 }
 

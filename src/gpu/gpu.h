@@ -66,6 +66,7 @@ dp_status dp_gpu_stage_commit(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset
 /* A copy of buffer[offset, offset + size) as of all submits so far; end waits for it. Several may be under way. */
 dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, size_t size, dp_gpu_read *out);
 dp_status dp_gpu_read_end(dp_gpu *gpu, dp_gpu_read read, void *data);
+void dp_gpu_read_drop(dp_gpu *gpu, dp_gpu_read read); /* gives it up, without waiting */
 
 /* ---- pipelines and dispatches ---- */
 
@@ -106,6 +107,9 @@ typedef struct dp_gpu_dispatch {
 dp_status dp_gpu_params(dp_gpu *gpu, uint32_t first, uint32_t count, const void *data);
 /* One compute pass; dispatches run in order and see each other's writes. */
 dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count);
+/* The same with a readback behind it, as dp_gpu_read_begin would give it, in one submit. range->size is not 0. */
+dp_status dp_gpu_submit_read(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range,
+                             dp_gpu_read *out);
 /* The same with one pass and two timestamps per dispatch; waits; nanoseconds[count]. Needs caps.timestamps. */
 dp_status dp_gpu_submit_timed(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, uint64_t *nanoseconds);
 dp_status dp_gpu_wait(dp_gpu *gpu); /* until everything submitted is done */

@@ -52,6 +52,7 @@ dp_status dp_gpu_read_end(dp_gpu *gpu, dp_gpu_read read, void *data) {
     (void)gpu, (void)read, (void)data;
     return absent();
 }
+void dp_gpu_read_drop(dp_gpu *gpu, dp_gpu_read read) { (void)gpu, (void)read; }
 
 dp_status dp_gpu_pipeline_new(dp_gpu *gpu, const dp_gpu_pipeline_desc *desc, dp_gpu_pipeline *out) {
     (void)gpu, (void)desc, (void)out;
@@ -71,6 +72,11 @@ dp_status dp_gpu_params(dp_gpu *gpu, uint32_t first, uint32_t count, const void 
 }
 dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
     (void)gpu, (void)dispatches, (void)count;
+    return absent();
+}
+dp_status dp_gpu_submit_read(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range,
+                             dp_gpu_read *out) {
+    (void)gpu, (void)dispatches, (void)count, (void)range, (void)out;
     return absent();
 }
 dp_status dp_gpu_submit_timed(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, uint64_t *nanoseconds) {

@@ -3,8 +3,6 @@
 
 #include <stdio.h>
 
-enum { SUBMIT_PIECE = 80 }; /* dispatches: encoding them takes about as long as a submit costs, several times over */
-
 static dp_gpu_backend *of(dp_backend *base) { return (dp_gpu_backend *)base; }
 
 /* ---- KV cache ---- */
@@ -20,7 +18,9 @@ static dp_status kv_layers(dp_kv *kv, const dp_kv_size *size) {
     for (size_t i = 0; i < kv->program->kv_count; i++) {
         const dp_kv_spec *s = &kv->program->kv[i];
         if (s->k_dim % 2 || s->v_dim % 2) return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %d columns: the GPU kernels need even numbers", (int)s->k_dim, (int)s->v_dim);
-        int32_t capacity = s->window ? DP_MIN(size->context, s->window + size->step) : size->context;
+        /* room for a step, or for tokens that run ahead of the host, without loss of what a window still sees */
+        int32_t room = DP_MAX(size->step, DP_DRAWS_MOST + 1);
+        int32_t capacity = s->window ? DP_MIN(size->context, s->window + room) : size->context;
         uint64_t bytes = (uint64_t)s->heads * (uint64_t)(s->k_dim + s->v_dim) * (uint64_t)capacity * (kv->exact ? 4 : 2);
         kv->layers[i].capacity = (uint32_t)capacity;
         dp_status status = dp_gpu_buffer_new(kv->backend->gpu, bytes, "kv", &kv->layers[i].buffer);
@@ -69,6 +69,7 @@ static void plan_free(dp_plan *plan) {
     dp_gpu_buffer_free(gpu, plan->step);
     dp_gpu_buffer_free(gpu, plan->partial);
     dp_gpu_prefill_free(plan);
+    dp_gpu_draws_free(plan);
     for (size_t i = 0; plan->packed && i < plan->program->slot_count; i++) dp_gpu_buffer_free(gpu, plan->packed[i]);
     dp_free(plan->packed);
     dp_free(plan->slots);
@@ -94,7 +95,7 @@ static dp_status plan_buffers(dp_plan *plan) {
         TRY(dp_gpu_buffer_new(gpu, (uint64_t)rows * (uint64_t)p->slots[i].cols * 4, p->slots[i].name, &plan->slots[i]));
     }
     TRY(dp_gpu_buffer_new(gpu, (uint64_t)plan->size.tokens * 4, "tokens", &plan->tokens));
-    TRY(dp_gpu_buffer_new(gpu, 16, "step", &plan->step));
+    TRY(dp_gpu_buffer_new(gpu, DP_GPU_STEP_WORDS * 4, "step", &plan->step));
     TRY(dp_gpu_buffer_new(gpu, partial_size(p) * 4, "partial", &plan->partial));
     return dp_gpu_prefill_buffers(plan);
 }
@@ -160,38 +161,60 @@ static dp_status profile(dp_plan *plan, const dp_step *step, size_t count) {
     return status;
 }
 
-static dp_status submit(dp_plan *plan, const dp_step *step) {
+static dp_status traced(dp_plan *plan, const dp_step *step) {
     size_t count = 0;
     for (size_t i = 0; i < plan->planned_count; i++) {
         enqueue(plan, &plan->planned[i], step, &count);
         bool op_ends = i + 1 == plan->planned_count || plan->planned[i + 1].op != plan->planned[i].op;
-        if (!step->trace || !op_ends || !count) continue;
+        if (!op_ends || !count) continue;
         TRY(dp_gpu_submit(plan->backend->gpu, plan->queue, count));
         TRY(trace(plan, step, &plan->planned[plan->queue_ops[count - 1]]));
         count = 0;
     }
-    if (step->profile) return profile(plan, step, count);
-    for (size_t done = 0, n; done < count; done += n) { /* the device begins while the rest is encoded */
-        n = DP_MIN(count - done, (size_t)SUBMIT_PIECE);
+    return DP_OK;
+}
+
+/* The device begins while the rest is encoded. */
+static dp_status submit_in_pieces(dp_plan *plan, size_t count) {
+    for (size_t done = 0, n; done < count; done += n) {
+        n = DP_MIN(count - done, (size_t)DP_GPU_SUBMIT_PIECE);
         TRY(dp_gpu_submit(plan->backend->gpu, plan->queue + done, n));
     }
     return DP_OK;
 }
 
-static dp_status run_locked(dp_plan *plan, const dp_step *step) {
-    dp_gpu *gpu = plan->backend->gpu;
+/* A draw leaves token and position of the step behind it on the device. */
+static dp_status prepare(dp_plan *plan, const dp_step *step) {
     const uint32_t words[4] = {(uint32_t)step->position, (uint32_t)step->count, (uint32_t)step->outputs, (uint32_t)step->context};
-    if (plan->kv != step->kv) TRY(dp_gpu_plan_build(plan, step->kv));
-    TRY(dp_gpu_write(gpu, plan->step, 0, words, sizeof words));
-    TRY(dp_gpu_write(gpu, plan->tokens, 0, step->tokens, (size_t)step->count * 4));
-    TRY(submit(plan, step));
-    return dp_gpu_check(gpu);
-}
-
-static dp_status run(dp_plan *plan, const dp_step *step) {
     if (step->count > plan->size.tokens || step->outputs > plan->size.outputs || step->outputs > step->count)
         return dp_fail(DP_E_ARG, "a step of %d tokens and %d outputs in a plan for %d and %d", (int)step->count, (int)step->outputs,
                        (int)plan->size.tokens, (int)plan->size.outputs);
+    if (plan->kv != step->kv) TRY(dp_gpu_plan_build(plan, step->kv));
+    if (!step->tokens) return DP_OK;
+    TRY(dp_gpu_write(plan->backend->gpu, plan->step, 0, words, sizeof words));
+    return dp_gpu_write(plan->backend->gpu, plan->tokens, 0, step->tokens, (size_t)step->count * 4);
+}
+
+dp_status dp_gpu_step_queue(dp_plan *plan, const dp_step *step, size_t *count) {
+    TRY(prepare(plan, step));
+    *count = 0;
+    for (size_t i = 0; i < plan->planned_count; i++) enqueue(plan, &plan->planned[i], step, count);
+    return DP_OK;
+}
+
+static dp_status run_locked(dp_plan *plan, const dp_step *step) {
+    size_t count;
+    if (step->trace) {
+        TRY(prepare(plan, step));
+        TRY(traced(plan, step));
+    } else {
+        TRY(dp_gpu_step_queue(plan, step, &count));
+        TRY(step->profile ? profile(plan, step, count) : submit_in_pieces(plan, count));
+    }
+    return dp_gpu_check(plan->backend->gpu);
+}
+
+static dp_status run(dp_plan *plan, const dp_step *step) {
     dp_mutex_lock(plan->backend->lock);
     dp_status status = run_locked(plan, step);
     dp_mutex_unlock(plan->backend->lock);
@@ -248,6 +271,10 @@ static const dp_backend_api api = {
     .kv_truncate = kv_truncate,
     .run = run,
     .read = read_slot,
+    .draw_begin = dp_gpu_draw_begin,
+    .draw = dp_gpu_draw,
+    .drawn = dp_gpu_drawn,
+    .draw_end = dp_gpu_draw_end,
 };
 
 static dp_status set_up(dp_gpu_backend *b, const dp_gpu_desc *desc) {

@@ -125,7 +125,7 @@ typedef struct gpu_stage {
 typedef struct gpu_readback {
     WGPUBuffer buffer;
     size_t capacity, size;
-    bool busy;
+    bool busy, dropped; /* dropped: nobody waits for it; it is used again when it is mapped */
     WGPUFuture mapped;
     WGPUMapAsyncStatus status;
 } gpu_readback;
@@ -177,8 +177,14 @@ dp_status gpu_buffer_make(dp_gpu *gpu, const WGPUBufferDescriptor *desc, WGPUBuf
 
 dp_status gpu_stage_flush(dp_gpu *gpu); /* submits the recorded copies */
 void gpu_buffers_close(dp_gpu *gpu);
-/* dp_gpu_read_begin for any buffer. */
+/* dp_gpu_read_begin in two parts, for any buffer: the copy is recorded, and, once it is submitted, the mapping asked for. */
+dp_status gpu_read_copy(dp_gpu *gpu, WGPUCommandEncoder encoder, const gpu_buffer *buffer, uint64_t offset, size_t size,
+                        dp_gpu_read *out);
+void gpu_read_map(dp_gpu *gpu, dp_gpu_read read);
+/* Both with a submit of its own between them. */
 dp_status gpu_read_from(dp_gpu *gpu, const gpu_buffer *buffer, uint64_t offset, size_t size, dp_gpu_read *out);
+/* DP_E_ARG if there is no such range. */
+dp_status gpu_range_check(const dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, uint64_t size);
 /* Ends and submits what was encoded. */
 dp_status gpu_encoder_submit(dp_gpu *gpu, WGPUCommandEncoder encoder);
 

@@ -74,7 +74,7 @@ void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer handle) {
     gpu_table_drop(&gpu->buffers, handle);
 }
 
-static dp_status check_range(const dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset, uint64_t size) {
+dp_status gpu_range_check(const dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset, uint64_t size) {
     const gpu_buffer *buffer = gpu_table_get(&gpu->buffers, handle);
     if (!buffer) return dp_fail(DP_E_ARG, "no buffer %u", (unsigned)handle);
     if (offset % 4 || size % 4)
@@ -160,7 +160,7 @@ dp_status dp_gpu_stage(dp_gpu *gpu, size_t size, void **memory) {
 dp_status dp_gpu_stage_commit(dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset) {
     size_t size = gpu->staged;
     if (size == 0) return dp_fail(DP_E_ARG, "nothing is staged");
-    TRY(check_range(gpu, handle, offset, size));
+    TRY(gpu_range_check(gpu, handle, offset, size));
     const gpu_buffer *buffer = gpu_table_get(&gpu->buffers, handle);
     gpu_stage *stage = &gpu->stages[gpu->stage];
     if (!gpu->copies) gpu->copies = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
@@ -172,7 +172,7 @@ dp_status dp_gpu_stage_commit(dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset
 
 dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset, const void *data, size_t size) {
     TRY(gpu_take_error(gpu));
-    TRY(check_range(gpu, handle, offset, size));
+    TRY(gpu_range_check(gpu, handle, offset, size));
     if (size <= SMALL_WRITE && !gpu->copies) {
         const gpu_buffer *buffer = gpu_table_get(&gpu->buffers, handle);
         gpu->lib.QueueWriteBuffer(gpu->queue, buffer->buffer, offset, data, size);
@@ -201,12 +201,22 @@ static size_t readback_capacity(size_t size) {
     return DP_MAX(capacity, size);
 }
 
+/* Whether nobody uses it: one that was dropped may have been mapped by now. */
+static bool readback_is_idle(const dp_gpu *gpu, gpu_readback *r) {
+    if (!r->dropped) return !r->busy;
+    WGPUFutureWaitInfo info = {.future = r->mapped};
+    if (gpu->lib.InstanceWaitAny(gpu->lib.instance, 1, &info, 0) != WGPUWaitStatus_Success || !info.completed) return false;
+    if (r->status == WGPUMapAsyncStatus_Success) gpu->lib.BufferUnmap(r->buffer);
+    r->busy = r->dropped = false;
+    return true;
+}
+
 /* An idle readback that holds `size` bytes and is not much larger; else a new one. */
 static dp_status readback_find(dp_gpu *gpu, size_t size, dp_gpu_read *out) {
     size_t capacity = readback_capacity(size);
     for (uint32_t h = 1; h <= gpu->readbacks.count; h++) {
-        const gpu_readback *r = gpu_table_get(&gpu->readbacks, h);
-        if (!r || r->busy || r->capacity != capacity) continue;
+        gpu_readback *r = gpu_table_get(&gpu->readbacks, h);
+        if (!r || r->capacity != capacity || !readback_is_idle(gpu, r)) continue;
         *out = h;
         return DP_OK;
     }
@@ -226,27 +236,42 @@ static dp_status readback_find(dp_gpu *gpu, size_t size, dp_gpu_read *out) {
     return status;
 }
 
-dp_status gpu_read_from(dp_gpu *gpu, const gpu_buffer *buffer, uint64_t offset, size_t size, dp_gpu_read *out) {
+dp_status gpu_read_copy(dp_gpu *gpu, WGPUCommandEncoder encoder, const gpu_buffer *buffer, uint64_t offset, size_t size,
+                        dp_gpu_read *out) {
     dp_gpu_read handle = 0;
-    TRY(gpu_stage_flush(gpu));
     TRY(readback_find(gpu, size, &handle));
     gpu_readback *r = gpu_table_get(&gpu->readbacks, handle);
-    WGPUCommandEncoder encoder = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
     gpu->lib.CommandEncoderCopyBufferToBuffer(encoder, buffer->buffer, offset, r->buffer, 0, size);
-    TRY(gpu_encoder_submit(gpu, encoder));
-    r->busy = true;
     r->size = size;
+    *out = handle;
+    return DP_OK;
+}
+
+void gpu_read_map(dp_gpu *gpu, dp_gpu_read handle) {
+    gpu_readback *r = gpu_table_get(&gpu->readbacks, handle);
+    r->busy = true;
     r->status = WGPUMapAsyncStatus_Error;
     WGPUBufferMapCallbackInfo callback = {
         .mode = WGPUCallbackMode_WaitAnyOnly, .callback = on_read_mapped, .userdata1 = r};
-    r->mapped = gpu->lib.BufferMapAsync(r->buffer, WGPUMapMode_Read, 0, size, callback);
-    *out = handle;
+    r->mapped = gpu->lib.BufferMapAsync(r->buffer, WGPUMapMode_Read, 0, r->size, callback);
+}
+
+dp_status gpu_read_from(dp_gpu *gpu, const gpu_buffer *buffer, uint64_t offset, size_t size, dp_gpu_read *out) {
+    TRY(gpu_stage_flush(gpu));
+    WGPUCommandEncoder encoder = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
+    dp_status status = gpu_read_copy(gpu, encoder, buffer, offset, size, out);
+    if (status != DP_OK) {
+        gpu->lib.CommandEncoderRelease(encoder);
+        return status;
+    }
+    TRY(gpu_encoder_submit(gpu, encoder));
+    gpu_read_map(gpu, *out);
     return DP_OK;
 }
 
 dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset, size_t size, dp_gpu_read *out) {
     TRY(gpu_take_error(gpu));
-    TRY(check_range(gpu, handle, offset, size));
+    TRY(gpu_range_check(gpu, handle, offset, size));
     if (size == 0) return dp_fail(DP_E_ARG, "reading 0 bytes");
     return gpu_read_from(gpu, gpu_table_get(&gpu->buffers, handle), offset, size, out);
 }
@@ -273,6 +298,11 @@ dp_status dp_gpu_read_end(dp_gpu *gpu, dp_gpu_read handle, void *data) {
     if (!mapped || r->capacity > READBACK_KEEP) readback_drop(gpu, handle);
     TRY(dp_gpu_check(gpu));
     return mapped ? DP_OK : dp_fail(DP_E_DEVICE, "a readback could not be mapped");
+}
+
+void dp_gpu_read_drop(dp_gpu *gpu, dp_gpu_read handle) {
+    gpu_readback *r = gpu_table_get(&gpu->readbacks, handle);
+    if (r && r->busy) r->dropped = true;
 }
 
 void gpu_buffers_close(dp_gpu *gpu) {

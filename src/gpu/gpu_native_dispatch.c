@@ -247,14 +247,38 @@ static dp_status check_dispatches(dp_gpu *gpu, const dp_gpu_dispatch *dispatches
     return gpu_stage_flush(gpu);
 }
 
-dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
-    TRY(check_dispatches(gpu, dispatches, count));
+/* One pass; the caller ends the encoder. */
+static WGPUCommandEncoder encode_all(const dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
     WGPUCommandEncoder encoder = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
     WGPUComputePassEncoder pass = gpu->lib.CommandEncoderBeginComputePass(encoder, NULL);
     for (size_t i = 0; i < count; i++) encode(gpu, pass, i ? &dispatches[i - 1] : NULL, &dispatches[i]);
     gpu->lib.ComputePassEncoderEnd(pass);
     gpu->lib.ComputePassEncoderRelease(pass);
-    return gpu_encoder_submit(gpu, encoder);
+    return encoder;
+}
+
+dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
+    TRY(check_dispatches(gpu, dispatches, count));
+    return gpu_encoder_submit(gpu, encode_all(gpu, dispatches, count));
+}
+
+dp_status dp_gpu_submit_read(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range,
+                             dp_gpu_read *out) {
+    dp_gpu_read read = 0;
+    TRY(check_dispatches(gpu, dispatches, count));
+    TRY(gpu_range_check(gpu, range->buffer, range->offset, range->size));
+    if (range->size == 0) return dp_fail(DP_E_ARG, "reading 0 bytes");
+    WGPUCommandEncoder encoder = encode_all(gpu, dispatches, count);
+    const gpu_buffer *buffer = gpu_table_get(&gpu->buffers, range->buffer);
+    dp_status status = gpu_read_copy(gpu, encoder, buffer, range->offset, (size_t)range->size, &read);
+    if (status != DP_OK) {
+        gpu->lib.CommandEncoderRelease(encoder);
+        return status;
+    }
+    TRY(gpu_encoder_submit(gpu, encoder));
+    gpu_read_map(gpu, read);
+    *out = read;
+    return DP_OK;
 }
 
 /* ---- timing ---- */

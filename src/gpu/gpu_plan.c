@@ -27,7 +27,7 @@ static dp_grid_rows rows_of(const planner *p, int32_t index) {
 }
 
 /* Parameter slots are shared by all plans of a device. */
-static dp_status take_params(dp_gpu_backend *b, uint32_t *out) {
+dp_status dp_gpu_params_take(dp_gpu_backend *b, uint32_t *out) {
     for (uint32_t i = 0; i < 8 * sizeof b->params_taken; i++) {
         if (b->params_taken[i / 8] >> (i % 8) & 1) continue;
         b->params_taken[i / 8] |= (uint8_t)(1 << (i % 8));
@@ -37,9 +37,11 @@ static dp_status take_params(dp_gpu_backend *b, uint32_t *out) {
     return dp_fail(DP_E_MEMORY, "too many sessions on one GPU: their dispatches need more than %zu parameter slots", 8 * sizeof b->params_taken);
 }
 
+void dp_gpu_params_give(dp_gpu_backend *b, uint32_t slot) { b->params_taken[slot / 8] &= (uint8_t)~(1 << (slot % 8)); }
+
 static void release(dp_gpu_backend *b, const dp_planned *planned) {
     dp_gpu_bindings_free(b->gpu, planned->dispatch.bindings);
-    b->params_taken[planned->dispatch.params / 8] &= (uint8_t)~(1 << (planned->dispatch.params % 8));
+    dp_gpu_params_give(b, planned->dispatch.params);
 }
 
 dp_status dp_gpu_plan_add(planner *p, const recipe *r) {
@@ -56,7 +58,7 @@ dp_status dp_gpu_plan_add(planner *p, const recipe *r) {
     memcpy(planned.dispatch.grid, r->grid, sizeof r->grid);
     TRY(dp_kernels_get(plan->backend->kernels, &r->variant, &planned.dispatch.pipeline));
     TRY(dp_gpu_bindings_new(gpu, planned.dispatch.pipeline, r->ranges, r->range_count, &planned.dispatch.bindings));
-    dp_status status = take_params(plan->backend, &planned.dispatch.params);
+    dp_status status = dp_gpu_params_take(plan->backend, &planned.dispatch.params);
     if (status != DP_OK) {
         dp_gpu_bindings_free(gpu, planned.dispatch.bindings);
         return status;
@@ -343,7 +345,7 @@ dp_status dp_gpu_plan_build(dp_plan *plan, const dp_kv *kv) {
         if (status != DP_OK) return dp_fail_in(status, "%s", p.op->label);
         dp_gpu_prefill_written(&p);
     }
-    plan->queue = dp_malloc(plan->planned_count * sizeof *plan->queue);
+    plan->queue = dp_malloc((plan->planned_count + DP_GPU_DRAW_DISPATCHES) * sizeof *plan->queue);
     plan->queue_ops = dp_malloc(plan->planned_count * sizeof *plan->queue_ops);
     if (!plan->queue || !plan->queue_ops) return dp_no_memory(plan->planned_count * sizeof *plan->queue);
     plan->kv = kv;

@@ -62,6 +62,8 @@ typedef struct dp_planned {
     bool by_length;    /* `split` counts though the op is not attention: it is fused with others */
 } dp_planned;
 
+typedef struct dp_gpu_draws dp_gpu_draws; /* gpu_draw.c */
+
 struct dp_plan {
     dp_gpu_backend *backend;
     const dp_program *program;
@@ -72,8 +74,9 @@ struct dp_plan {
     dp_gpu_buffer *packed; /* [slots]: packed twins of one row, 0 where none is needed */
     dp_planned *planned;
     size_t planned_count, planned_capacity;
-    dp_gpu_dispatch *queue; /* [planned_count] of one step */
+    dp_gpu_dispatch *queue; /* [planned_count + DP_GPU_DRAW_DISPATCHES] of one step */
     size_t *queue_ops;      /* [planned_count] their places in planned */
+    dp_gpu_draws *draws;    /* NULL until tokens are drawn */
 };
 
 typedef struct dp_planner {
@@ -97,6 +100,10 @@ typedef struct dp_recipe {
     dp_planned planned; /* its dispatch is filled in when it is added */
 } dp_recipe;
 
+/* A slot of the device's parameter block, and back. */
+dp_status dp_gpu_params_take(dp_gpu_backend *backend, uint32_t *out);
+void dp_gpu_params_give(dp_gpu_backend *backend, uint32_t slot);
+
 dp_status dp_gpu_plan_add(dp_planner *planner, const dp_recipe *recipe);
 /* Adds the dispatches of a one-token step for the op at planner->index and those behind it that they do with it: *ops of
  * them, 0 if there is nothing better than the plain ones (gpu_decode.c). */
@@ -117,10 +124,23 @@ void dp_gpu_prefill_free(dp_plan *plan);
 dp_status dp_gpu_plan_build(dp_plan *plan, const dp_kv *kv);
 void dp_gpu_plan_clear(dp_plan *plan);
 
+/* Brings a step's position and tokens to the device and puts its dispatches on plan->queue (gpu_backend.c). */
+dp_status dp_gpu_step_queue(dp_plan *plan, const dp_step *step, size_t *count);
+
+/* Tokens drawn on the device (gpu_draw.c): the entries of dp_backend_api. */
+dp_status dp_gpu_draw_begin(dp_plan *plan, const dp_draw_rules *rules);
+dp_status dp_gpu_draw(dp_plan *plan, const dp_step *step);
+dp_status dp_gpu_drawn(dp_plan *plan, int32_t *id);
+void dp_gpu_draw_end(dp_plan *plan);
+void dp_gpu_draws_free(dp_plan *plan);
+
 enum {
     DP_GPU_SPLITS = 16,       /* workgroups that share one head's past in decode */
     DP_GPU_SPLIT_FROM = 256,  /* positions from which that pays */
-    DP_GPU_MATVEC_MOST = 4    /* tokens up to which weights are read once per token */
+    DP_GPU_MATVEC_MOST = 4,   /* tokens up to which weights are read once per token */
+    DP_GPU_STEP_WORDS = 8,    /* of plan->step: position, tokens, outputs, context, draws made */
+    DP_GPU_DRAW_DISPATCHES = 4,
+    DP_GPU_SUBMIT_PIECE = 80 /* dispatches: encoding them takes about as long as a submit costs, several times over */
 };
 
 #endif

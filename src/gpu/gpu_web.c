@@ -25,6 +25,7 @@ IMPORT(gpu_buffer_free) void gpu_buffer_free(uint32_t buffer);
 IMPORT(gpu_write) int32_t gpu_write(uint32_t buffer, double offset, const void *data, uint32_t size);
 IMPORT(gpu_read_begin) int32_t gpu_read_begin(uint32_t buffer, double offset, uint32_t size, uint32_t *out);
 IMPORT(gpu_read_end) int32_t gpu_read_end(uint32_t read, void *data); /* waits */
+IMPORT(gpu_read_drop) void gpu_read_drop(uint32_t read);
 /* constants: "NAME=value,NAME=value" */
 IMPORT(gpu_pipeline_new) int32_t gpu_pipeline_new(const char *label, const char *wgsl, const char *entry, const char *bindings,
                                                   const char *constants, uint32_t *out);
@@ -34,6 +35,8 @@ IMPORT(gpu_bindings_new) int32_t gpu_bindings_new(uint32_t pipeline, const doubl
 IMPORT(gpu_bindings_free) void gpu_bindings_free(uint32_t bindings);
 IMPORT(gpu_params) int32_t gpu_params(uint32_t first, uint32_t count, const void *data);
 IMPORT(gpu_submit) int32_t gpu_submit(const dp_gpu_dispatch *dispatches, uint32_t count);
+IMPORT(gpu_submit_read) int32_t gpu_submit_read(const dp_gpu_dispatch *dispatches, uint32_t count, uint32_t buffer, double offset, uint32_t size,
+                                                uint32_t *out);
 IMPORT(gpu_submit_timed) int32_t gpu_submit_timed(const dp_gpu_dispatch *dispatches, uint32_t count, uint64_t *nanoseconds); /* waits */
 IMPORT(gpu_wait) int32_t gpu_wait(void); /* waits */
 
@@ -199,6 +202,11 @@ dp_status dp_gpu_read_end(dp_gpu *gpu, dp_gpu_read read, void *data) {
     return done(gpu_read_end(read, data));
 }
 
+void dp_gpu_read_drop(dp_gpu *gpu, dp_gpu_read read) {
+    (void)gpu;
+    gpu_read_drop(read);
+}
+
 /* ---- pipelines and dispatches ---- */
 
 dp_status dp_gpu_pipeline_new(dp_gpu *gpu, const dp_gpu_pipeline_desc *desc, dp_gpu_pipeline *out) {
@@ -251,6 +259,12 @@ dp_status dp_gpu_params(dp_gpu *gpu, uint32_t first, uint32_t count, const void 
 dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
     (void)gpu;
     return done(gpu_submit(dispatches, (uint32_t)count));
+}
+
+dp_status dp_gpu_submit_read(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range,
+                             dp_gpu_read *out) {
+    (void)gpu;
+    return done(gpu_submit_read(dispatches, (uint32_t)count, range->buffer, (double)range->offset, (uint32_t)range->size, out));
 }
 
 dp_status dp_gpu_submit_timed(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, uint64_t *nanoseconds) {

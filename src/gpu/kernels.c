@@ -9,6 +9,7 @@ typedef struct kernel_entry {
     bool weighted; /* a format_*.wgsl goes in front, or a dot_*.wgsl if `packed` */
     bool packed;   /* pack.wgsl goes in front */
     bool act;      /* act.wgsl goes in front */
+    bool sample;   /* sample.wgsl goes in front */
     bool matrix;   /* uses the matrix units */
     bool sized;    /* its constants are part of the source, since array sizes depend on them */
 } kernel_entry;
@@ -27,6 +28,8 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .packed = true},
     [DP_KERNEL_GROUP] = {"group", "rrwp", {0}, .weighted = false},
     [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS", "EXACT"}, .sized = true},
+    [DP_KERNEL_SAMPLE_TOP] = {"sample_top", "rrrwwp", {0}, .sample = true},
+    [DP_KERNEL_SAMPLE_PICK] = {"sample_pick", "wrwwwp", {0}, .sample = true},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, .weighted = true},
     [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS"}, .weighted = true},
@@ -99,6 +102,7 @@ static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu
     if (entry->sized) put_constants(&wgsl, entry, v);
     if (entry->packed) dp_buf_str(&wgsl, source("pack"));
     if (entry->act) dp_buf_str(&wgsl, source("act"));
+    if (entry->sample) dp_buf_str(&wgsl, source("sample"));
     if (entry->weighted) dp_buf_str(&wgsl, source((entry->packed ? dots : formats)[v->dtype]));
     dp_buf_str(&wgsl, source(entry->name));
     if (wgsl.failed) {

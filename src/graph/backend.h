@@ -22,7 +22,7 @@ typedef struct dp_kv_size {
 
 /* One forward pass over `count` tokens at positions kv length .. kv length + count - 1. */
 typedef struct dp_step {
-    const int32_t *tokens;
+    const int32_t *tokens; /* NULL, with a count of 1: the token drawn last (`draw` below) */
     int32_t count;
     int32_t position;    /* of the first token */
     int32_t outputs;     /* logits are wanted for the last `outputs` tokens; 0: none */
@@ -33,6 +33,17 @@ typedef struct dp_step {
     dp_profile_fn profile; /* may be NULL */
     void *profile_user;
 } dp_step;
+
+/* How a device draws tokens: the sampling as engine/sampling.c understands it, with the random numbers of that many draws
+ * used up, and the ids at the positions before the first token drawn. */
+typedef struct dp_draw_rules {
+    dp_sampling sampling;
+    uint64_t drawn;
+    const int32_t *ids;
+    int32_t count, context;
+} dp_draw_rules;
+
+enum { DP_DRAWS_MOST = 8 }; /* under way at a time */
 
 typedef struct dp_backend_api {
     const char *name;
@@ -55,6 +66,18 @@ typedef struct dp_backend_api {
     dp_status (*run)(dp_plan *plan, const dp_step *step);
     /* Copies [rows][cols] of a slot to the host, rows from `first` on. */
     dp_status (*read)(dp_plan *plan, int32_t slot, int32_t first, int32_t rows, float *out);
+
+    /* Tokens drawn on the device, so that several steps may be under way before the host knows the first one's token. All
+     * NULL where there is no such thing: the engine then reads logits and draws itself.
+     * draw_begin sets the rules for what follows; DP_E_UNSUPPORTED if the device cannot follow them. draw runs a step (NULL,
+     * only right behind draw_begin: none, the last step's logits count) and draws from the last row of its logits; it returns
+     * before that is done. drawn
+     * waits for the oldest draw not yet taken. draw_end forgets the others, without waiting; what the steps behind them write to
+     * the KV cache stays, beyond the session's length. */
+    dp_status (*draw_begin)(dp_plan *plan, const dp_draw_rules *rules);
+    dp_status (*draw)(dp_plan *plan, const dp_step *step);
+    dp_status (*drawn)(dp_plan *plan, int32_t *id);
+    void (*draw_end)(dp_plan *plan);
 } dp_backend_api;
 
 struct dp_backend {

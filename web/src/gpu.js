@@ -217,9 +217,9 @@ export class GpuHost {
     return { buffer, capacity };
   }
 
-  beginRead(source, offset, size) {
+  /** encoder: what goes ahead of it in the same submit. */
+  beginRead(source, offset, size, encoder = this.device.createCommandEncoder()) {
     const { buffer, capacity } = this.readbackBuffer(size);
-    const encoder = this.device.createCommandEncoder();
     encoder.copyBufferToBuffer(source, offset, buffer, 0, size);
     this.queue.submit([encoder.finish()]);
     const read = { buffer, capacity, size, ready: false };
@@ -232,6 +232,16 @@ export class GpuHost {
 
   finishRead(read, pointer) {
     new Uint8Array(this.memory(), pointer, read.size).set(new Uint8Array(read.buffer.getMappedRange(0, read.size)));
+    return this.recycleRead(read);
+  }
+
+  /** Given up before its data is there. */
+  dropRead(handle) {
+    const read = this.reads.drop(handle);
+    read?.mapped.then(() => this.recycleRead(read), () => {});
+  }
+
+  recycleRead(read) {
     read.buffer.unmap();
     if (read.capacity > READBACK_KEEP) read.buffer.destroy();
     else if (this.idleReads.has(read.capacity)) this.idleReads.get(read.capacity).push(read.buffer);
@@ -349,14 +359,27 @@ export class GpuHost {
     return OK;
   }
 
+  encodeAll(words) {
+    const encoder = this.device.createCommandEncoder(), pass = encoder.beginComputePass();
+    for (let at = 0; at < words.length; at += 6) this.encode(pass, words, at);
+    pass.end();
+    return encoder;
+  }
+
   submit(pointer, count) {
     const words = new Uint32Array(this.memory(), pointer, 6 * count);
     const status = this.checkDispatches(words);
     if (status !== OK || !count) return status;
-    const encoder = this.device.createCommandEncoder(), pass = encoder.beginComputePass();
-    for (let at = 0; at < words.length; at += 6) this.encode(pass, words, at);
-    pass.end();
-    this.queue.submit([encoder.finish()]);
+    this.queue.submit([this.encodeAll(words).finish()]);
+    return OK;
+  }
+
+  submitRead(pointer, count, buffer, offset, size, out) {
+    const words = new Uint32Array(this.memory(), pointer, 6 * count);
+    const status = this.checkDispatches(words) || this.range(buffer, offset, size) || (size ? OK : this.fail(ARG, 'reading 0 bytes'));
+    if (status !== OK) return status;
+    const read = this.beginRead(this.buffers.get(buffer).buffer, offset, size, this.encodeAll(words));
+    new DataView(this.memory()).setUint32(out, this.reads.add(read), true);
     return OK;
   }
 
@@ -440,6 +463,7 @@ export class GpuHost {
         return OK;
       },
       gpu_read_end: (read, pointer) => this.endRead(read, pointer >>> 0),
+      gpu_read_drop: (read) => this.dropRead(read),
       gpu_pipeline_new: (label, wgsl, entry, bindings, constants, out) => this.newPipeline({
         label: text(label), code: text(wgsl), entryPoint: text(entry), bindings: text(bindings),
         constants: Object.fromEntries(text(constants).split(',').filter(Boolean).map((one) => one.split('=')).map(([name, value]) => [name, Number(value)])),
@@ -449,6 +473,7 @@ export class GpuHost {
       gpu_bindings_free: (bindings) => this.bindings.drop(bindings),
       gpu_params: (first, count, pointer) => this.writeParams(first, count, pointer >>> 0),
       gpu_submit: (pointer, count) => this.submit(pointer >>> 0, count),
+      gpu_submit_read: (pointer, count, buffer, offset, size, out) => this.submitRead(pointer >>> 0, count, buffer, offset, size, out),
       gpu_submit_timed: (pointer, count, out) => this.submitTimed(pointer >>> 0, count, out >>> 0),
       gpu_wait: () => this.wait(),
     };

@@ -1,0 +1,48 @@
+// Computes:  the logits with repetition penalty and temperature, and the greatest of each chunk of ids, or the winner of each
+//            chunk's race (sample.wgsl: handicap).
+// Shapes:    logits [outputs][vocab], of which the last row counts; ids [position]; scaled [vocab]; best [groups] of
+//            (bits of the value, id).
+// Bindings:  0 step, 1 logits, 2 ids (any buffer when repeat_last is 0), 3 scaled (any writable buffer without `filtered`),
+//            4 best, 5 params; behind sample.wgsl.
+// Work:      one workgroup a chunk: grid (groups).
+// Limits:    none.
+@group(0) @binding(0) var<storage, read> step: Step;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read> ids: array<u32>;
+@group(0) @binding(3) var<storage, read_write> scaled: array<f32>;
+@group(0) @binding(4) var<storage, read_write> best: array<vec2u>;
+@group(0) @binding(5) var<uniform> p: Rules;
+const THREADS = 256u;
+var<workgroup> seen: array<atomic<u32>, 32>; // a bit per id of the chunk
+
+fn mark_seen(first: u32, thread: u32) {
+    if (thread < CHUNK / 32u) { atomicStore(&seen[thread], 0u); }
+    workgroupBarrier();
+    let end = step.position + step.count;
+    for (var i = end - min(end, p.repeat_last) + thread; i < end; i += THREADS) {
+        let at = ids[i] - first;
+        if (at < CHUNK) { atomicOr(&seen[at / 32u], 1u << (at % 32u)); }
+    }
+    workgroupBarrier();
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let first = at.x * CHUNK;
+    let row = (step.outputs - 1u) * p.vocab;
+    if (p.repeat_last > 0u) { mark_seen(first, thread); }
+    var mine = Best(LEAST, NONE);
+    for (var i = thread; i < min(CHUNK, p.vocab - first); i += THREADS) {
+        let id = first + i;
+        var logit = logits[row + id];
+        if (p.repeat_last > 0u && ((atomicLoad(&seen[i / 32u]) >> (i % 32u)) & 1u) == 1u) {
+            logit = select(logit * p.penalty, logit / p.penalty, logit > 0.0);
+        }
+        if (p.temperature > 0.0) { logit /= p.temperature; }
+        if (p.filtered != 0u) { scaled[id] = logit; }
+        if (p.race != 0u) { logit += handicap(hash(p.seed_low, p.seed_high, step.drawn, id)); }
+        if (logit > mine.value) { mine = Best(logit, id); }
+    }
+    let most = best_of_all(mine, thread);
+    if (thread == 0u) { best[at.x] = vec2u(bitcast<u32>(most.value), most.owner); }
+}

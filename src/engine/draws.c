@@ -1,0 +1,140 @@
+/* draws.c: see draws.h. On the device a draw is enqueued behind the step that makes its logits, and the step behind it takes
+ * its token from the device. How many are under way follows from the time that a token takes: enough to keep the device busy
+ * while the host waits for an id, looks at it and encodes the next step, and no more, since what runs behind the last token
+ * of a text is work for nothing. */
+#include "engine/draws.h"
+
+#include "engine/engine.h"
+#include "engine/sampling.h"
+
+#define SLACK 1e-3 /* seconds of work that hide the host's part of a token */
+#define LONG 20e-3 /* a token that takes so long hides nothing worth having */
+
+struct dp_draws {
+    dp_session *session;
+    dp_sampling sampling;
+    dp_sampler *sampler;
+    uint64_t taken;  /* tokens */
+    int32_t most;    /* of them; 0: no limit */
+    int32_t last;    /* the last one taken, not yet part of the session; -1: none */
+    bool device;     /* draws happen there */
+    bool begun;      /* and have their rules */
+    int32_t flying;  /* under way there */
+    double interval; /* seconds between tokens, of late */
+    double taken_at; /* when the last one was taken */
+};
+
+static const dp_backend_api *api_of(const dp_draws *d) { return d->session->model->engine->backend->api; }
+
+dp_status dp_draws_new(dp_session *session, const dp_sampling *sampling, int32_t most, dp_draws **out) {
+    dp_draws *d = dp_calloc(1, sizeof *d);
+    if (!d) return dp_no_memory(sizeof *d);
+    *d = (dp_draws){.session = session, .sampling = *sampling, .most = most, .last = -1};
+    d->device = api_of(d)->draw && !session->trace && !session->profile;
+    dp_status status = dp_sampler_new(sampling, session->model->built->program->vocab, &d->sampler);
+    if (status != DP_OK) {
+        dp_free(d);
+        return status;
+    }
+    *out = d;
+    return DP_OK;
+}
+
+bool dp_draws_on_device(const dp_draws *d) { return d->device; }
+
+/* Steps under way behind the last token taken never were. */
+static void land(dp_draws *d) {
+    dp_session *s = d->session;
+    if (!d->flying) return;
+    api_of(d)->draw_end(s->plan);
+    d->flying = 0;
+    if (d->last < 0) return; /* that draw had no step */
+    s->length = api_of(d)->kv_truncate(s->kv, s->length);
+    s->logits_at = DP_LOGITS_LOST;
+}
+
+void dp_draws_free(dp_draws *d) {
+    if (!d) return;
+    land(d);
+    dp_sampler_free(d->sampler);
+    dp_free(d);
+}
+
+/* ---- on the host ---- */
+
+static dp_status draw_here(dp_draws *d, int32_t *id) {
+    dp_session *s = d->session;
+    if (d->last >= 0) TRY(dp_session_eval(s, &d->last, 1, NULL));
+    TRY(dp_session_fetch_logits(s, false));
+    dp_sampler_seek(d->sampler, d->taken);
+    *id = dp_sampler_draw(d->sampler, s->logits, s->ids, (size_t)s->length);
+    return DP_OK;
+}
+
+/* ---- on the device ---- */
+
+/* Sets the rules; draws stay on the host where the device does not know them. */
+static dp_status begin(dp_draws *d) {
+    dp_session *s = d->session;
+    const dp_draw_rules rules = {d->sampling, d->taken, s->ids, s->length, s->context};
+    TRY(dp_session_fetch_logits(s, true));
+    dp_status status = api_of(d)->draw_begin(s->plan, &rules);
+    d->begun = status == DP_OK;
+    d->device = status != DP_E_UNSUPPORTED;
+    return d->device ? status : DP_OK;
+}
+
+/* Draws wanted under way. None runs ahead of the first token: it may be the last, and the prompt's logits are worth keeping. */
+static int32_t depth(const dp_draws *d) {
+    if (d->last < 0) return 1;
+    if (d->session->ahead > 0) return DP_MIN(d->session->ahead, DP_DRAWS_MOST);
+    if (d->interval > LONG) return 1;
+    return d->interval > 0 ? (int32_t)DP_MIN(1 + SLACK / d->interval + 1, DP_DRAWS_MOST) : 2;
+}
+
+/* One more draw, with the step that evaluates the token before it. */
+static dp_status enqueue(dp_draws *d) {
+    dp_session *s = d->session;
+    dp_step step;
+    if (d->last < 0) {
+        TRY(api_of(d)->draw(s->plan, NULL));
+    } else {
+        TRY(dp_session_step(s, NULL, 1, d->flying, 1, &step));
+        TRY(api_of(d)->draw(s->plan, &step));
+    }
+    d->flying++;
+    return DP_OK;
+}
+
+static bool may_enqueue(const dp_draws *d) {
+    bool wanted = d->most == 0 || d->taken + (uint64_t)d->flying < (uint64_t)d->most;
+    return wanted && (d->last < 0 || d->session->length + d->flying < d->session->context);
+}
+
+/* The last token has become part of the session. */
+static void join(dp_draws *d) {
+    dp_session *s = d->session;
+    if (d->last < 0) return;
+    s->ids[s->length++] = d->last;
+    s->logits_at = DP_LOGITS_DEVICE;
+}
+
+static dp_status draw_there(dp_draws *d, int32_t *id) {
+    dp_session *s = d->session;
+    for (int32_t wanted = depth(d); d->flying == 0 || (d->flying < wanted && may_enqueue(d));) TRY(enqueue(d));
+    TRY(api_of(d)->drawn(s->plan, id));
+    d->flying--;
+    join(d);
+    double now = dp_host_seconds(), passed = now - d->taken_at;
+    if (d->last >= 0) d->interval = d->interval > 0 ? 0.75 * d->interval + 0.25 * passed : passed;
+    d->taken_at = now;
+    return DP_OK;
+}
+
+dp_status dp_draws_next(dp_draws *d, int32_t *id) {
+    if (d->device && !d->begun) TRY(begin(d));
+    TRY(d->device ? draw_there(d, id) : draw_here(d, id));
+    d->last = *id;
+    d->taken++;
+    return DP_OK;
+}
