@@ -9,7 +9,7 @@
 #include "host/host.h"
 #include "tool.h"
 
-enum { PASSES = 7, THREADS_MAX = 1024 };
+enum { PASSES = 7, THREADS_MAX = 1024, AHEAD = 3072 };
 
 typedef struct probe {
     const uint64_t *data;
@@ -29,8 +29,10 @@ typedef struct reader {
 
 static uint64_t sum_words(const uint64_t *p, size_t n) {
     uint64_t s[8] = {0};
-    for (size_t i = 0; i + 8 <= n; i += 8)
+    for (size_t i = 0; i + 8 <= n; i += 8) { /* a cache line */
+        __builtin_prefetch((const void *)((uintptr_t)(p + i) + AHEAD));
         for (size_t k = 0; k < 8; k++) s[k] += p[i + k];
+    }
     return s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
 }
 

@@ -9,7 +9,14 @@
 
 #include "cpu/fast_unpack.h"
 
-enum { DOT_TOKENS = 8 };
+/* Bytes. A core alone keeps too few lines in flight to fill the memory bus, and its own prefetching ends at each page. */
+enum { DOT_TOKENS = 8, PREFETCH_AHEAD = 3072, LINE_BYTES = 64 };
+
+/* Asks for what lies that far ahead of p. The address may be behind the end of the weights: prefetching never faults. */
+INLINE void prefetch(const uint8_t *p, int bytes) {
+    uintptr_t ahead = (uintptr_t)p + PREFETCH_AHEAD;
+    for (int line = 0; line < bytes; line += LINE_BYTES) __builtin_prefetch((const void *)(ahead + (uintptr_t)line));
+}
 
 INLINE void dot_store(const dp_tile *tile, int32_t token, int32_t row, float sum) {
     tile->y[token][row] = sum + (tile->bias ? tile->bias[row] : 0);
@@ -22,6 +29,7 @@ INLINE void dot_row(const dp_tile *tile, int32_t row, int32_t token, int count, 
     vf acc[DOT_TOKENS] = {{0}};
     unpacked w;
     for (int32_t u = 0; blocks > 0; u++, p += unit_bytes, blocks -= 8) {
+        prefetch(p, unit_bytes);
         unpack(p, blocks < 8 ? blocks : 8, &w);
         for (int t = 0; t < count; t++)
             acc[t] = dot_unit(&w, (const dp_act_unit *)tile->x[token + t] + u, acc[t], grain, is_signed);
@@ -60,8 +68,10 @@ INLINE float load1_bf16(const uint8_t *p) { return dp_bf16_to_f32(dp_load_u16(p)
 INLINE float dot_float(const float *x, const uint8_t *p, int32_t n, load_fn load, load1_fn load1, int bytes) {
     vf acc[4] = {{0}};
     int32_t i = 0;
-    for (; i + 4 * VL <= n; i += 4 * VL)
+    for (; i + 4 * VL <= n; i += 4 * VL) {
+        prefetch(p + i * bytes, 4 * VL * bytes);
         for (int j = 0; j < 4; j++) acc[j] += load(p + (i + j * VL) * bytes) * vf_load(x + i + j * VL);
+    }
     for (; i + VL <= n; i += VL) acc[0] += load(p + i * bytes) * vf_load(x + i);
     float sum = vf_sum(acc[0] + acc[1] + (acc[2] + acc[3]));
     for (; i < n; i++) sum += load1(p + i * bytes) * x[i];
