@@ -1,6 +1,8 @@
 /* cpu_isa.c: asks the processor. */
 #include "cpu/cpu_isa.h"
 
+#include "host/host.h"
+
 #if defined(__x86_64__) || defined(__i386__)
 
 #include <cpuid.h>
@@ -21,10 +23,19 @@ bool dp_isa_has_avx512_vnni(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
 }
 
+/* CPUID leaf 7: subleaf 0 EDX has bit 22 AMX-BF16 and bit 24 AMX-TILE, subleaf 1 EAX bit 5 AVX512-BF16. */
+bool dp_isa_has_amx(void) {
+    unsigned unused[3], tiles, bf16;
+    if (!dp_isa_has_avx512_vnni() || !__get_cpuid_count(7, 0, &unused[0], &unused[1], &unused[2], &tiles)) return false;
+    if (!__get_cpuid_count(7, 1, &bf16, &unused[0], &unused[1], &unused[2])) return false;
+    return (tiles >> 22 & 1) && (tiles >> 24 & 1) && (bf16 >> 5 & 1) && dp_host_permit_tiles();
+}
+
 #else
 
 bool dp_isa_has_avx2(void) { return false; }
 bool dp_isa_has_avx512_vnni(void) { return false; }
+bool dp_isa_has_amx(void) { return false; }
 
 #endif
 

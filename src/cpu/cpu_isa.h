@@ -6,6 +6,7 @@
 
 bool dp_isa_has_avx2(void);        /* with FMA and F16C */
 bool dp_isa_has_avx512_vnni(void); /* F, BW, VL, DQ and VNNI */
+bool dp_isa_has_amx(void);         /* AVX-512 with VNNI and BF16, AMX-BF16, and the system's leave to use it */
 bool dp_isa_has_neon(void);
 bool dp_isa_has_dotprod(void);
 

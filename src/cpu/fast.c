@@ -15,6 +15,7 @@ typedef struct isa_choice {
 static bool always(void) { return true; }
 
 static const isa_choice choices[] = {
+    {"amx", dp_kernels_amx, dp_isa_has_amx},
     {"avx512", dp_kernels_avx512, dp_isa_has_avx512_vnni},
     {"avx2", dp_kernels_avx2, dp_isa_has_avx2},
     {"dotprod", dp_kernels_dotprod, dp_isa_has_dotprod},
@@ -31,7 +32,7 @@ static dp_status first_allowed(const char *isa, size_t *out) {
         *out = i;
         if (strcmp(isa, choices[i].name) == 0) return DP_OK;
     }
-    return dp_fail(DP_E_ARG, "unknown instruction set \"%s\": expected avx512, avx2, dotprod, neon, wasm or scalar", isa);
+    return dp_fail(DP_E_ARG, "unknown instruction set \"%s\": expected amx, avx512, avx2, dotprod, neon, wasm or scalar", isa);
 }
 
 dp_status dp_cpu_fast_table(const char *isa, dp_cpu_table *table, const char **describe) {
@@ -142,14 +143,21 @@ dp_status dp_cpu_fast_new(const dp_program *program, int32_t max_tokens, int32_t
 
 void dp_cpu_fast_free(struct dp_cpu_fast *fast) {
     if (!fast) return;
-    for (size_t i = 0; fast->acts && i < fast->slot_count; i++) dp_free(fast->acts[i].units);
+    for (size_t i = 0; fast->acts && i < fast->slot_count; i++) {
+        dp_free(fast->acts[i].units);
+        dp_free(fast->acts[i].packed.memory);
+    }
     dp_free(fast->acts);
+    dp_free(fast->experts.memory);
     dp_free(fast->memory);
     dp_free(fast);
 }
 
 void dp_cpu_fast_begin(struct dp_cpu_fast *fast) {
-    for (size_t i = 0; i < fast->slot_count; i++) fast->acts[i].valid = false;
+    for (size_t i = 0; i < fast->slot_count; i++) dp_cpu_fast_written(fast, (int32_t)i);
 }
 
-void dp_cpu_fast_written(struct dp_cpu_fast *fast, int32_t slot) { fast->acts[slot].valid = false; }
+void dp_cpu_fast_written(struct dp_cpu_fast *fast, int32_t slot) {
+    fast->acts[slot].valid = false;
+    fast->acts[slot].packed.valid_parts = 0;
+}

@@ -55,6 +55,7 @@ typedef struct matmul_work {
     const float *bias;
     int32_t tokens;              /* plain: all */
     int32_t group;               /* plain: tokens per task */
+    const uint8_t *packed;       /* for kernels that pack: blocks of all tokens, or of the experts; else NULL */
     int32_t chunk, chunks;       /* rows per task; tasks that cover all rows */
 } matmul_work;
 
@@ -68,14 +69,21 @@ static void cut_rows(matmul_work *work, int32_t groups, int32_t threads) {
     work->chunks = (rows + work->chunk - 1) / work->chunk;
 }
 
-static void run_tile(const matmul_work *work, dp_tile *tile, int32_t chunk, int32_t thread) {
+static void run_tile(const matmul_work *work, dp_tile *tile, int32_t chunk, int32_t thread, bool few) {
     tile->weight = work->weight;
     tile->first = chunk * work->chunk;
     tile->rows = DP_MIN(work->chunk, work->weight->rows - tile->first);
     tile->scratch = dp_fast_scratch(work->fast, thread);
-    if (tile->tokens < work->kernels->panel_tokens) work->kernels->dot(tile);
+    if (few) work->kernels->dot(tile);
     else work->kernels->panel(tile);
 }
+
+static const uint8_t *packed_block(const matmul_work *work, size_t block) {
+    return work->packed ? work->packed + block * dp_pack_bytes(work->weight->cols, dp_pack_parts(work->weight->dtype)) : NULL;
+}
+
+/* Products of f32 weights stay in f32. */
+static bool packs(const dp_cpu_kernels *kernels, const dp_weight *w) { return kernels->pack && w->dtype != DP_F32; }
 
 static void matmul_task(void *context, int32_t index, int32_t thread) {
     const matmul_work *work = context;
@@ -84,10 +92,11 @@ static void matmul_task(void *context, int32_t index, int32_t thread) {
         .matrix = work->weight->data,
         .tokens = DP_MIN(work->group, work->tokens - token),
         .x = work->fast->x + token,
+        .packed = packed_block(work, (size_t)(token / DP_PACK_TOKENS)),
         .y = work->fast->y + token,
         .bias = work->bias,
     };
-    run_tile(work, &tile, index % work->chunks, thread);
+    run_tile(work, &tile, index % work->chunks, thread, work->tokens < work->kernels->panel_tokens);
 }
 
 static void expert_task(void *context, int32_t index, int32_t thread) {
@@ -98,10 +107,11 @@ static void expert_task(void *context, int32_t index, int32_t thread) {
         .matrix = work->weight->expert[expert],
         .tokens = work->fast->starts[expert + 1] - start,
         .x = work->fast->pair_x + start,
+        .packed = packed_block(work, dp_fast_expert_block(work->fast, index / work->chunks)),
         .y = work->fast->y + start,
         .bias = work->bias ? work->bias + (size_t)expert * (size_t)work->weight->rows : NULL,
     };
-    run_tile(work, &tile, index % work->chunks, thread);
+    run_tile(work, &tile, index % work->chunks, thread, tile.tokens < work->kernels->panel_tokens);
 }
 
 static dp_status check_dtype(const dp_weight *w) {
@@ -116,7 +126,8 @@ static int32_t group_of_tokens(const matmul_work *work, int32_t threads) {
     int32_t panels = work->weight->rows / work->kernels->panel_rows;
     if (panels >= 2 * threads || work->tokens < 128) return work->tokens;
     int32_t groups = DP_MIN(work->tokens / 64, 2 * threads / DP_MAX(panels, 1) + 1);
-    return (work->tokens + groups - 1) / groups;
+    int32_t group = (work->tokens + groups - 1) / groups;
+    return (group + DP_PACK_TOKENS - 1) / DP_PACK_TOKENS * DP_PACK_TOKENS;
 }
 
 dp_status dp_fast_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels) {
@@ -124,9 +135,11 @@ dp_status dp_fast_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels 
     TRY(check_dtype(w));
     int32_t rows = dp_cpu_rows(run, op->dst), threads = dp_pool_threads(run->pool);
     if (rows == 0) return DP_OK;
-    point_at_rows(run, kernels, op, rows);
+    bool pack = packs(kernels, w) && rows >= kernels->panel_tokens;
+    if (!pack) point_at_rows(run, kernels, op, rows);
     for (int32_t t = 0; t < rows; t++) run->fast->y[t] = run->slots[op->dst] + (size_t)t * (size_t)w->rows;
     matmul_work work = {.kernels = kernels, .fast = run->fast, .weight = w, .bias = dp_ref_vector(run, op->bias), .tokens = rows};
+    if (pack) TRY(dp_fast_pack_slot(run, kernels, op, rows, &work.packed));
     work.group = group_of_tokens(&work, threads);
     int32_t groups = (rows + work.group - 1) / work.group;
     cut_rows(&work, groups, threads);
@@ -170,6 +183,10 @@ dp_status dp_fast_moe_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kern
         fast->y[i] = run->slots[op->dst] + (size_t)p * (size_t)w->rows;
     }
     matmul_work work = {.kernels = kernels, .fast = fast, .weight = w, .bias = dp_ref_vector(run, op->bias)};
+    if (packs(kernels, w) && pairs >= kernels->panel_tokens) {
+        TRY(dp_fast_pack_experts(run, kernels, op, active));
+        work.packed = fast->experts.blocks;
+    }
     cut_rows(&work, active, dp_pool_threads(run->pool));
     dp_pool_run(run->pool, expert_task, &work, active * work.chunks);
     return DP_OK;

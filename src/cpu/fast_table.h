@@ -19,16 +19,24 @@ static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows
 #define ROW_FUNCTION(NAME, name) [DP_OP_##NAME] = name##_row,
 #define ROW_ENTRY(NAME, name) [DP_OP_##NAME] = op_rows,
 
+/* An instruction set with its own product for many tokens says so before it includes this. */
+#ifndef PANEL_TILE
+#define PANEL_TILE panel_tile
+#define TASK_ROWS PANEL_ROWS
+#define PACK_TOKENS NULL
+#endif
+
 /* few: up to how many tokens rows are multiplied one by one. */
 #define KERNELS(name, text, few)                                                                                       \
     static const dp_cpu_kernels kernels = {                                                                            \
         .isa = #name,                                                                                                  \
         .describe = text,                                                                                              \
-        .panel_rows = PANEL_ROWS,                                                                                      \
+        .panel_rows = TASK_ROWS,                                                                                            \
         .panel_tokens = (few) + 1,                                                                                     \
         .quantize = quantize_row,                                                                                      \
         .dot = dot_tile,                                                                                               \
-        .panel = panel_tile,                                                                                           \
+        .panel = PANEL_TILE,                                                                                           \
+        .pack = PACK_TOKENS,                                                                                           \
         .attend = attend,                                                                                              \
         .head = head_product,                                                                                          \
         .row = {ROW_OPS(ROW_FUNCTION)},                                                                                \

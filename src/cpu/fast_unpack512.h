@@ -50,6 +50,28 @@ INLINE void wide_q4_0(const uint8_t *restrict p, int blocks, unpacked *restrict 
     set_scales(u, d, _mm512_mul_ps(d, _mm512_set1_ps(8)));
 }
 
+INLINE void wide_q4_1(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    if (blocks < 8) {
+        unpack_q4_1(p, blocks, u);
+        return;
+    }
+    for (int b = 0; b < 8; b += 2) _mm512_store_si512(u->q + 32 * b, two_blocks(p + 20 * b + 4, 20));
+    set_scales(u, pair_scales(p, 20), -pair_scales(p + 2, 20));
+}
+
+INLINE void wide_q5_1(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    if (blocks < 8) {
+        unpack_q5_1(p, blocks, u);
+        return;
+    }
+    for (int b = 0; b < 8; b += 2) {
+        const uint8_t *block = p + 24 * b;
+        __m512i q = with_fifth_bits(two_blocks(block + 8, 24), dp_load_u32(block + 4), dp_load_u32(block + 28));
+        _mm512_store_si512(u->q + 32 * b, q);
+    }
+    set_scales(u, pair_scales(p, 24), -pair_scales(p + 2, 24));
+}
+
 INLINE void wide_q5_0(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
     if (blocks < 8) {
         unpack_q5_0(p, blocks, u);
@@ -113,10 +135,10 @@ INLINE void wide_scales_of_32(const uint8_t *restrict p, unpacked *restrict u) {
                wide_scale(_mm_unpackhi_epi8(six, six), _mm512_broadcastss_ps(_mm_movehdup_ps(d))));
 }
 
-INLINE void wide_q6_scales(const uint8_t *restrict p, unpacked *restrict u) {
-    __m512 integers = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p + 192))));
-    __m512 s = _mm512_mul_ps(integers, _mm512_set1_ps(half(p + 208)));
-    set_scales(u, s, _mm512_mul_ps(s, _mm512_set1_ps(32)));
+/* 16 signed scales; m is `offset` times the scale. */
+INLINE void wide_signed_scales(__m128i bytes, float d, float offset, unpacked *restrict u) {
+    __m512 s = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), _mm512_set1_ps(d));
+    set_scales(u, s, _mm512_mul_ps(s, _mm512_set1_ps(offset)));
 }
 
 INLINE void wide_q4_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
@@ -140,7 +162,7 @@ INLINE void wide_q5_k(const uint8_t *restrict p, int blocks, unpacked *restrict 
 
 INLINE void wide_q6_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
     (void)blocks;
-    wide_q6_scales(p, u);
+    wide_signed_scales(_mm_loadu_si128((const __m128i *)(const void *)(p + 192)), half(p + 208), 32, u);
     for (int h = 0; h < 2; h++) {
         __m512i low = _mm512_loadu_si512(p + 64 * h), high = twice32(p + 128 + 32 * h);
         __m512i first = low_bits(_mm512_sllv_epi16(high, halves_of(4, 2)), 0x30);
@@ -150,6 +172,35 @@ INLINE void wide_q6_k(const uint8_t *restrict p, int blocks, unpacked *restrict 
     }
 }
 
+/* Two-bit fields 2 j and 2 j + 1 of 32 bytes. */
+INLINE __m512i two_fields(__m512i bytes, int j) { return low_bits(_mm512_srlv_epi16(bytes, halves_of((short)(4 * j), (short)(4 * j + 2))), 3); }
+
+INLINE void wide_q2_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    (void)blocks;
+    __m128i both = _mm_loadu_si128((const __m128i *)(const void *)p), low = _mm_set1_epi8(15);
+    set_scales(u, wide_scale(_mm_and_si128(both, low), _mm512_set1_ps(half(p + 80))),
+               wide_scale(_mm_and_si128(_mm_srli_epi16(both, 4), low), _mm512_set1_ps(half(p + 82))));
+    for (int j = 0; j < 4; j++) _mm512_store_si512(u->q + 64 * j, two_fields(twice32(p + 16 + j / 2 * 32), j % 2));
+}
+
+INLINE void wide_q3_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
+    (void)blocks;
+    uint8_t scales[16];
+    q3_scales(p + 96, scales);
+    __m128i bytes = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)scales), _mm_set1_epi8(32));
+    wide_signed_scales(bytes, half(p + 108), 4, u);
+    __m512i high = twice32(p);
+    for (int j = 0; j < 4; j++) {
+        __m512i q = two_fields(twice32(p + 32 + j / 2 * 32), j % 2);
+        __m512i bit = join(_mm256_set1_epi8((char)(1 << 2 * j)), _mm256_set1_epi8((char)(2 << 2 * j)));
+        _mm512_store_si512(u->q + 64 * j, _mm512_mask_add_epi8(q, _mm512_test_epi8_mask(high, bit), q, _mm512_set1_epi8(4)));
+    }
+}
+
+#define unpack_q4_1 wide_q4_1
+#define unpack_q5_1 wide_q5_1
+#define unpack_q2_k wide_q2_k
+#define unpack_q3_k wide_q3_k
 #define unpack_q4_0 wide_q4_0
 #define unpack_q5_0 wide_q5_0
 #define unpack_q8_0 wide_q8_0

@@ -70,6 +70,7 @@ char *dp_path_join(const char *folder, const char *name);
 double dp_host_seconds(void);   /* monotonic */
 int64_t dp_host_unix_time(void); /* seconds since 1970 */
 int dp_host_cpu_count(void);    /* cores this process may use (affinity and cgroup quota), at least 1 */
+bool dp_host_permit_tiles(void); /* asks for the matrix registers of x86 (AMX), for all threads; false: none here */
 uint64_t dp_host_memory_total(void);
 uint64_t dp_host_memory_peak(void); /* peak resident bytes of this process; 0 if not known */
 

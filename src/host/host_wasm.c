@@ -28,6 +28,7 @@ double dp_host_seconds(void) {
 
 int64_t dp_host_unix_time(void) { return (int64_t)time(NULL); }
 int dp_host_cpu_count(void) { return 1; }
+bool dp_host_permit_tiles(void) { return false; }
 uint64_t dp_host_memory_total(void) { return UINT32_MAX; }
 uint64_t dp_host_memory_peak(void) {
     return (uint64_t)__builtin_wasm_memory_size(0) * 65536;
