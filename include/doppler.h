@@ -75,7 +75,7 @@ typedef enum dp_backend_kind {
 typedef struct dp_engine_desc {
     dp_backend_kind backend;
     int32_t threads;         /* 0: one per core that the process may use */
-    const char *cpu_isa;     /* NULL: the best this CPU has; else "scalar", "avx2", "avx512", "neon", ... at most that */
+    const char *cpu_isa;     /* NULL: the best this CPU has; else "scalar", "avx2", "avx512", "amx", "neon", ... at most */
     int32_t gpu_adapter;     /* 0: the best, 1: the first that dp_devices lists, ... */
     const char *gpu_library; /* path of the WebGPU library; NULL: the usual names */
     bool gpu_plain;          /* as if the adapter had neither f16 nor subgroups, for tests */

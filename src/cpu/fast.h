@@ -21,7 +21,7 @@ enum {
     DP_PANEL_ROWS_MAX = 32,    /* weight rows of a panel, at most */
     DP_PANEL_COLS = 16 * DP_UNIT,
     DP_PANEL_COLS_F32 = 4 * DP_UNIT,
-    DP_PACKED_ROWS = 128,      /* of kernels that pack: weight rows of a panel, */
+    DP_PACKED_ROWS = 256,      /* of kernels that pack: weight rows of a panel, */
     DP_PACKED_TOKENS = 512,    /* tokens whose sums are kept */
 #if defined(__x86_64__)
     /* two panels of bf16, and the sums */

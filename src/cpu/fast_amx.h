@@ -25,6 +25,7 @@ enum {
     PANEL_TILE_ROWS = DP_PACKED_ROWS,
     PANEL_BYTES = PANEL_TILE_ROWS / GROUP_ROWS * GROUP_BYTES,
     TILES_DOWN = PANEL_TILE_ROWS / TILE,
+    ROWS_AHEAD = 16,                             /* rows are too far apart for the processor to guess the next */
 };
 
 typedef __m512bh halves;
@@ -156,7 +157,8 @@ INLINE void fill_quantized(const amx_panel *p, unpack_fn unpack, int unit_bytes)
     unpacked u;
     for (int32_t r = 0; r < whole_groups(p); r++) {
         const uint8_t *from = unit_of_row(p, r, unit_bytes);
-        prefetch(from, unit_bytes);
+        const uint8_t *ahead = unit_of_row(p, r + ROWS_AHEAD, unit_bytes);
+        for (int line = 0; line < unit_bytes + 63; line += 64) __builtin_prefetch(ahead + line);
         unpack(from, blocks < 8 ? blocks : 8, &u);
         expand_quantized(&u, place_of_row(p, r));
     }

@@ -4,7 +4,7 @@
  * by at most 1 / 512 of each. */
 #include "ops.h"
 
-enum { MAX_COLS = 4608, MAX_ROWS = 160, MAX_TOKENS = 160 };
+enum { MAX_COLS = 4608, MAX_ROWS = 320 };
 
 typedef struct matrix {
     uint8_t *blocks; /* with a guard behind, so that reading too far is seen by a sanitizer */
@@ -103,6 +103,24 @@ TEST(tokens_are_split) {
     matrix m;
     CHECK(make_matrix(&m, DP_Q4_K, 24, 256, 5));
     for (size_t i = 0; fast_table(i, &table, &isa); i++) CHECK_MSG(check_matmul(&table, isa, &m, 150, 3), "%s", isa);
+    free_matrix(&m);
+}
+
+/* More rows than a panel, an odd number of token blocks, several units of columns, every kind of weight. */
+TEST(panels_of_many_rows) {
+    static const dp_dtype dtypes[] = {DP_F16, DP_BF16, DP_Q6_K, DP_Q8_0};
+    dp_cpu_table table;
+    const char *isa;
+    for (size_t d = 0; d < DP_COUNT(dtypes); d++) {
+        matrix m;
+        CHECK(make_matrix(&m, dtypes[d], 299, 768, 8));
+        for (size_t i = 0; fast_table(i, &table, &isa); i++)
+            CHECK_MSG(check_matmul(&table, isa, &m, 45, 1), "%s %s", isa, dp_dtype_get(dtypes[d])->name);
+        free_matrix(&m);
+    }
+    matrix m; /* more tokens than a panel's sums have room for */
+    CHECK(make_matrix(&m, DP_Q4_K, 40, 256, 8));
+    for (size_t i = 0; fast_table(i, &table, &isa); i++) CHECK_MSG(check_matmul(&table, isa, &m, 521, 1), "%s", isa);
     free_matrix(&m);
 }
 
