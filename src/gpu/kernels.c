@@ -42,7 +42,8 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
 static const char *const formats[DP_DTYPE_COUNT] = {
     [DP_F32] = "format_f32",   [DP_F16] = "format_f16",   [DP_BF16] = "format_bf16", [DP_Q4_0] = "format_q4_0",
     [DP_Q4_1] = "format_q4_1", [DP_Q5_0] = "format_q5_0", [DP_Q5_1] = "format_q5_1", [DP_Q8_0] = "format_q8_0",
-    [DP_Q4_K] = "format_q4_k", [DP_Q5_K] = "format_q5_k", [DP_Q6_K] = "format_q6_k", [DP_MXFP4] = "format_mxfp4",
+    [DP_Q2_K] = "format_q2_k", [DP_Q3_K] = "format_q3_k", [DP_Q4_K] = "format_q4_k", [DP_Q5_K] = "format_q5_k",
+    [DP_Q6_K] = "format_q6_k", [DP_MXFP4] = "format_mxfp4",
 };
 
 /* What reads a matrix against packed activations. */

@@ -51,6 +51,19 @@ static void mxfp4(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
     copy_words(q + 4 * i, in + 1, 4);
 }
 
+static void q2_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    copy_words(s + 5 * i, in, 4); /* scales and minimums */
+    s[5 * i + 4] = dp_load_u32(in + 80);
+    copy_words(q + 16 * i, in + 16, 16);
+}
+
+static void q3_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
+    copy_words(s + 12 * i, in, 8); /* third bits */
+    copy_words(s + 12 * i + 8, in + 96, 3);
+    s[12 * i + 11] = dp_load_u16(in + 108);
+    copy_words(q + 16 * i, in + 32, 16);
+}
+
 static void q4_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
     copy_words(s + 4 * i, in, 4);
     copy_words(q + 32 * i, in + 16, 32);
@@ -77,6 +90,7 @@ static void q6_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
 static const layout *layout_of(dp_dtype dtype) {
     static const layout q4_0_layout = {4, 1, 2, q4_0}, q4_1_layout = {4, 1, 1, q4_1}, q5_0_layout = {4, 3, 2, q5_0},
                         q5_1_layout = {4, 2, 1, q5_1}, q8_0_layout = {8, 1, 2, q8_0}, mxfp4_layout = {4, 1, 4, mxfp4},
+                        q2_k_layout = {16, 5, 1, q2_k}, q3_k_layout = {16, 12, 1, q3_k},
                         q4_k_layout = {32, 4, 1, q4_k}, q5_k_layout = {32, 12, 1, q5_k}, q6_k_layout = {32, 21, 1, q6_k};
     switch (dtype) {
     case DP_Q4_0: return &q4_0_layout;
@@ -85,6 +99,8 @@ static const layout *layout_of(dp_dtype dtype) {
     case DP_Q5_1: return &q5_1_layout;
     case DP_Q8_0: return &q8_0_layout;
     case DP_MXFP4: return &mxfp4_layout;
+    case DP_Q2_K: return &q2_k_layout;
+    case DP_Q3_K: return &q3_k_layout;
     case DP_Q4_K: return &q4_k_layout;
     case DP_Q5_K: return &q5_k_layout;
     case DP_Q6_K: return &q6_k_layout;
