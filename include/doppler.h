@@ -79,6 +79,7 @@ typedef struct dp_engine_desc {
     int32_t gpu_adapter;     /* 0: the best, 1: the first that dp_devices lists, ... */
     const char *gpu_library; /* path of the WebGPU library; NULL: the usual names */
     bool gpu_plain;          /* as if the adapter had neither f16 nor subgroups, for tests */
+    uint64_t gpu_part_bytes; /* weights are split into parts of at most so many bytes, for tests; 0: what the adapter can bind */
 } dp_engine_desc;
 
 dp_status dp_engine_open(const dp_engine_desc *desc, dp_engine **out);

@@ -1,11 +1,11 @@
 // Computes:  dst[t][n] = sum_k src[t][k] * W[n][k] (+ bias[n]) for many tokens, in tiles of 64 x 64.
-// Shapes:    src [rows][32 * chunks], W [n][32 * chunks], dst [rows][n]; behind a format_*.wgsl.
+// Shapes:    src [rows][32 * chunks], W [n][32 * chunks], dst [rows][cols], of which n are written; behind a format_*.wgsl.
 // Bindings:  2 step, 3 src, 4 bias (any buffer when BIAS is false), 5 dst, 6 params.
 // Work:      64 threads a tile, each 8 x 8 outputs; a chunk of 32 columns at a time through workgroup memory, where each
 //            thread unpacks one row of W. Grid (n / 64, rows / 64).
 // Limits:    16 KiB of workgroup memory.
 struct Step { position: u32, count: u32, outputs: u32, context: u32 }
-struct Params { n: u32, chunks: u32, pad0: u32, pad1: u32 }
+struct Params { n: u32, chunks: u32, cols: u32, pad: u32 }
 @group(0) @binding(2) var<storage, read> step: Step;
 @group(0) @binding(3) var<storage, read> src: array<vec4f>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
             if (t < rows && n < p.n) {
                 var value = sums[a][i];
                 if (BIAS) { value += bias[n]; }
-                dst[t * p.n + n] = value;
+                dst[t * p.cols + n] = value;
             }
         }
     }

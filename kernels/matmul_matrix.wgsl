@@ -1,13 +1,18 @@
 // Computes:  dst[t][n] = sum_k src[t][k] * W[n][k] (+ bias[n]) for many tokens on the matrix units: f16 products, f32 sums.
-//            GROUPED: rows are (token, choice) pairs sorted by expert (group.wgsl), W and bias those of the tile's expert.
-// Shapes:    packed, scales as in pack_f16.wgsl; W [n][32 * chunks] behind a format_*.wgsl; dst [rows][n].
+//            GROUPED: rows are (token, choice) pairs sorted by expert (group.wgsl), W and bias those of the tile's expert; tiles
+//            of experts outside the `experts` from `first` on, which W holds, are left alone.
+// Shapes:    packed, scales as in pack_f16.wgsl; W [n][32 * chunks] behind a format_*.wgsl; dst [rows][cols], of which n
+//            are written.
 // Bindings:  2 rows (step, or the groups of group.wgsl), 3 packed, 4 scales, 5 bias (any buffer when BIAS is 0), 6 dst, 7 params.
 // Work:      four subgroups a tile of TILE_T x TILE_N outputs, each FRAG_T x 2 matrices of them; two chunks (64 columns) at a
 //            time through workgroup memory, the next two on their way in registers meanwhile. Matrices are named one by one:
 //            indexed by a loop variable they would leave the registers. Grid (n / TILE_N, rows / TILE_T or tiles of groups).
 // Limits:    |W| < 65504; FRAG_T 2 or 4; 64 bytes behind packed can be read. MATRIX is the side of the device's matrices,
 //            SUBGROUP its only subgroup size, at most 2 MATRIX; both and the variant's constants are put in front.
-struct Params { n: u32, chunks: u32, share: u32, pad: u32 } // share: rows that read the same row of packed
+struct Params {
+    n: u32, chunks: u32, share: u32, cols: u32, // share: rows that read the same row of packed
+    first: u32, experts: u32, pad0: u32, pad1: u32,
+}
 @group(0) @binding(2) var<storage, read> rows: array<u32>;
 @group(0) @binding(3) var<storage, read> packed: array<vec4u>;
 @group(0) @binding(4) var<storage, read> scales: array<f32>;
@@ -56,7 +61,7 @@ fn put(sums: Sums, thread: u32, at_t: u32, at_n: u32, first_n: u32, first_bias: 
         if (row != NONE && n < p.n) {
             var value = staged[own + e] * scales[row / p.share];
             if (BIAS == 1u) { value += bias[first_bias + n]; }
-            dst[row * p.n + n] = value;
+            dst[row * p.cols + n] = value;
         }
     }
     workgroupBarrier();
@@ -70,6 +75,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     if (GROUPED == 1u) {
         if (at.y >= rows[0]) { return; }
         expert = rows[1u + 3u * at.y];
+        if (expert - p.first >= p.experts) { return; } // wraps below it
         first = rows[2u + 3u * at.y];
         end = rows[3u + 3u * at.y];
     }
@@ -93,7 +99,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         x[i] = packed[from_x[i]];
     }
     for (var i = 0u; i < LOADS_W; i++) {
-        from_w[i] = expert * p.n + min(first_n + (thread + i * THREADS) / 2u, p.n - 1u);
+        from_w[i] = (expert - p.first) * p.n + min(first_n + (thread + i * THREADS) / 2u, p.n - 1u);
         w[i] = load_halves(from_w[i], thread % 2u);
     }
 

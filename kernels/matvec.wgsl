@@ -1,5 +1,6 @@
 // Computes:  dst[t][z][n] = sum_k src[t][z][k] * W[row(z) + n][k] (+ bias[n]): one token at a time, bound by reading W.
-//            IDS: row t is a (token, choice) pair, W and bias those of expert ids[t].
+//            IDS: row t is a (token, choice) pair, W and bias those of expert ids[t]; pairs of experts outside the
+//            `experts` from `first` on, which W holds, are left alone.
 // Shapes:    src, dst at t * cols + z * stride + offset; W [..][32 * chunks]; behind a format_*.wgsl.
 // Bindings:  2 src, 3 bias (any buffer when BIAS is false), 4 ids (any when IDS is false), 5 dst, 6 params.
 // Work:      LANES threads share ROWS rows; grid (rows / (ROWS * 128 / LANES), tokens or pairs, z).
@@ -7,7 +8,8 @@
 struct Params {
     rows: u32, chunks: u32, src_cols: u32, dst_cols: u32,
     src_stride: u32, src_offset: u32, dst_stride: u32, dst_offset: u32,
-    row_stride: u32, row_offset: u32, src_share: u32, pad: u32, // src_share: pairs that read the same src row
+    row_stride: u32, row_offset: u32, src_share: u32, first: u32, // src_share: pairs that read the same src row
+    experts: u32,
 }
 @group(0) @binding(2) var<storage, read> src: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -29,8 +31,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     var base = at.z * p.row_stride + p.row_offset;
     var bias_base = 0u;
     if (IDS) {
-        base = ids[t] * p.rows;
-        bias_base = base;
+        let expert = ids[t] - p.first; // wraps below it
+        if (expert >= p.experts) { return; }
+        base = expert * p.rows;
+        bias_base = ids[t] * p.rows;
     }
     let from_row = (t / p.src_share * p.src_cols + at.z * p.src_stride + p.src_offset) / 4u;
     var sums: array<f32, 4>;

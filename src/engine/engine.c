@@ -14,7 +14,7 @@ static bool real_gpu(const dp_gpu_desc *desc) {
 static dp_status open_backend(const dp_engine_desc *desc, dp_backend **out) {
     dp_gpu_desc gpu = {.adapter = desc->gpu_adapter - 1, .library = desc->gpu_library, .no_f16 = desc->gpu_plain,
                        .no_subgroups = desc->gpu_plain, .no_subgroup_matrix = desc->gpu_plain, .exact = desc->gpu_plain,
-                       .timestamps = true, .unchecked = !desc->gpu_plain};
+                       .part_most = desc->gpu_part_bytes, .timestamps = true, .unchecked = !desc->gpu_plain};
     if (desc->backend == DP_BACKEND_GPU) return dp_gpu_backend_open(&gpu, out);
     if (desc->backend == DP_BACKEND_AUTO && real_gpu(&gpu) && dp_gpu_backend_open(&gpu, out) == DP_OK) return DP_OK;
     dp_cpu_desc cpu = {.reference = desc->backend == DP_BACKEND_CPU_REF, .threads = desc->threads, .isa = desc->cpu_isa};

@@ -32,6 +32,7 @@ typedef struct dp_gpu_desc {
     int32_t adapter;        /* index in the list; -1: the best */
     const char *library;    /* path of the WebGPU library; NULL: the usual names. Native only */
     bool no_f16, no_subgroups, no_subgroup_matrix; /* as if the adapter lacked them, for tests */
+    uint64_t part_most;     /* the backend: weights are split into parts of so many bytes, for tests; 0: what can be bound */
     bool exact;             /* the backend: activations stay f32 where integer products would be faster */
     bool timestamps;
     bool unchecked;         /* leave out robustness, validation and the zeroing of workgroup memory where possible */

@@ -23,7 +23,7 @@ static dp_status kv_layers(dp_kv *kv, const dp_kv_size *size) {
         int32_t capacity = s->window ? DP_MIN(size->context, s->window + room) : size->context;
         uint64_t bytes = (uint64_t)s->heads * (uint64_t)(s->k_dim + s->v_dim) * (uint64_t)capacity * (kv->exact ? 4 : 2);
         kv->layers[i].capacity = (uint32_t)capacity;
-        dp_status status = dp_gpu_buffer_new(kv->backend->gpu, bytes, "kv", &kv->layers[i].buffer);
+        dp_status status = dp_gpu_storage_new(kv->backend->gpu, bytes, "kv", &kv->layers[i].buffer);
         if (status != DP_OK) return dp_fail_in(status, "the KV cache of layer %zu, %d positions (a smaller context needs less)", i, (int)capacity);
     }
     return DP_OK;
@@ -92,7 +92,7 @@ static dp_status plan_buffers(dp_plan *plan) {
     const dp_program *p = plan->program;
     for (size_t i = 0; i < p->slot_count; i++) {
         int32_t rows = p->slots[i].rows == DP_ROWS_TOKENS ? plan->size.tokens : plan->size.outputs;
-        TRY(dp_gpu_buffer_new(gpu, (uint64_t)rows * (uint64_t)p->slots[i].cols * 4, p->slots[i].name, &plan->slots[i]));
+        TRY(dp_gpu_storage_new(gpu, (uint64_t)rows * (uint64_t)p->slots[i].cols * 4, p->slots[i].name, &plan->slots[i]));
     }
     TRY(dp_gpu_buffer_new(gpu, (uint64_t)plan->size.tokens * 4, "tokens", &plan->tokens));
     TRY(dp_gpu_buffer_new(gpu, DP_GPU_STEP_WORDS * 4, "step", &plan->step));
@@ -283,8 +283,10 @@ static dp_status set_up(dp_gpu_backend *b, const dp_gpu_desc *desc) {
     TRY(dp_kernels_new(b->gpu, &b->kernels));
     TRY(dp_gpu_buffer_new(b->gpu, 256, "nothing", &b->nothing));
     TRY(dp_gpu_buffer_new(b->gpu, 256, "sink", &b->sink));
-    b->exact = desc->exact;
     const dp_gpu_caps *caps = dp_gpu_get_caps(b->gpu);
+    b->exact = desc->exact;
+    b->part_most = DP_MIN(caps->binding_max, caps->buffer_max);
+    if (desc->part_most) b->part_most = DP_MIN(b->part_most, desc->part_most);
     snprintf(b->text, sizeof b->text, "gpu, %s (%s%s)", caps->name, caps->api, caps->software ? ", software" : "");
     return DP_OK;
 }

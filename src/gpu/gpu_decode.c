@@ -17,11 +17,11 @@ static const dp_gpu_weight *device_of(const dp_planner *p, int32_t index) { retu
 static dp_gpu_range all_of(dp_gpu_buffer buffer) { return (dp_gpu_range){buffer, 0, 0}; }
 static uint32_t float_bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
 
-/* A product that the integer kernels take. */
+/* A product that the integer kernels take: they read a matrix in one binding. */
 static bool is_dot(const dp_planner *p, const dp_op *op) {
     if (op->kind != DP_OP_MATMUL) return false;
     const dp_weight *w = matrix_of(p, op);
-    return dp_kernels_dots(w->dtype) && w->cols % 64 == 0;
+    return dp_kernels_dots(w->dtype) && w->cols % 64 == 0 && device_of(p, op->weight)->part_count == 1;
 }
 
 /* Whether a slot's content is not read from `ahead` on before it is written anew. */

@@ -18,6 +18,13 @@ static const dp_gpu_weight *weight(const planner *p, int32_t index) {
 /* A vector (bias, gain, sinks, ...), or the stand-in for index -1. */
 static dp_gpu_range vector(const planner *p, int32_t index) { return index < 0 ? nothing(p) : whole(weight(p, index)->quants); }
 
+/* The same from element `first` on, for a part of a matrix that begins at that row. */
+static dp_gpu_range from(dp_gpu_range range, uint32_t first) {
+    range.offset += 4 * (uint64_t)first;
+    return range;
+}
+static dp_gpu_range bias_from(const planner *p, uint32_t first) { return p->op->bias < 0 ? nothing(p) : from(vector(p, p->op->bias), first); }
+
 static uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 static uint32_t bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
 static uint32_t cols(const planner *p, int32_t index) { return (uint32_t)p->plan->program->slots[index].cols; }
@@ -206,13 +213,17 @@ static dp_status embed(planner *p) {
     const dp_weight *w = &p->plan->program->weights[op->weight];
     const dp_gpu_weight *data = weight(p, op->weight);
     uint32_t chunks = (uint32_t)w->cols / 32;
-    recipe r = {.variant = {DP_KERNEL_EMBED, w->dtype, {0}},
-                .ranges = {whole(data->quants), whole(data->scales), whole(p->plan->tokens), slot(p, op->dst)},
-                .range_count = 4,
-                .params = {chunks, bits(op->embed.scale)},
-                .grid = {ceil_div(chunks, 64), 1, 1},
-                .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
-    return dp_gpu_plan_add(p, &r);
+    for (size_t i = 0; i < data->part_count; i++) {
+        const dp_gpu_part *part = &data->parts[i];
+        recipe r = {.variant = {DP_KERNEL_EMBED, w->dtype, {0}},
+                    .ranges = {whole(part->quants), whole(part->scales), whole(p->plan->tokens), slot(p, op->dst)},
+                    .range_count = 4,
+                    .params = {chunks, bits(op->embed.scale), part->first, part->count},
+                    .grid = {ceil_div(chunks, 64), 1, 1},
+                    .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
+        TRY(dp_gpu_plan_add(p, &r));
+    }
+    return DP_OK;
 }
 
 /* The part of matvec that differs between plain, per-head and expert products. */
@@ -223,18 +234,30 @@ typedef struct matvec_desc {
     int32_t at_most; /* tokens */
 } matvec_desc;
 
-static dp_status matvec(planner *p, const matvec_desc *m) {
+/* rows [first, first + rows) of a plain matrix, or all rows of the part's experts */
+static dp_status matvec_part(planner *p, const matvec_desc *m, const dp_gpu_part *part, uint32_t first, uint32_t rows) {
     const dp_op *op = p->op;
     const dp_weight *w = &p->plan->program->weights[op->weight];
-    const dp_gpu_weight *data = weight(p, op->weight);
     uint32_t chunks = (uint32_t)w->cols / 32, lanes = lanes_for(chunks), dst_cols = cols(p, op->dst) / m->times;
     recipe r = {.variant = {DP_KERNEL_MATVEC, w->dtype, {lanes, op->bias >= 0, m->ids}},
-                .ranges = {whole(data->quants), whole(data->scales), slot(p, op->src), vector(p, op->bias), m->ids ? slot(p, op->src2) : nothing(p), slot(p, op->dst)},
+                .ranges = {whole(part->quants), whole(part->scales), slot(p, op->src), bias_from(p, first), m->ids ? slot(p, op->src2) : nothing(p),
+                           from(slot(p, op->dst), first)},
                 .range_count = 6,
-                .params = {m->rows, chunks, m->src_cols, dst_cols, m->src_stride, m->src_offset, m->dst_stride, m->dst_offset, m->row_stride, m->row_offset, m->src_share},
-                .grid = {ceil_div(m->rows, 4 * (128 / lanes)), 1, m->depth},
+                .params = {rows, chunks, m->src_cols, dst_cols, m->src_stride, m->src_offset, m->dst_stride, m->dst_offset, m->row_stride, m->row_offset, m->src_share,
+                           part->first, part->count},
+                .grid = {ceil_div(rows, 4 * (128 / lanes)), 1, m->depth},
                 .planned = {.rows = rows_of(p, op->dst), .axis = 1, .times = m->times, .at_most = m->at_most}};
     return dp_gpu_plan_add(p, &r);
+}
+
+static dp_status matvec(planner *p, const matvec_desc *m) {
+    const dp_gpu_weight *data = weight(p, p->op->weight);
+    bool by_rows = data->part_count > 1 && !m->ids;
+    for (size_t i = 0; i < data->part_count; i++) {
+        const dp_gpu_part *part = &data->parts[i];
+        TRY(matvec_part(p, m, part, by_rows ? part->first : 0, by_rows ? part->count : m->rows));
+    }
+    return DP_OK;
 }
 
 static dp_status matmul(planner *p) {
@@ -247,13 +270,18 @@ static dp_status matmul(planner *p) {
     TRY(dp_gpu_prefill_matmul(p, DP_GPU_MATVEC_MOST + 1, &done));
     if (done) return DP_OK;
     bool outputs = rows_of(p, op->dst) == DP_GRID_OUTPUTS;
-    recipe r = {.variant = {DP_KERNEL_MATMUL, w->dtype, {op->bias >= 0, outputs}},
-                .ranges = {whole(data->quants), whole(data->scales), whole(p->plan->step), slot(p, op->src), vector(p, op->bias), slot(p, op->dst)},
-                .range_count = 6,
-                .params = {(uint32_t)w->rows, (uint32_t)w->cols / 32},
-                .grid = {ceil_div((uint32_t)w->rows, 64), 1, 1},
-                .planned = {.rows = rows_of(p, op->dst), .axis = 1, .per = 64, .at_least = DP_GPU_MATVEC_MOST + 1}};
-    return dp_gpu_plan_add(p, &r);
+    for (size_t i = 0; i < data->part_count; i++) {
+        const dp_gpu_part *part = &data->parts[i];
+        recipe r = {.variant = {DP_KERNEL_MATMUL, w->dtype, {op->bias >= 0, outputs}},
+                    .ranges = {whole(part->quants), whole(part->scales), whole(p->plan->step), slot(p, op->src), bias_from(p, part->first),
+                               from(slot(p, op->dst), part->first)},
+                    .range_count = 6,
+                    .params = {part->count, (uint32_t)w->cols / 32, (uint32_t)w->rows},
+                    .grid = {ceil_div(part->count, 64), 1, 1},
+                    .planned = {.rows = rows_of(p, op->dst), .axis = 1, .per = 64, .at_least = DP_GPU_MATVEC_MOST + 1}};
+        TRY(dp_gpu_plan_add(p, &r));
+    }
+    return DP_OK;
 }
 
 static dp_status moe_matmul(planner *p) {
@@ -272,6 +300,9 @@ static dp_status head_matmul(planner *p) {
     const dp_weight *w = &p->plan->program->weights[op->weight];
     const dp_gpu_weight *data = weight(p, op->weight);
     uint32_t heads = (uint32_t)op->head_matmul.heads, chunks = (uint32_t)w->cols / 32;
+    if (data->part_count > 1)
+        return dp_fail(DP_E_UNSUPPORTED, "%s has %llu bytes: products per head need it in one binding, of which this GPU allows %llu", w->name,
+                       (unsigned long long)w->bytes, (unsigned long long)p->plan->backend->part_most);
     matvec_desc m = {.rows = (uint32_t)op->head_matmul.rows, .src_cols = cols(p, op->src), .src_stride = (uint32_t)op->head_matmul.src_stride,
                      .src_offset = (uint32_t)op->head_matmul.src_offset, .dst_stride = (uint32_t)op->head_matmul.dst_stride,
                      .dst_offset = (uint32_t)op->head_matmul.dst_offset, .row_stride = (uint32_t)op->head_matmul.weight_stride,

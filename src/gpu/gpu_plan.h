@@ -15,14 +15,26 @@ typedef struct dp_gpu_backend {
     dp_gpu_buffer nothing; /* stands in for bindings that a kernel variant does not read */
     dp_gpu_buffer sink;    /* the same for bindings that it does not write */
     bool exact;            /* activations are never rounded to 8 bits */
+    uint64_t part_most;    /* bytes of a weight's part at most */
     uint8_t params_taken[512]; /* a bit per slot of the device's parameter block */
     char text[200];
 } dp_gpu_backend;
 
-/* program->device: parallel to program->weights. */
-typedef struct dp_gpu_weight {
+/* A range of a matrix's rows or of its experts, in buffers that can be bound whole. scales is quants for plain floats. */
+typedef struct dp_gpu_part {
     dp_gpu_buffer quants, scales;
+    uint32_t first, count;
+} dp_gpu_part;
+
+/* program->device: parallel to program->weights. What is larger than one binding is split. */
+typedef struct dp_gpu_weight {
+    dp_gpu_buffer quants, scales; /* the only part's; 0 if there are more */
+    dp_gpu_part *parts;
+    size_t part_count;
 } dp_gpu_weight;
+
+/* dp_gpu_buffer_new for what is to be bound whole. */
+dp_status dp_gpu_storage_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out);
 
 dp_status dp_gpu_weights_load(dp_gpu_backend *backend, dp_program *program, dp_progress_fn progress, void *user);
 void dp_gpu_weights_unload(dp_gpu_backend *backend, dp_program *program);

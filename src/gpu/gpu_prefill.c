@@ -107,27 +107,34 @@ static dp_status group(planner *p, uint32_t tile, uint32_t tiles, int32_t from) 
     return dp_gpu_plan_add(p, &r);
 }
 
-/* What plain and experts' products share; grid, rows and share are the caller's. */
-static recipe product(const planner *p, uint32_t grouped, uint32_t frag) {
+/* What plain and experts' products with a part of a weight share; grid, share and step are the caller's. */
+static recipe product(const planner *p, const dp_gpu_part *part, uint32_t grouped, uint32_t frag) {
     const dp_op *op = p->op;
     const dp_weight *w = &p->plan->program->weights[op->weight];
-    const dp_gpu_weight *data = weight(p, op->weight);
+    dp_gpu_range dst = slot(p, op->dst), bias = op->bias < 0 ? nothing(p) : whole(weight(p, op->bias)->quants);
+    uint32_t n = grouped ? (uint32_t)w->rows : part->count;
+    if (!grouped) dst.offset = 4 * (uint64_t)part->first;
+    if (!grouped && op->bias >= 0) bias.offset = dst.offset;
     bool outputs = rows_of(p, op->dst) == DP_GRID_OUTPUTS;
     return (recipe){.variant = {DP_KERNEL_MATMUL_MATRIX, w->dtype, {op->bias >= 0, outputs, grouped, frag}},
-                    .ranges = {whole(data->quants), whole(data->scales), whole(grouped ? p->plan->groups : p->plan->step), whole(p->plan->halves),
-                               whole(p->plan->halves_scales), op->bias < 0 ? nothing(p) : whole(weight(p, op->bias)->quants), slot(p, op->dst)},
+                    .ranges = {whole(part->quants), whole(part->scales), whole(grouped ? p->plan->groups : p->plan->step), whole(p->plan->halves),
+                               whole(p->plan->halves_scales), bias, dst},
                     .range_count = 7,
-                    .params = {(uint32_t)w->rows, (uint32_t)w->cols / 32, 1},
-                    .grid = {ceil_div((uint32_t)w->rows, 4 * side(p->plan)), 1, 1}};
+                    .params = {n, (uint32_t)w->cols / 32, 1, (uint32_t)w->rows, grouped ? part->first : 0, part->count},
+                    .grid = {ceil_div(n, 4 * side(p->plan)), 1, 1}};
 }
 
 dp_status dp_gpu_prefill_matmul(planner *p, int32_t from, bool *done) {
     *done = usable(p->plan);
     if (!*done) return DP_OK;
     TRY(pack(p, 1, from));
-    recipe r = product(p, 0, FRAG_DENSE);
-    r.planned = (dp_planned){.rows = rows_of(p, p->op->dst), .axis = 1, .per = 2 * FRAG_DENSE * side(p->plan), .at_least = from};
-    return dp_gpu_plan_add(p, &r);
+    const dp_gpu_weight *data = weight(p, p->op->weight);
+    for (size_t i = 0; i < data->part_count; i++) {
+        recipe r = product(p, &data->parts[i], 0, FRAG_DENSE);
+        r.planned = (dp_planned){.rows = rows_of(p, p->op->dst), .axis = 1, .per = 2 * FRAG_DENSE * side(p->plan), .at_least = from};
+        TRY(dp_gpu_plan_add(p, &r));
+    }
+    return DP_OK;
 }
 
 dp_status dp_gpu_prefill_moe_matmul(planner *p, int32_t from, bool *done) {
@@ -137,11 +144,15 @@ dp_status dp_gpu_prefill_moe_matmul(planner *p, int32_t from, bool *done) {
     uint32_t tiles = tiles_most(p->plan, experts, k);
     TRY(group(p, 2 * FRAG_GROUPED * side(p->plan), tiles, from));
     TRY(pack(p, p->op->moe_matmul.per_expert ? k : 1, from));
-    recipe r = product(p, 1, FRAG_GROUPED);
-    r.params[2] = p->op->moe_matmul.per_expert ? 1 : k;
-    r.grid[1] = tiles;
-    r.planned = (dp_planned){.rows = DP_GRID_FIXED, .at_least = from};
-    return dp_gpu_plan_add(p, &r);
+    const dp_gpu_weight *data = weight(p, p->op->weight);
+    for (size_t i = 0; i < data->part_count; i++) {
+        recipe r = product(p, &data->parts[i], 1, FRAG_GROUPED);
+        r.params[2] = p->op->moe_matmul.per_expert ? 1 : k;
+        r.grid[1] = tiles;
+        r.planned = (dp_planned){.rows = DP_GRID_FIXED, .at_least = from};
+        TRY(dp_gpu_plan_add(p, &r));
+    }
+    return DP_OK;
 }
 
 /* ---- attention ---- */

@@ -8,7 +8,7 @@ typedef struct upload {
     dp_gpu *gpu;
     const dp_program *program;
     const dp_weight *weight;
-    dp_gpu_weight *to;
+    const dp_gpu_part *to;
     size_t quants_at, scales_at; /* bytes written so far */
     uint32_t *scales;            /* one slab */
     uint8_t *blocks;             /* one slab as stored, of what is not in memory; NULL until needed */
@@ -37,11 +37,11 @@ static dp_status read_slab(upload *u, int32_t expert, size_t at, size_t n, const
     return reader->read(reader->user, index, expert, at, u->blocks, n / info->block * info->bytes);
 }
 
-/* data: NULL if it is to be read. */
-static dp_status send(upload *u, int32_t expert, const uint8_t *data, size_t elements) {
+/* Elements [first, first + elements) of a plain weight or an expert. data: NULL if it is to be read. */
+static dp_status send(upload *u, int32_t expert, const uint8_t *data, size_t first, size_t elements) {
     const dp_dtype_info *info = dp_dtype_get(u->weight->dtype);
-    for (size_t at = 0; at < elements; at += SLAB_ELEMENTS) {
-        size_t n = DP_MIN((size_t)SLAB_ELEMENTS, elements - at), byte = at / info->block * info->bytes;
+    for (size_t at = first; at < first + elements; at += SLAB_ELEMENTS) {
+        size_t n = DP_MIN((size_t)SLAB_ELEMENTS, first + elements - at), byte = at / info->block * info->bytes;
         const uint8_t *blocks = data ? data + byte : NULL;
         if (!data) TRY(read_slab(u, expert, byte, n, &blocks));
         TRY(send_slab(u, blocks, n));
@@ -62,24 +62,75 @@ static dp_status check(const dp_weight *w, size_t elements) {
 
 static bool is_float(dp_dtype dtype) { return dtype == DP_F32 || dtype == DP_F16 || dtype == DP_BF16; }
 
-static dp_status load_one(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, dp_gpu_weight *to) {
-    size_t elements = (size_t)w->rows * (size_t)w->cols, copies = w->experts ? (size_t)w->experts : 1;
-    TRY(check(w, elements));
-    dp_repack_size size = dp_repack_bytes(w->dtype, elements * copies);
-    TRY(dp_gpu_buffer_new(b->gpu, size.quants, w->name, &to->quants));
-    if (is_float(w->dtype)) to->scales = to->quants;
-    else TRY(dp_gpu_buffer_new(b->gpu, size.scales, w->name, &to->scales));
-    upload u = {.gpu = b->gpu, .program = program, .weight = w, .to = to};
-    u.scales = dp_malloc(dp_repack_bytes(w->dtype, SLAB_ELEMENTS).scales);
-    if (!u.scales) return dp_no_memory(SLAB_ELEMENTS / 8);
-    dp_status status = DP_OK;
-    for (size_t e = 0; status == DP_OK && e < copies; e++) {
-        const void *data = w->experts ? w->expert[e] : w->data;
-        status = send(&u, w->experts ? (int32_t)e : -1, data, elements);
-        if (data) dp_host_advise(data, w->bytes, DP_ADVICE_DONT_NEED);
+/* ---- parts ---- */
+
+dp_status dp_gpu_storage_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out) {
+    const dp_gpu_caps *caps = dp_gpu_get_caps(gpu);
+    if (size > caps->binding_max)
+        return dp_fail(DP_E_UNSUPPORTED, "%s needs %llu bytes in one piece, of which the device %s can bind %llu", label, (unsigned long long)size, caps->name,
+                       (unsigned long long)caps->binding_max);
+    return dp_gpu_buffer_new(gpu, size, label, out);
+}
+
+/* Rows of a plain weight, or experts, that fit a binding. Parts of rows begin at multiples of 64: there results can be
+ * bound from, and no two parts share a word. */
+static dp_status units_per_part(const dp_gpu_backend *b, const dp_weight *w, uint32_t units, uint32_t *out) {
+    uint64_t elements = (uint64_t)w->cols * (uint64_t)(w->experts ? w->rows : 64);
+    uint32_t step = w->experts ? 1 : 64;
+    dp_repack_size size = dp_repack_bytes(w->dtype, (size_t)elements), all = dp_repack_bytes(w->dtype, (size_t)(elements * units / step));
+    *out = units;
+    if (DP_MAX(all.quants, all.scales) <= b->part_most) return DP_OK;
+    uint64_t fitting = b->part_most / DP_MAX(size.quants, size.scales) * step;
+    if (!fitting)
+        return dp_fail(DP_E_UNSUPPORTED, "%s of %zu bytes: the device %s can bind %llu in one piece", w->experts ? "an expert" : "64 rows",
+                       DP_MAX(size.quants, size.scales), dp_gpu_get_caps(b->gpu)->name, (unsigned long long)b->part_most);
+    *out = (uint32_t)DP_MIN(fitting, (uint64_t)units);
+    return DP_OK;
+}
+
+static dp_status load_part(upload *u, dp_gpu_part *part) {
+    const dp_weight *w = u->weight;
+    size_t elements = (size_t)w->cols * (size_t)(w->experts ? w->rows : (int32_t)part->count);
+    dp_repack_size size = dp_repack_bytes(w->dtype, elements * (w->experts ? part->count : 1));
+    TRY(dp_gpu_buffer_new(u->gpu, size.quants, w->name, &part->quants));
+    if (is_float(w->dtype)) part->scales = part->quants;
+    else TRY(dp_gpu_buffer_new(u->gpu, size.scales, w->name, &part->scales));
+    u->to = part;
+    u->quants_at = u->scales_at = 0;
+    if (!w->experts) return send(u, -1, w->data, (size_t)part->first * (size_t)w->cols, elements);
+    for (uint32_t e = part->first; e < part->first + part->count; e++) {
+        TRY(send(u, (int32_t)e, w->expert[e], 0, elements));
+        if (w->expert[e]) dp_host_advise(w->expert[e], w->bytes, DP_ADVICE_DONT_NEED);
     }
+    return DP_OK;
+}
+
+static dp_status load_parts(upload *u, dp_gpu_weight *to, uint32_t units, uint32_t each) {
+    dp_status status = DP_OK;
+    for (uint32_t first = 0; status == DP_OK && first < units; first += each) {
+        dp_gpu_part *part = &to->parts[to->part_count++];
+        part->first = first;
+        part->count = DP_MIN(each, units - first);
+        status = load_part(u, part);
+    }
+    return status;
+}
+
+static dp_status load_one(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, dp_gpu_weight *to) {
+    uint32_t units = (uint32_t)(w->experts ? w->experts : w->rows), each = 0;
+    TRY(check(w, (size_t)w->rows * (size_t)w->cols));
+    TRY(units_per_part(b, w, units, &each));
+    upload u = {.gpu = b->gpu, .program = program, .weight = w};
+    to->parts = dp_calloc((units + each - 1) / each, sizeof *to->parts);
+    u.scales = dp_malloc(dp_repack_bytes(w->dtype, SLAB_ELEMENTS).scales);
+    dp_status status = to->parts && u.scales ? load_parts(&u, to, units, each) : dp_no_memory(SLAB_ELEMENTS / 8);
+    if (!w->experts && w->data) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
     dp_free(u.blocks);
     dp_free(u.scales);
+    if (to->part_count == 1) {
+        to->quants = to->parts->quants;
+        to->scales = to->parts->scales;
+    }
     return status;
 }
 
@@ -103,8 +154,12 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
 void dp_gpu_weights_unload(dp_gpu_backend *b, dp_program *program) {
     dp_gpu_weight *weights = program->device;
     for (size_t i = 0; weights && i < program->weight_count; i++) {
-        dp_gpu_buffer_free(b->gpu, weights[i].quants);
-        if (weights[i].scales != weights[i].quants) dp_gpu_buffer_free(b->gpu, weights[i].scales);
+        for (size_t k = 0; k < weights[i].part_count; k++) {
+            const dp_gpu_part *part = &weights[i].parts[k];
+            dp_gpu_buffer_free(b->gpu, part->quants);
+            if (part->scales != part->quants) dp_gpu_buffer_free(b->gpu, part->scales);
+        }
+        dp_free(weights[i].parts);
     }
     dp_free(weights);
     program->device = NULL;

@@ -108,6 +108,22 @@ TEST(quantised_files_exactly) {
     if (!device_missing(&exact)) check_gguf(&exact, true);
 }
 
+/* Matrices and stacks of experts that are larger than one binding: in parts. */
+TEST(split_weights) {
+    golden_how split = gpu, files = rounded;
+    if (device_missing(&gpu)) return;
+    split.engine.gpu_part_bytes = 132 << 10;
+    files.engine.gpu_part_bytes = 40 << 10;
+    check_families(&split);
+    check_gguf(&files, false);
+}
+TEST(split_weights_exactly) {
+    golden_how split = exact;
+    if (device_missing(&exact)) return;
+    split.engine.gpu_part_bytes = 40 << 10;
+    check_gguf(&split, true);
+}
+
 /* Left to itself the engine takes a GPU, but no software GPU. */
 TEST(the_choice_of_auto) {
     dp_gpu_caps best;

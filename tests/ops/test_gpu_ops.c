@@ -127,4 +127,29 @@ TEST(every_dtype_on_the_gpu) { check_dtypes(&(dp_gpu_desc){.adapter = -1}); }
 TEST(every_dtype_on_the_gpu_unchecked) { check_dtypes(&(dp_gpu_desc){.adapter = -1, .unchecked = true}); }
 TEST(every_dtype_on_the_gpu_exactly) { check_dtypes(&(dp_gpu_desc){.adapter = -1, .exact = true}); }
 
+static void check_refused(const dp_gpu_desc *desc, int32_t rows, int32_t cols, const char *why) {
+    dp_backend *gpu = NULL;
+    rig r;
+    dp_status status = dp_gpu_backend_open(desc, &gpu);
+    if (status == DP_E_UNSUPPORTED) {
+        test_skip("%s", dp_error_message());
+        return;
+    }
+    CHECK_OK(status);
+    rig_init(&r, DP_F32, rows, cols, false);
+    r.weights[1].name = "some.weight";
+    CHECK_FAILS(gpu->api->load(gpu, &r.program, NULL, NULL), DP_E_UNSUPPORTED, why);
+    gpu->api->unload(gpu, &r.program);
+    r.weights[1].cols = r.weights[0].cols = 32; /* the device is as good as before */
+    CHECK_OK(gpu->api->load(gpu, &r.program, NULL, NULL));
+    gpu->api->unload(gpu, &r.program);
+    rig_free(&r);
+    gpu->api->close(gpu);
+}
+
+TEST(weights_that_are_refused) {
+    check_refused(&(dp_gpu_desc){.adapter = -1}, 40, 48, "rows of 48 columns");
+    check_refused(&(dp_gpu_desc){.adapter = -1, .part_most = 30000}, 1000, 128, "64 rows of 32768 bytes");
+}
+
 TEST_MAIN()
