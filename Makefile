@@ -1,5 +1,5 @@
 # A short front for the CMake presets; `make help` lists the goals.
-.PHONY: all run test quick fuzz sanitize check clean help
+.PHONY: all run demo test quick fuzz sanitize check clean help
 FUZZ_SECONDS ?= 60
 
 all: build/build.ninja
@@ -9,6 +9,12 @@ run:
 	@sh tools/setup.sh
 	@$(MAKE) --no-print-directory all
 	@build/doppler run </dev/null
+
+demo:
+	@sh tools/setup.sh web
+	@cmake --preset wasm >/dev/null
+	@cmake --build build-wasm --target doppler_web
+	@node tools/serve.mjs
 
 test:
 	@bash tests/run.sh
@@ -31,6 +37,7 @@ clean:
 help:
 	@echo 'make           build/doppler (release)'
 	@echo 'make run       install what is missing, build, and let the bundled model tell a story'
+	@echo 'make demo      install what is missing, build the browser module and serve the demo page'
 	@echo 'make test      install what is missing, build and run every test'
 	@echo 'make quick     source checks and the tests of the release build only'
 	@echo 'make sanitize  tests under AddressSanitizer and UndefinedBehaviorSanitizer only'

@@ -1,6 +1,6 @@
 // Serves folders of this repository to a browser, with what the demo and the tests need: content types, byte ranges.
 //   node tools/serve.mjs [--port 8080] [--open-to-network]
-// The demo is at /demo/, the package at /web/, the bundled model at /models/storyteller/.
+// The demo is at /web/demo/, the package at /web/, the bundled model at /models/storyteller/.
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const types = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.css': 'text/css', '.json': 'application/json',
   '.wasm': 'application/wasm', '.svg': 'image/svg+xml', '.ts': 'text/plain', '.md': 'text/plain' };
-const folders = { web: 'web', demo: 'web/demo', models: 'models' };
+const folders = { web: 'web', models: 'models' };
 
 /** "bytes=a-b" as [first, last], undefined if there is no range to serve. */
 function rangeOf(header, size) {
@@ -55,7 +55,7 @@ export function makeServer(handle = async () => false) {
     try {
       if (await handle(request, response)) return;
       if (request.url === '/') {
-        response.writeHead(302, { Location: '/demo/' }).end();
+        response.writeHead(302, { Location: '/web/demo/' }).end();
         return;
       }
       const path = fileOf(request.url);

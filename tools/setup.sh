@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what building (default), or testing, needs on Debian and its relatives; does nothing when all is there.
 #   sh tools/setup.sh          compiler, cmake, ninja, make
+#   sh tools/setup.sh web      the same and what the browser's module needs: clang for WebAssembly, Node
 #   sh tools/setup.sh test     the same and what `make test` needs: clang, the wasm and arm64 toolchains, qemu, node, browsers
 set -eu
 
@@ -22,27 +23,31 @@ need cc gcc
 need cmake cmake
 need ninja ninja-build
 ! command -v apt-get >/dev/null 2>&1 || need /usr/include/stdio.h libc6-dev # elsewhere headers have other places
+web_tools() {
+    need clang-19 clang-19
+    need wasm-ld-19 lld-19
+    need /usr/include/wasm32-wasi/stdio.h wasi-libc
+    need "/usr/lib/llvm-19/lib/clang/19/lib/wasi/libclang_rt.builtins-wasm32.a" libclang-rt-19-dev-wasm32
+    need node nodejs
+}
 case $goal in
 build) ;;
+web) web_tools ;;
 test)
+    web_tools
     need gcc gcc
     need g++ g++
     need clang clang
     need "/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a" libclang-rt-14-dev
     need llvm-symbolizer llvm
-    need clang-19 clang-19
-    need wasm-ld-19 lld-19
-    need /usr/include/wasm32-wasi/stdio.h wasi-libc
-    need "/usr/lib/llvm-19/lib/clang/19/lib/wasi/libclang_rt.builtins-wasm32.a" libclang-rt-19-dev-wasm32
     need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     need qemu-aarch64 qemu-user
-    need node nodejs
     need npm npm
     need chromium chromium
     need firefox-esr firefox-esr
     ;;
 *)
-    echo "setup.sh: unknown goal '$goal', expected build or test" >&2
+    echo "setup.sh: unknown goal '$goal', expected build, web or test" >&2
     exit 2
     ;;
 esac

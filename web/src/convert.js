@@ -2,7 +2,7 @@
 // core writes its shards one after the other; they go straight into the model's shards.bin.
 import { DopplerError, throwIfAborted } from './errors.js';
 import { Folder, MemoryFile, RangeFile } from './files.js';
-import { lockName, mountLocal, StoredModel } from './store.js';
+import { alone, mountLocal, StoredModel } from './store.js';
 
 const ALIGN = 4096;
 
@@ -56,8 +56,7 @@ async function adopt(model, folder, name, pack) {
 export async function convertLocal(core, tree, { files, request }, { tell, signal }) {
   const first = files[0].name.replace(/\.(gguf|safetensors|json)$/i, '');
   const key = (request.key ?? `${first}-converted`).replace(/[^A-Za-z0-9._-]+/g, '-');
-  return navigator.locks.request(lockName(key), { ifAvailable: true }, async (lock) => {
-    if (!lock) throw new DopplerError('locked', `${key}: a tab is using this model; unload it there first`);
+  return alone(key, async () => {
     const model = await StoredModel.open(key, { create: true });
     for (const name of ['shards.bin', 'state.bin', 'model.json']) await model.folder.removeEntry(name).catch(() => {});
     await model.describe({ url: '', name: first, algorithm: '', shards: [] });

@@ -199,11 +199,11 @@ class Download {
   }
 
   /** Continues a shard where it stopped. */
-  async stream(index, part, progress, fresh) {
+  async stream(index, part, progress) {
     const shard = this.plan.shards[index], url = this.plan.at(shard.filename);
     if (part.at >= shard.size) return;
     const headers = part.at ? { Range: `bytes=${part.at}-` } : undefined;
-    const response = await request(url, { headers, signal: this.signal, cache: fresh ? 'reload' : 'default' });
+    const response = await request(url, { headers, signal: this.signal, cache: 'no-store' }); // it is kept here, once is enough
     if (isHtml(response)) throw new NetworkError('content-type', `${url}: expected the bytes of a shard, the server sends a web page (text/html)`, { url });
     if (part.at && response.status !== 206) this.restart(index, part); // the server sends it from the beginning
     let marked = part.at;
@@ -243,7 +243,7 @@ class Download {
     const part = { at: Math.min(this.model.arrivedBytes(index), size) };
     part.hash = this.hashStored(index, part.at, this.plan.algorithm);
     for (let again = false; ; again = true) {
-      await persistently((progress) => this.stream(index, part, progress, again), this.signal);
+      await persistently((progress) => this.stream(index, part, progress), this.signal);
       const found = this.hasher.end(part.hash);
       if (this.matches(index, found)) break;
       const url = this.plan.at(filename);
@@ -275,48 +275,63 @@ class Download {
 
 const sameShards = (a, b) => a.length === b.length && a.every((s, i) => s.filename === b[i].filename && s.size === b[i].size && s.hash === b[i].hash);
 
-/** Hashes the good shards of a stored model; those that are damaged must be loaded again. Returns their names. */
+/** Hashes the good shards of a stored model; those that are damaged must be loaded again. */
 function verifyStored(download, tell) {
-  const { model, plan } = download, bad = [];
+  const { model, plan } = download;
   let done = 0;
   for (let i = 0; i < plan.shards.length; i++) {
-    if (model.isGood(i) && !download.matches(i, download.hasher.end(download.hashStored(i, plan.shards[i].size, plan.algorithm)))) {
-      model.mark(i, 0);
-      bad.push(plan.shards[i].filename);
-    }
+    const good = () => download.matches(i, download.hasher.end(download.hashStored(i, plan.shards[i].size, plan.algorithm)));
+    if (model.isGood(i) && !good()) model.mark(i, 0);
     tell({ phase: 'verify', done: done += plan.shards[i].size, total: model.about.bytes });
   }
-  return bad;
 }
 
 /**
  * Brings the model of a URL into the store, or what is missing of it. The caller holds its lock.
  * @param {{hasher: object, onProgress: Function, signal?: AbortSignal, verify?: boolean, consent?: Function}} options
  */
-export async function fetchModel(key, url, { hasher, onProgress, signal, verify, consent }) {
-  const model = await StoredModel.open(key, { create: true });
-  if (model.about?.complete && !verify) return model;
-  let plan;
-  if (model.about?.complete) plan = planOfStored(model.about);
+export async function fetchModel(key, url, options) {
+  const work = { left: 0 }; // bytes that are not stored yet
+  for (let tries = 0; ; tries++) {
+    try {
+      return await bring(key, url, options, work);
+    } catch (error) {
+      if (error.name !== 'QuotaExceededError' || tries === 2) throw error;
+      await makeRoom(work.left, key, options.consent, true);
+    }
+  }
+}
+
+async function bring(key, url, { hasher, onProgress, signal, verify, consent }, work) {
+  let model = await StoredModel.open(key), plan;
+  if (model?.about?.complete && !verify) return model;
+  if (model?.about?.complete) plan = planOfStored(model.about);
   else {
     plan = await (isGgufUrl(url) ? planFile(url, signal) : planFolder(url, signal));
+    work.left = sizeOf(plan);
+    if (!model?.about) await makeRoom(work.left, key, consent);
+    model ??= await StoredModel.open(key, { create: true });
     if (!model.about || !sameShards(model.about.shards, plan.shards)) await begin(model, plan);
     for (const [name, data] of plan.files) await model.putFile(name, data);
     await model.save();
   }
   await model.openForWriting();
+  const arrived = () => plan.shards.reduce((sum, _, i) => sum + model.arrivedBytes(i), 0), total = plan.shards.reduce((sum, s) => sum + s.size, 0);
   try {
-    const arrived = plan.shards.reduce((sum, _, i) => sum + model.arrivedBytes(i), 0), total = plan.shards.reduce((sum, s) => sum + s.size, 0);
-    const meter = new Meter(total, arrived, onProgress), download = new Download(model, plan, hasher, meter, signal);
-    if (verify) for (const name of verifyStored(download, onProgress)) meter.done -= plan.shards.find((s) => s.filename === name).size;
-    if (meter.done < total) await makeRoom(total - meter.done, key, consent);
+    const download = new Download(model, plan, hasher, undefined, signal);
+    if (verify) verifyStored(download, onProgress);
+    download.meter = new Meter(total, arrived(), onProgress);
+    if (arrived() < total) await makeRoom(total - arrived(), key, consent);
     await download.all();
   } finally {
+    work.left = total - arrived();
     model.closeWriting();
   }
   await model.finish();
   return model;
 }
+
+const sizeOf = (plan) => plan.shards.reduce((sum, s) => sum + s.size, 0) + plan.files.reduce((sum, [, data]) => sum + data.length, 0);
 
 async function begin(model, plan) {
   for (const name of ['shards.bin', 'state.bin']) await model.folder.removeEntry(name).catch(() => {});

@@ -10,6 +10,7 @@ import { DopplerError, StorageFullError } from './errors.js';
 import { BlobFile, Folder, MemoryFile, RangeFile, sliceOf } from './files.js';
 
 const ROOT = 'doppler', VERSION = 1, ALIGN = 4096, GOOD = -1;
+const SLACK = 2 << 20; // bytes: browsers reserve more than is written, and count folders and names
 
 export const lockName = (key) => `doppler:${key}`;
 
@@ -199,17 +200,31 @@ export async function list() {
   return models.sort((a, b) => a.used - b.used);
 }
 
+const PATIENCE = 2000; // milliseconds: a tab that was just closed lets go of its locks and files a moment later
+
+/** Runs `work` with the model's lock held alone; DopplerError "locked" while a tab uses the model. */
+export async function alone(key, work) {
+  try {
+    return await navigator.locks.request(lockName(key), { signal: AbortSignal.timeout(PATIENCE) }, work);
+  } catch (error) {
+    if (error.name !== 'TimeoutError') throw error;
+    throw new DopplerError('locked', `${key}: a tab is using this model; unload it there first`);
+  }
+}
+
 /** Removes a model; one that a tab has open is refused. */
 export async function evict(key) {
   const folder = await root();
-  return navigator.locks.request(lockName(key), { ifAvailable: true }, async (lock) => {
-    if (!lock) throw new DopplerError('locked', `${key}: a tab is using this model; unload it there first`);
-    try {
-      await folder.removeEntry(key, { recursive: true });
-      return true;
-    } catch (error) {
-      if (error.name === 'NotFoundError') return false;
-      throw new DopplerError('storage', `${key}: cannot be removed: ${error.message}`);
+  return alone(key, async () => {
+    for (const start = performance.now(); ;) {
+      try {
+        await folder.removeEntry(key, { recursive: true });
+        return true;
+      } catch (error) {
+        if (error.name === 'NotFoundError') return false;
+        if (performance.now() - start > PATIENCE) throw new DopplerError('storage', `${key}: cannot be removed: ${error.message}`);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
     }
   });
 }
@@ -221,21 +236,24 @@ export async function estimate() {
 }
 
 /**
- * Makes sure that `needed` more bytes fit. consent: asked before the least recently used models are removed;
- * (shortage) => boolean, with shortage.evictable.
+ * Makes sure that so many more bytes fit. consent: asked before the least recently used models are removed;
+ * (shortage) => boolean, with shortage.evictable. full: a write has failed, so there is less room than the browser says
+ * (some tell every page the same quota).
  */
-export async function makeRoom(needed, key, consent) {
-  const { available, quota, usage } = await estimate();
-  if (!quota || needed <= available) return;
+export async function makeRoom(bytes, key, consent, full = false) {
+  const told = await estimate(), { quota, usage } = told;
+  const needed = bytes + SLACK, available = full ? 0 : told.available;
+  if (!full && (!quota || needed <= available)) return;
   const missing = needed - available;
   const others = (await list()).filter((m) => m.key !== key && m.bytes > 0);
   const details = { needed, available, missing, quota, usage, evictable: others.map(({ key: k, name, bytes, used }) => ({ key: k, name, bytes, used })) };
   const chosen = [];
   let freed = 0;
   for (const model of others) if (freed < missing) (freed += model.bytes, chosen.push(model));
-  const message = `the browser's storage is ${missing} bytes short: ${needed} are needed, ${available} are free`;
-  if (freed < missing) throw new StorageFullError(`${message}; removing all other models would free ${freed}`, details);
-  if (!consent || !await consent({ ...details, chosen: chosen.map((m) => m.key) }))
+  const message = full ? `the browser's storage is full, and up to ${missing} bytes more are needed` : `the browser's storage is ${missing} bytes short: ${needed} are needed, ${available} are free`;
+  if (full ? !freed : freed < missing) throw new StorageFullError(`${message}; removing all other models would free ${freed}`, details);
+  details.chosen = chosen.map((m) => m.key);
+  if (!consent || !await consent(details))
     throw new StorageFullError(`${message}; removing ${chosen.map((m) => m.name).join(', ')} would free ${freed}`, details);
   for (const model of chosen) await evict(model.key);
 }

@@ -1,0 +1,228 @@
+// life.mjs: the life of a model in the browser: a download whose connections die, resume, reload, offline, damage on the
+// server and in the storage, shortage of storage, two tabs, eviction.
+import { createReadStream, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, openPage, runTests, startChromium, startServer, test } from './browser.mjs';
+
+// ---- a server with faults ----
+
+const faults = { cut: 0, slow: 0, damage: '', html: '', fail: 0, requests: [] };
+
+/** Serves /faulty/ from the bundled model, with the faults that are in force. */
+async function faulty(request, response) {
+  const match = /^\/faulty\/(.*)$/.exec(request.url);
+  if (!match) return false;
+  const name = match[1], path = join('models/storyteller', name);
+  faults.requests.push({ name, range: request.headers.range });
+  if (faults.fail-- > 0) {
+    response.writeHead(503).end();
+    return true;
+  }
+  if (name === faults.html) {
+    response.writeHead(200, { 'Content-Type': 'text/html' }).end('<p>Welcome');
+    return true;
+  }
+  let size;
+  try {
+    ({ size } = statSync(path));
+  } catch {
+    response.writeHead(404).end();
+    return true;
+  }
+  const first = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+  response.writeHead(first ? 206 : 200, { 'Content-Length': size - first, 'Content-Type': 'application/octet-stream', 'Cache-Control': 'no-store',
+    ...(first ? { 'Content-Range': `bytes ${first}-${size - 1}/${size}` } : {}) });
+  if (name === faults.damage) {
+    const bytes = readFileSync(path);
+    bytes[bytes.length >> 1] ^= 1;
+    response.end(bytes.subarray(first));
+    return true;
+  }
+  const stream = createReadStream(path, { start: first, highWaterMark: 16384 });
+  const cut = size > 100000 && faults.cut > 0 ? (faults.cut--, 40000) : Infinity;
+  let sent = 0;
+  for await (const part of stream) {
+    response.write(part);
+    sent += part.length;
+    if (sent >= cut) {
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      response.destroy();
+      return true;
+    }
+    if (faults.slow) await new Promise((resolve) => setTimeout(resolve, faults.slow));
+  }
+  response.end();
+  return true;
+}
+
+const server = await startServer(faulty);
+const context = await startChromium();
+let page = await openPage(context, server);
+const URL_ = '/faulty/';
+
+/** Loads in the page and says how it went. */
+const load = (source = URL_, options = {}) => page.evaluate(async ([from, o]) => {
+  const seen = [];
+  try {
+    globalThis.engine = await Doppler.load(from, { backend: 'cpu', ...o, onProgress: (p) => seen.push(p) });
+    const text = await engine.generate('Once upon a time', { temperature: 0, maxTokens: 8 }).text();
+    return { text, seen: seen.filter((p) => p.phase === 'download'), verified: seen.some((p) => p.phase === 'verify') };
+  } catch (error) {
+    return { code: error.code, message: error.message, details: error.details };
+  } finally {
+    await globalThis.engine?.unload();
+    globalThis.engine = undefined;
+  }
+}, [source, options]);
+const list = () => page.evaluate(() => Doppler.cache.list());
+const reset = () => {
+  Object.assign(faults, { cut: 0, slow: 0, damage: '', html: '', fail: 0, requests: [] });
+};
+const clear = () => page.evaluate(async () => {
+  for (const { key } of await Doppler.cache.list()) await Doppler.cache.evict(key);
+});
+const shardRequests = () => faults.requests.filter((r) => r.name.startsWith('shard'));
+let told;
+
+test('lost connections and errors of the server are survived, each shard continuing where it stopped', async () => {
+  reset();
+  Object.assign(faults, { cut: 5, fail: 2 });
+  const loaded = await load();
+  told = loaded.text;
+  expect(told?.length > 5, `the model does not run: ${JSON.stringify(loaded)}`);
+  expect(shardRequests().some((r) => /^bytes=[1-9]/.test(r.range)), 'no shard was continued with a range request');
+  const last = loaded.seen.at(-1);
+  expect(last.done === last.total && loaded.seen.some((p) => p.bytesPerSecond > 0), `unexpected progress ${JSON.stringify(last)}`);
+});
+
+test('what is stored is used without the server', async () => {
+  reset();
+  const again = await load();
+  expect(again.text === told, JSON.stringify(again));
+  expect(faults.requests.length === 0, `the server was asked for ${JSON.stringify(faults.requests)}`);
+});
+
+test('a model is evicted', async () => {
+  const [model] = await list();
+  expect(model.complete && model.name === 'storyteller' && model.bytes > 6.7e6, `unexpected ${JSON.stringify(model)}`);
+  expect(await page.evaluate((key) => Doppler.cache.evict(key), model.key) === true, 'evict says that there was none');
+  expect((await list()).length === 0, 'it is still listed');
+});
+
+test('a reload in the middle continues the download and repeats no finished shard', async () => {
+  reset();
+  faults.slow = 60;
+  page.evaluate((from) => Doppler.load(from, { backend: 'cpu' }), URL_).catch(() => {});
+  await page.waitForTimeout(1500);
+  await page.close();
+  const before = shardRequests();
+  expect(before.length > 6 && before.length < 49, `${before.length} shards were asked for before the reload`);
+  page = await openPage(context, server);
+  const [half] = await list();
+  expect(half && !half.complete, `unexpected ${JSON.stringify(half)}`);
+  reset();
+  const loaded = await load();
+  expect(loaded.text === told, JSON.stringify(loaded));
+  expect(shardRequests().length < 49 - before.length + 8, `${shardRequests().length} shards were asked for again, ${before.length} before`);
+});
+
+test('a half-loaded model does not count', async () => {
+  await clear();
+  reset();
+  faults.slow = 60;
+  const aborted = await page.evaluate(async (from) => {
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 700);
+    return Doppler.load(from, { backend: 'cpu', signal: stop.signal }).catch((error) => error.name);
+  }, URL_);
+  expect(aborted === 'AbortError', `expected AbortError, got ${aborted}`);
+  const [half] = await list();
+  const opened = await load({ key: half.key });
+  expect(opened.code === 'not-found', JSON.stringify(opened));
+});
+
+test('a shard that is damaged on the server is named, never used, and replaced once the server is well', async () => {
+  await clear();
+  reset();
+  faults.damage = 'shard_00003.bin';
+  const damaged = await load();
+  expect(damaged.code === 'corrupt' && damaged.details.shard === 'shard_00003.bin', JSON.stringify(damaged));
+  expect(shardRequests().filter((r) => r.name === 'shard_00003.bin').length === 2, 'it was not tried a second time');
+  reset();
+  expect((await load()).text === told, 'the repaired model does not run');
+});
+
+test('a shard that is damaged in the storage is found by verify and loaded again, alone', async () => {
+  reset();
+  const [model] = await list();
+  await page.evaluate(async (key) => {
+    const folder = await (await (await navigator.storage.getDirectory()).getDirectoryHandle('doppler')).getDirectoryHandle(key);
+    const about = JSON.parse(await (await (await folder.getFileHandle('model.json')).getFile()).text());
+    const writable = await (await folder.getFileHandle('shards.bin')).createWritable({ keepExistingData: true });
+    await writable.write({ type: 'write', position: about.shards[5].offset + 1000, data: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]) });
+    await writable.close();
+  }, model.key);
+  const repaired = await load(URL_, { verify: true });
+  expect(repaired.text === told && repaired.verified, JSON.stringify(repaired));
+  expect(JSON.stringify(shardRequests().map((r) => r.name)) === '["shard_00005.bin"]', JSON.stringify(faults.requests));
+});
+
+test('an address that is no model, a page in place of a shard', async () => {
+  await clear();
+  reset();
+  faults.html = 'manifest.json';
+  const page1 = await load();
+  expect(page1.code === 'content-type', JSON.stringify(page1));
+  reset();
+  faults.html = 'shard_00002.bin';
+  const page2 = await load();
+  expect(page2.code === 'content-type' && /shard_00002/.test(page2.message), JSON.stringify(page2));
+});
+
+test('shortage of storage is told with numbers, and models go only with consent', async () => {
+  await clear();
+  reset();
+  await load('/models/storyteller/');
+  const session = await context.newCDPSession(page);
+  const usage = await page.evaluate(() => navigator.storage.estimate().then((e) => e.usage));
+  await session.send('Storage.overrideQuotaForOrigin', { origin: server.address_, quotaSize: usage + 4e6 });
+  try {
+    const short = await load();
+    expect(short.code === 'storage-full' && short.details.missing > 1e6 && short.details.evictable.length === 1, JSON.stringify(short));
+    expect((await list()).filter((m) => m.complete).length === 1, 'a model was removed without consent');
+    const allowed = await load(URL_, { allowEviction: true });
+    expect(allowed.text === told, JSON.stringify(allowed));
+    const left = await list();
+    expect(left.length === 1 && left[0].url.endsWith(URL_), `unexpected models ${JSON.stringify(left)}`);
+  } finally {
+    await session.send('Storage.overrideQuotaForOrigin', { origin: server.address_ });
+  }
+});
+
+test('two tabs load one model at once: one download, both run, and eviction is refused', async () => {
+  await clear();
+  reset();
+  const other = await openPage(context, server);
+  const open = (tab) => tab.evaluate(async (from) => {
+    globalThis.engine = await Doppler.load(from, { backend: 'cpu' });
+    return engine.generate('Once upon a time', { temperature: 0, maxTokens: 8 }).text();
+  }, URL_);
+  const texts = await Promise.all([open(page), open(other)]);
+  expect(texts.every((text) => text === told), JSON.stringify(texts));
+  expect(shardRequests().length === 49, `${shardRequests().length} requests for 49 shards`);
+  const refused = await page.evaluate((key) => Doppler.cache.evict(key).catch((error) => error.code), (await list())[0].key);
+  expect(refused === 'locked', `eviction: ${refused}`);
+  await page.evaluate(() => engine.unload());
+  expect(await other.evaluate(() => engine.generate('Once upon a time', { temperature: 0, maxTokens: 8 }).text()) === told, 'the other tab stopped working');
+  await other.close();
+  expect(await page.evaluate((key) => Doppler.cache.evict(key), (await list())[0].key) === true, 'eviction after both tabs are done');
+});
+
+test('a server that is down is told after some attempts', async () => {
+  reset();
+  faults.fail = 1000;
+  const down = await load();
+  expect(down.code === 'http' && down.details.status === 503 && faults.requests.length > 3, JSON.stringify(down));
+});
+
+await runTests().finally(() => context.close());

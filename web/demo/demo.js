@@ -1,0 +1,341 @@
+// demo.js: the demo page: choose a model, watch it load, talk to it. It uses the public interface of doppler-web only.
+import { Doppler } from '../index.js';
+
+const $ = (id) => document.getElementById(id);
+const BUNDLED = new URL('../../models/storyteller/', import.meta.url).href;
+const IDEAS = ['Tell me a story about a brave fox.', 'Tell me a story about a lost balloon.', 'Tell me a story about two friends and a boat.'];
+const DEFAULTS = { system: '', temperature: 0.7, topP: 0.95, minP: 0.05, maxTokens: 400, seed: '', backend: 'auto' };
+
+const state = { engine: undefined, messages: [], abort: undefined, settings: readSettings() };
+
+// ---- numbers for people ----
+
+function size(bytes) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  for (; bytes >= 1000 && unit < 4; unit++) bytes /= 1000;
+  return `${unit && bytes < 100 ? bytes.toFixed(1) : Math.round(bytes)} ${units[unit]}`;
+}
+function duration(seconds) {
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+const count = (n) => (n >= 1e9 ? `${(n / 1e9).toFixed(1)} billion` : n >= 1e6 ? `${(n / 1e6).toFixed(1)} million` : String(n));
+
+// ---- small helpers for the page ----
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) made.addEventListener(name.slice(2), value);
+    else if (value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+function facts(list, pairs) {
+  list.replaceChildren(...pairs.filter(([, value]) => value !== undefined && value !== '').map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, String(value)))));
+}
+function show(section) {
+  for (const id of ['welcome', 'loading', 'chat']) $(id).hidden = id !== section;
+  $('composer').hidden = section !== 'chat';
+  $('change').hidden = section !== 'chat';
+}
+function complain(error) {
+  if (error?.name === 'AbortError') return;
+  $('error').querySelector('p').textContent = error?.message ?? String(error);
+  $('error').hidden = false;
+}
+const calm = () => $('error').hidden = true;
+
+// ---- loading ----
+
+function showProgress({ phase, done, total, bytesPerSecond, secondsLeft, what }) {
+  const part = total ? Math.min(1, done / total) : 0;
+  $('progress').firstElementChild.style.width = `${100 * part}%`;
+  $('progress').setAttribute('aria-valuenow', Math.round(100 * part));
+  if (phase === 'download') {
+    const rate = bytesPerSecond ? `, ${size(bytesPerSecond)}/s` : '';
+    $('progress-text').textContent = `${size(done)} of ${size(total)}${rate}${secondsLeft > 1 ? `, ${duration(secondsLeft)} left` : ''}`;
+  } else {
+    const names = { verify: 'Checking what is stored', load: what === 'to the GPU' ? 'Moving it to the GPU' : 'Preparing', convert: 'Converting' };
+    $('progress-text').textContent = `${names[phase] ?? phase}, ${Math.round(100 * part)} %`;
+  }
+}
+
+function askForRoom({ missing, evictable, chosen }) {
+  const names = evictable.filter((m) => chosen.includes(m.key)).map((m) => `${m.name} (${size(m.bytes)})`).join(', ');
+  return confirm(`The browser's storage is ${size(missing)} short. Remove ${names}?`);
+}
+
+async function load(source, title, before) {
+  calm();
+  show('loading');
+  $('loading-title').textContent = `Loading ${title}`;
+  $('status').textContent = `Loading ${title}`;
+  showProgress({ phase: 'load', done: 0, total: 1 });
+  state.abort = new AbortController();
+  const options = { signal: state.abort.signal, onProgress: showProgress };
+  try {
+    await state.engine?.unload();
+    state.engine = undefined;
+    const what = before ? await before(options) : source;
+    state.engine = await Doppler.load(what, { ...options, onShortage: askForRoom, backend: state.settings.backend });
+    begin();
+  } catch (error) {
+    complain(error);
+    $('status').textContent = 'No model loaded';
+    show('welcome');
+  } finally {
+    state.abort = undefined;
+    refresh();
+  }
+}
+
+/** A fresh conversation with the engine that was loaded. */
+function begin() {
+  const { model, backend, notice } = state.engine;
+  state.messages = [];
+  $('messages').replaceChildren();
+  $('status').textContent = `${model.name} on the ${backend === 'gpu' ? 'GPU' : 'CPU'}`;
+  $('notice').hidden = !notice;
+  $('notice').textContent = notice ? `${notice[0].toUpperCase()}${notice.slice(1)}` : '';
+  if (notice) complain(new Error(`${notice[0].toUpperCase()}${notice.slice(1)}`));
+  $('ideas').replaceChildren(...(model.name === 'storyteller' ? IDEAS : ['Hello, who are you?', 'Explain the Doppler effect in two sentences.'])
+    .map((text) => element('button', { type: 'button', class: 'quiet small', onclick: () => ask(text) }, text)));
+  show('chat');
+  $('prompt').focus();
+}
+
+// ---- conversation ----
+
+function request() {
+  const { system, temperature, topP, minP, maxTokens, seed } = state.settings;
+  const messages = [...(system ? [{ role: 'system', content: system }] : []), ...state.messages];
+  return { messages, temperature, topP, minP, max_tokens: maxTokens, seed: seed === '' ? undefined : Number(seed), stream: true };
+}
+
+function addMessage(role, text = '') {
+  const body = element('div', { class: 'text' }, text);
+  const item = element('li', { class: role }, element('span', { class: 'hidden' }, role === 'user' ? 'You: ' : 'Answer: '), body);
+  $('messages').append(item);
+  return { item, body };
+}
+
+const atEnd = () => $('chat').scrollHeight - $('chat').scrollTop - $('chat').clientHeight < 80;
+const toEnd = () => $('chat').scrollTop = $('chat').scrollHeight;
+
+function busy(on) {
+  $('send').hidden = on;
+  $('stop').hidden = !on;
+  if (on) $('ideas').replaceChildren();
+}
+
+async function ask(text) {
+  if (state.abort || !text.trim()) return;
+  calm();
+  state.messages.push({ role: 'user', content: text.trim() });
+  addMessage('user', text.trim());
+  $('prompt').value = '';
+  await answer();
+}
+
+async function answer() {
+  const { item, body } = addMessage('assistant');
+  item.classList.add('busy');
+  document.querySelectorAll('.messages .again').forEach((button) => button.remove());
+  state.abort = new AbortController();
+  busy(true);
+  toEnd();
+  let content = '', usage, stopped = false;
+  const start = performance.now();
+  let first, tokens = 0;
+  try {
+    for await (const chunk of await state.engine.chat.completions.create({ ...request(), signal: state.abort.signal })) {
+      const piece = chunk.choices[0].delta.content;
+      usage = chunk.usage ?? usage;
+      stopped = chunk.choices[0].finish_reason === 'abort';
+      if (!piece) continue;
+      first ??= performance.now();
+      content += piece;
+      tokens++;
+      const follow = atEnd();
+      body.textContent = content;
+      if (follow) toEnd();
+      $('s-first').textContent = duration((first - start) / 1000);
+      if (tokens > 1) $('s-rate').textContent = ((tokens - 1) / (performance.now() - first) * 1000).toFixed(1);
+    }
+  } catch (error) {
+    if (error.name === 'AbortError') stopped = true;
+    else complain(error);
+  }
+  state.abort = undefined;
+  finish(item, body, content, usage, stopped);
+}
+
+/** Ends an answer: its numbers, and the button to write it anew. */
+function finish(item, body, content, usage, stopped) {
+  item.classList.remove('busy');
+  body.textContent = content;
+  state.messages.push({ role: 'assistant', content });
+  const words = usage ? `${usage.completion_tokens} tokens, ${usage.extra.decodeTokensPerSecond.toFixed(1)} per second` : '';
+  item.append(element('div', { class: 'under' }, element('button', { type: 'button', class: 'quiet small again', onclick: () => regenerate(item) }, 'Regenerate'),
+    element('span', {}, [stopped ? 'Stopped' : '', words].filter(Boolean).join(', '))));
+  if (usage) {
+    $('s-rate').textContent = usage.extra.decodeTokensPerSecond.toFixed(1);
+    $('s-prompt').textContent = usage.prompt_tokens;
+    $('s-new').textContent = usage.completion_tokens;
+  }
+  busy(false);
+  if (atEnd()) toEnd();
+  refresh();
+}
+
+function regenerate(item) {
+  if (state.abort) return;
+  state.messages.pop();
+  item.remove();
+  answer();
+}
+
+// ---- the panel ----
+
+async function refreshCache() {
+  const [models, storage] = await Promise.all([Doppler.cache.list(), Doppler.cache.estimate()]);
+  const part = storage.quota ? storage.usage / storage.quota : 0;
+  $('quota').firstElementChild.style.width = `${Math.max(part * 100, storage.usage ? 1 : 0)}%`;
+  $('quota-text').textContent = `${size(storage.usage)} used of ${size(storage.quota)}${storage.persisted ? ', kept' : ''}`;
+  $('persist').hidden = storage.persisted;
+  const row = (model, ...buttons) => element('li', {}, element('span', { title: model.url || model.key }, `${model.name} `, element('small', {}, model.complete ? size(model.bytes) : 'incomplete')), ...buttons);
+  const remove = (model) => element('button', { type: 'button', class: 'quiet small', 'aria-label': `Remove ${model.name}`, onclick: () => Doppler.cache.evict(model.key).catch(complain).then(refresh) }, 'Remove');
+  const open = (model) => element('button', { type: 'button', class: 'small', 'aria-label': `Load ${model.name}`, onclick: () => load(model.complete || !model.url ? { key: model.key } : model.url, model.name) }, 'Load');
+  const recent = models.reverse();
+  $('cache').replaceChildren(...recent.map((model) => row(model, remove(model))));
+  $('kept-list').replaceChildren(...recent.map((model) => row(model, open(model), remove(model))));
+  $('kept').hidden = !recent.length;
+}
+
+async function refreshEngine() {
+  if (!state.engine) {
+    facts($('memory'), [['No model loaded', ' ']]);
+    facts($('model'), [['No model loaded', ' ']]);
+    return;
+  }
+  const { memory, model, adapter } = await state.engine.stats();
+  facts($('memory'), [['GPU', size(memory.gpu)], ['WebAssembly', size(memory.wasm)], ['JavaScript', memory.js ? size(memory.js) : undefined]]);
+  facts($('model'), [['name', model.name], ['architecture', model.architecture], ['weights', `${model.quantization}, ${size(model.weightBytes)}`], ['parameters', count(model.parameters)],
+    ['experts', model.experts ? `${model.expertsPerToken} of ${model.experts}` : undefined], ['layers', model.layers], ['context', `${model.context} tokens`]]);
+  if (adapter) showAdapter(adapter, true);
+}
+
+function showAdapter(adapter, webgpu, jspi) {
+  const yes = (flag) => (flag ? 'yes' : 'no');
+  facts($('adapter'), adapter ? [['name', adapter.name], ['kind', adapter.software ? 'software' : 'GPU'], ['f16', yes(adapter.f16)], ['subgroups', adapter.subgroups ? `${adapter.subgroupMin} to ${adapter.subgroupMax}` : 'no'],
+    ['largest buffer', size(adapter.bufferMax)], ['largest binding', size(adapter.bindingMax)], ['workgroup memory', size(adapter.workgroupMemory)], ['JSPI', jspi === undefined ? undefined : yes(jspi)]]
+    : [['WebGPU', webgpu ? 'no adapter' : 'not in this browser'], ['runs on', 'the CPU']]);
+}
+
+function refresh() {
+  refreshCache().catch((error) => $('quota-text').textContent = error.message);
+  refreshEngine().catch(() => {});
+}
+
+// ---- settings and theme ----
+
+function readSettings() {
+  try {
+    return { ...DEFAULTS, ...JSON.parse(localStorage.getItem('doppler-demo') ?? '{}') };
+  } catch {
+    return { ...DEFAULTS };
+  }
+}
+function putSettings() {
+  for (const [name, value] of Object.entries(state.settings)) $(name).value = value;
+  document.querySelectorAll('dialog output').forEach((output) => output.value = Number($(output.htmlFor[0]).value).toFixed(2));
+}
+function takeSettings() {
+  for (const name of Object.keys(DEFAULTS)) {
+    const { value, type } = $(name);
+    state.settings[name] = type === 'range' || name === 'maxTokens' ? Number(value) || DEFAULTS[name] * (type === 'range' ? 0 : 1) : value;
+  }
+  localStorage.setItem('doppler-demo', JSON.stringify(state.settings));
+  putSettings();
+}
+function setTheme(theme) {
+  if (theme) document.documentElement.dataset.theme = theme;
+}
+
+// ---- wiring ----
+
+$('bundled').onclick = () => load(BUNDLED, 'Storyteller');
+$('url-form').onsubmit = (event) => {
+  event.preventDefault();
+  load($('url').value, new URL($('url').value).pathname.split('/').filter(Boolean).pop() ?? 'the model');
+};
+$('file').onchange = () => {
+  const [file] = $('file').files;
+  if (!file) return;
+  const convert = (options) => Doppler.convert(file, options).then(({ key }) => ({ key }));
+  load(file, file.name, $('keep').checked ? convert : undefined);
+  $('file').value = '';
+};
+$('cancel').onclick = () => state.abort?.abort();
+$('stop').onclick = () => state.abort?.abort();
+$('change').onclick = () => {
+  state.abort?.abort();
+  calm();
+  show('welcome');
+};
+$('composer').onsubmit = (event) => {
+  event.preventDefault();
+  ask($('prompt').value);
+};
+$('prompt').onkeydown = (event) => {
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  ask($('prompt').value);
+};
+$('error').querySelector('button').onclick = calm;
+$('settings-open').onclick = () => {
+  putSettings();
+  $('settings').showModal();
+};
+$('settings').oninput = takeSettings;
+$('defaults').onclick = () => {
+  state.settings = { ...DEFAULTS };
+  putSettings();
+  takeSettings();
+};
+function togglePanel() {
+  const narrow = matchMedia('(max-width: 980px)').matches;
+  $('panel').classList.toggle(narrow ? 'open' : 'closed');
+  const open = narrow ? $('panel').classList.contains('open') : !$('panel').classList.contains('closed');
+  $('panel-open').setAttribute('aria-expanded', open);
+  (open && narrow ? $('panel-close') : $('panel-open')).focus();
+}
+$('panel-open').onclick = togglePanel;
+$('panel-close').onclick = togglePanel;
+addEventListener('keydown', (event) => {
+  if (event.key !== 'Escape') return;
+  if ($('panel').classList.contains('open')) togglePanel();
+  else if (!document.querySelector('dialog[open]')) state.abort?.abort();
+});
+$('persist').onclick = () => Doppler.cache.persist().then(refresh);
+$('theme').onclick = () => {
+  const dark = getComputedStyle(document.documentElement).colorScheme === 'dark' || (!document.documentElement.dataset.theme && matchMedia('(prefers-color-scheme: dark)').matches);
+  setTheme(dark ? 'light' : 'dark');
+  localStorage.setItem('doppler-theme', dark ? 'light' : 'dark');
+};
+
+navigator.serviceWorker?.register(new URL('../sw.js', import.meta.url)).catch(() => {}); // then the page opens offline too
+setTheme(localStorage.getItem('doppler-theme'));
+putSettings();
+show('welcome');
+refresh();
+Doppler.adapter().then(({ adapter, webgpu, jspi }) => {
+  showAdapter(adapter, webgpu, jspi);
+  if (adapter) return;
+  $('notice').hidden = false;
+  $('notice').textContent = `${webgpu ? 'WebGPU finds no graphics adapter here' : 'This browser has no WebGPU'}, so models run on the CPU. Small ones are fine.`;
+}).catch(complain);

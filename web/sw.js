@@ -1,0 +1,32 @@
+// sw.js: a service worker that keeps a page's own files, so that it opens without a network once it was visited; models are
+// kept elsewhere (OPFS). Register it from the folder whose pages and scripts it shall keep:
+//   navigator.serviceWorker.register('/web/sw.js')
+// The network comes first, so that a new version is seen at once; what cannot be had there comes from the cache.
+const CACHE = 'doppler-page';
+const FILES = ['./index.js', './doppler.wasm', './src/worker.js', './src/client.js', './src/convert.js', './src/core.js', './src/download.js', './src/errors.js',
+  './src/files.js', './src/gpu.js', './src/store.js', './src/stream.js', './src/wasi.js'];
+const WAIT = 4000; // milliseconds for a network that does not answer
+
+addEventListener('install', (event) => {
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FILES)).then(() => skipWaiting()));
+});
+addEventListener('activate', (event) => event.waitUntil(clients.claim()));
+
+async function answer(request) {
+  const cache = await caches.open(CACHE);
+  try {
+    const response = await fetch(request, { signal: AbortSignal.timeout(WAIT) });
+    if (response.ok && response.status === 200) await cache.put(request, response.clone());
+    return response;
+  } catch (error) {
+    const kept = await cache.match(request, { ignoreSearch: true });
+    if (kept) return kept;
+    throw error;
+  }
+}
+
+addEventListener('fetch', (event) => {
+  const { request } = event, url = new URL(request.url);
+  const own = url.origin === location.origin && url.href.startsWith(new URL('./', location.href).href);
+  if (own && request.method === 'GET' && !request.headers.has('range')) event.respondWith(answer(request));
+});
