@@ -95,10 +95,24 @@ const char *dp_engine_describe(const dp_engine *engine);
 
 typedef struct dp_model dp_model;
 
+/* What leaves a layer's slots when another expert must come: what was used longest ago; what was used least, uses
+ * fading with time; or, in dp_cache_replay only, what is needed last. */
+typedef enum dp_cache_policy { DP_CACHE_LRU = 0, DP_CACHE_LRFU = 1, DP_CACHE_BELADY = 2 } dp_cache_policy;
+
+/* Budgets. With `ram`, this process stays below that many bytes of memory: weights that do not fit are read from the
+ * checkpoint's files when they are needed, experts into a number of slots per layer that the budget allows. Without it,
+ * weights are mapped if they fit what memory is free, else the budget is most of that. Reading checks the hashes of
+ * shards (RDRR) on first use. DP_E_MEMORY says what is short and by how much. */
 typedef struct dp_model_desc {
     bool verify; /* check the hash of every shard before use (RDRR) */
     dp_progress_fn progress;
     void *user;
+    uint64_t ram;         /* bytes; 0: automatic */
+    uint64_t vram, disk;  /* reserved, 0 */
+    int32_t expert_slots; /* of each layer, overrides what the budget allows; 0: by the budget */
+    dp_cache_policy cache;
+    const char *const *mirrors; /* folders with copies of the files, tried where a read or a hash fails */
+    size_t mirror_count;
 } dp_model_desc;
 
 typedef struct dp_model_info {
@@ -117,6 +131,32 @@ typedef struct dp_model_info {
 dp_status dp_model_open(dp_engine *engine, const char *path, const dp_model_desc *desc, dp_model **out);
 void dp_model_close(dp_model *model);
 const dp_model_info *dp_model_get_info(const dp_model *model);
+
+/* ---- paging: experts and layers that are not all in memory ---- */
+
+typedef struct dp_paging_stats {
+    bool paging;                     /* false: all weights are mapped, the rest is 0 */
+    int32_t layers, experts;         /* layers with experts; the most experts of one */
+    int32_t slots_least, slots_most; /* of a layer */
+    int32_t resident_experts;        /* in slots now */
+    int32_t streamed_units;          /* layers, embedding or head that are read again for each pass */
+    uint64_t expert_bytes, plain_bytes; /* memory that slots and resident plain matrices take */
+    uint64_t hits, misses;           /* experts that a step found in its slots, or not; a chunk asks once for each */
+    uint64_t evictions, reads, read_bytes;
+    double latency_mean, latency_p50, latency_p95, latency_max; /* seconds from asking for an expert to having it */
+    double wait_seconds;             /* that evaluations waited for reads */
+} dp_paging_stats;
+
+void dp_model_paging(dp_model *model, dp_paging_stats *stats);
+/* The same and the counts of each layer, as a JSON object. */
+dp_status dp_model_paging_json(dp_model *model, char **json);
+void dp_model_paging_reset(dp_model *model); /* sets the counts to 0 */
+
+/* Reads an expert into a slot of its layer; keeps it there whatever else comes; gives its slot up. Any thread. DP_OK and
+ * nothing to do where all weights are mapped; DP_E_ARG if there is no such expert, or no slot that may be taken. */
+dp_status dp_model_load_expert(dp_model *model, int32_t layer, int32_t expert);
+dp_status dp_model_pin_expert(dp_model *model, int32_t layer, int32_t expert, bool pin);
+dp_status dp_model_evict_expert(dp_model *model, int32_t layer, int32_t expert);
 
 /* ---- text ------------------------------------------------------------------------------------------------ */
 
@@ -244,6 +284,12 @@ dp_status dp_session_generate(dp_session *session, const dp_generate_desc *desc,
  * data [rows][cols] f32. Return false to stop with DP_E_CANCELLED. fn NULL turns it off. */
 typedef bool (*dp_trace_fn)(void *user, const char *op, const char *label, const float *data, size_t rows, size_t cols);
 void dp_session_set_trace(dp_session *session, dp_trace_fn fn, void *user);
+
+/* Calls back with the experts that each layer's router chose for the tokens of an evaluation: ids [tokens][k]. It may
+ * choose others instead, from 0 on; their weights stay the router's. fn NULL turns it off. DP_E_UNSUPPORTED at the next
+ * evaluation on a backend that decides on the device. */
+typedef void (*dp_routing_fn)(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k);
+void dp_session_set_routing(dp_session *session, dp_routing_fn fn, void *user);
 
 /* Calls back for every op of each evaluation with the time it took on the device and the bytes of weights it had to read.
  * Measuring has a cost of its own, so the sum exceeds an unmeasured evaluation. fn NULL turns it off. DP_E_UNSUPPORTED at

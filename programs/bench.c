@@ -7,6 +7,7 @@
 #include "host/host.h"
 #include "profile.h"
 #include "progress.h"
+#include "routing.h"
 #include "tool.h"
 
 enum { LIST_MAX = 16, REPEATS_MAX = 100 };
@@ -14,6 +15,7 @@ enum { LIST_MAX = 16, REPEATS_MAX = 100 };
 static const char *prefill_list = "512", *depth_list = "0";
 static int32_t decode_tokens = 128, repeats = 3;
 static bool no_bandwidth, profiling, forced;
+static const char *how_routed;
 
 static const option options[] = {
     {"prefill", 'p', OPTION_TEXT, &prefill_list, "N,...", "prompt lengths to measure; 0: none (default: 512)", 0, 0},
@@ -22,6 +24,8 @@ static const option options[] = {
     {"forced", 0, OPTION_FLAG, &forced, NULL, "decode: evaluate given tokens, logits read after each, instead of generating", 0, 0},
     {"repeat", 'r', OPTION_INT, &repeats, "N", "runs of each measurement; medians count (default: 3)", 1, REPEATS_MAX},
     {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure the read bandwidth of this machine", 0, 0},
+    {"routing", 0, OPTION_TEXT, &how_routed, "HOW",
+     "how experts are chosen: uniform, local:P (each of the token before again with probability P), trace:FILE (default: by the model)", 0, 0},
     {"profile", 0, OPTION_FLAG, &profiling, NULL, "split the time of a prompt and of a token by op", 0, 0},
     OPTIONS_END,
 };
@@ -287,6 +291,8 @@ static dp_status report_json(const job *j) {
     put_decodes(j, &out);
     if (j->bandwidth > 0) json_number(&out, "bandwidth_bytes_per_second", j->bandwidth);
     json_integer(&out, "peak_memory_bytes", (int64_t)j->peak_memory);
+    if (how_routed) json_text(&out, "routing", dp_str_of(how_routed));
+    setup_put_paging(&j->s, &out);
     json_close(&out, '}');
     return stdout_print(&out);
 }
@@ -295,6 +301,7 @@ static dp_status run(char **arguments, int count) {
     job j = {.bar = {.unit = "tokens"}};
     char *bundled = NULL;
     TRY(parse_lists(&j));
+    TRY(routing_choose(how_routed));
     if (count == 0) TRY(setup_find_bundled(&bundled));
     dp_status status = setup_open(&j.s, count ? arguments[0] : bundled);
     if (status == DP_OK) status = measure(&j);
@@ -304,6 +311,7 @@ static dp_status run(char **arguments, int count) {
     else if (status == DP_OK)
         report_text(&j);
     if (status == DP_OK && profiling && !set.json) status = profile_report(j.s.session, j.ids, j.prefill_count ? j.prefills[0] : 0);
+    if (status == DP_OK) status = setup_finish(&j.s);
     setup_close(&j.s);
     dp_free(bundled);
     dp_free(j.ids);
@@ -322,6 +330,6 @@ const command command_bench = {
                 "  doppler bench model.gguf --prefill 128,512,2048 --decode 256 --json\n"
                 "  doppler bench model/ --prefill 0 --depth 0,2000,8000 --context 8200\n",
     .most = 1,
-    .groups = {&own, &session_options, &engine_options, &output_options},
+    .groups = {&own, &session_options, &engine_options, &memory_options, &output_options},
     .run = run,
 };

@@ -297,6 +297,7 @@ static dp_status run(char **arguments, int count) {
             note("%s, %s, context %d. /help lists the commands, Ctrl-D leaves.", dp_model_get_info(c.s.model)->name,
                  dp_engine_describe(c.s.engine), (int)dp_session_context(c.s.session));
         status = talk(&c);
+        if (status == DP_OK) status = setup_finish(&c.s);
     }
     line_editor_free(c.editor);
     conversation_cut(&c.talk, 0);
@@ -316,6 +317,6 @@ const command command_chat = {
                 "  doppler chat llama-3.2-1b.gguf --system \"You are a pirate.\" --context 8192\n"
                 "  doppler chat model/ --load conversation.json\n",
     .most = 1,
-    .groups = {&own, &sampling_options, &session_options, &engine_options, &quiet_options},
+    .groups = {&own, &sampling_options, &session_options, &engine_options, &memory_options, &quiet_options},
     .run = run,
 };

@@ -43,3 +43,8 @@ void json_ids(dp_buf *buf, const char *key, const int32_t *ids, size_t count) {
     for (size_t i = 0; i < count; i++) dp_buf_printf(buf, i ? ", %d" : "%d", (int)ids[i]);
     dp_buf_char(buf, ']');
 }
+
+void json_raw(dp_buf *buf, const char *key, const char *json) {
+    begin(buf, key);
+    dp_buf_str(buf, json);
+}

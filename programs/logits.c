@@ -45,7 +45,7 @@ static dp_status run_job(job *j, const char *model) {
     TRY(dp_writer_commit(j->writer));
     note("%s: %zu x %zu f32, %s", output, j->count, j->vocab,
          show_bytes((double)(j->count * j->vocab * sizeof(float))));
-    return DP_OK;
+    return setup_finish(&j->s);
 }
 
 static dp_status run(char **arguments, int count) {
@@ -68,6 +68,6 @@ const command command_logits = {
                 "  doppler logits model.gguf --ids ids.json --output exact.f32 --reference\n",
     .least = 1,
     .most = 1,
-    .groups = {&own, &session_options, &engine_options, &quiet_options},
+    .groups = {&own, &session_options, &engine_options, &memory_options, &quiet_options},
     .run = run,
 };

@@ -64,6 +64,7 @@ static int finish(dp_status status) {
         fprintf(stderr, "doppler: %s\n", dp_error_message());
     }
     dp_free(set.stops.items);
+    dp_free(set.mirrors.items);
     return exit_code(status);
 }
 

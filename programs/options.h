@@ -38,7 +38,7 @@ typedef struct option_group {
     const option *options; /* ended by OPTIONS_END */
 } option_group;
 
-enum { GROUPS_MAX = 5 };
+enum { GROUPS_MAX = 6 };
 
 typedef struct command {
     const char *name, *summary;

@@ -182,6 +182,7 @@ static dp_status report(const job *j) {
     json_integer(&out, "tokens", (int64_t)j->tokens);
     json_integer(&out, "sequences", (int64_t)j->sequences);
     json_number(&out, "seconds", j->seconds);
+    setup_put_paging(&j->s, &out);
     json_close(&out, '}');
     return stdout_print(&out);
 }
@@ -210,7 +211,8 @@ static dp_status run_job(job *j, char **arguments) {
     progress_end(&j->bar);
     TRY(status);
     if (!j->tokens) return dp_fail(DP_E_FORMAT, "%s: no text to score", j->file);
-    return report(j);
+    TRY(report(j));
+    return setup_finish(&j->s);
 }
 
 static dp_status run(char **arguments, int count) {
@@ -235,6 +237,6 @@ const command command_perplexity = {
                 "  doppler perplexity model/ eval.jsonl --device cpu-ref\n",
     .least = 2,
     .most = 2,
-    .groups = {&own, &session_options, &engine_options, &output_options},
+    .groups = {&own, &session_options, &engine_options, &memory_options, &output_options},
     .run = run,
 };

@@ -157,6 +157,7 @@ static dp_status print_json(const job *j) {
     json_number(&out, "decode_seconds", r->decode_seconds);
     json_number(&out, "prefill_tokens_per_second", per_second(r->prompt_tokens, r->prefill_seconds));
     json_number(&out, "decode_tokens_per_second", per_second(r->new_tokens, r->decode_seconds));
+    setup_put_paging(&j->s, &out);
     json_close(&out, '}');
     return stdout_print(&out);
 }
@@ -171,6 +172,7 @@ static dp_status run_job(job *j, char **arguments, int count) {
         TRY(print_json(j));
     else
         print_summary(j);
+    TRY(setup_finish(&j->s));
     return j->result.reason == DP_STOP_CALLER ? interrupted_status() : DP_OK;
 }
 
@@ -200,6 +202,6 @@ const command command_run = {
                 "  doppler run base-model.gguf --raw \"Once upon a time\" --seed 7 --stop \"The End\"\n"
                 "  cat letter.txt | doppler run llama.gguf --json\n",
     .most = 2,
-    .groups = {&own, &sampling_options, &session_options, &engine_options, &output_options},
+    .groups = {&own, &sampling_options, &session_options, &engine_options, &memory_options, &output_options},
     .run = run,
 };

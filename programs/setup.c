@@ -10,6 +10,7 @@
 
 #include "host/host.h"
 #include "progress.h"
+#include "routing.h"
 #include "tool.h"
 
 /* "auto", "cpu", "cpu-ref", "gpu" or "gpu:N" into the desc. */
@@ -31,8 +32,11 @@ static dp_status parse_device(const char *name, dp_engine_desc *desc) {
 static dp_status open_model(setup *s, const dp_engine_desc *desc, const char *model) {
     progress bar = {0};
     TRY(dp_engine_open(desc, &s->engine));
-    dp_status status = dp_model_open(
-        s->engine, model, &(dp_model_desc){.verify = set.verify, .progress = progress_update, .user = &bar}, &s->model);
+    dp_model_desc how = {.verify = set.verify, .progress = progress_update, .user = &bar,
+                         .ram = set.ram, .vram = set.vram, .disk = set.disk, .expert_slots = set.expert_slots,
+                         .cache = (dp_cache_policy)set.cache, .mirrors = (const char *const *)set.mirrors.items,
+                         .mirror_count = set.mirrors.count};
+    dp_status status = dp_model_open(s->engine, model, &how, &s->model);
     progress_end(&bar);
     return status;
 }
@@ -67,11 +71,12 @@ dp_status setup_session(setup *s, size_t positions) {
     enum { CONTEXT_DEFAULT = 4096 };
     int32_t most = dp_model_get_info(s->model)->context, context = set.context;
     if (!context && positions > CONTEXT_DEFAULT && positions <= (size_t)most) context = (int32_t)positions;
-    return dp_session_new(s->model, &(dp_session_desc){.context = context, .batch = set.batch, .kv = types[DP_MAX(set.kv, 0)]},
-                          &s->session);
+    TRY(dp_session_new(s->model, &(dp_session_desc){.context = context, .batch = set.batch, .kv = types[DP_MAX(set.kv, 0)]}, &s->session));
+    return routing_attach(s);
 }
 
 void setup_close(setup *s) {
+    if (s->session) (void)routing_finish(false);
     dp_session_free(s->session);
     dp_model_close(s->model);
     dp_engine_close(s->engine);
@@ -82,6 +87,38 @@ dp_status setup_tokenizer(const setup *s, const dp_tokenizer **out) {
     *out = dp_model_tokenizer(s->model);
     if (*out) return DP_OK;
     return dp_fail(DP_E_UNSUPPORTED, "the model has no tokenizer: put its tokenizer.json into the folder");
+}
+
+/* ---- paging ---- */
+
+static void note_paging(const setup *s) {
+    dp_paging_stats p;
+    dp_model_paging(s->model, &p);
+    if (!p.paging) {
+        note("paging: none, all weights are mapped");
+        return;
+    }
+    if (p.layers)
+        note("paging: %d to %d slots a layer, %llu hits, %llu misses: %.1f %% hits", (int)p.slots_least, (int)p.slots_most,
+             (unsigned long long)p.hits, (unsigned long long)p.misses, 100 * per_second((double)p.hits, (double)(p.hits + p.misses)));
+    note("paging: %s of experts and %s of other weights in memory, %d parts pass through; %s read in %llu reads, waited %.2f s",
+         show_bytes((double)p.expert_bytes), show_bytes((double)p.plain_bytes), (int)p.streamed_units, show_bytes((double)p.read_bytes),
+         (unsigned long long)p.reads, p.wait_seconds);
+    note("paging: a read took %.2f ms in the mean, 95 %% took less than %.2f ms, the longest %.2f ms", p.latency_mean * 1e3,
+         p.latency_p95 * 1e3, p.latency_max * 1e3);
+}
+
+dp_status setup_finish(const setup *s) {
+    TRY(routing_finish(true));
+    if (set.paging_stats && !set.json) note_paging(s);
+    return DP_OK;
+}
+
+void setup_put_paging(const setup *s, dp_buf *json) {
+    char *text = NULL;
+    if (!set.paging_stats) return;
+    json_raw(json, "paging", dp_model_paging_json(s->model, &text) == DP_OK ? text : "null");
+    dp_free(text);
 }
 
 /* ---- logits in pieces ---- */

@@ -23,6 +23,12 @@ typedef struct settings {
     int32_t threads;
     const char *isa;
     bool verify;
+    uint64_t ram, vram, disk; /* budgets */
+    int32_t expert_slots;
+    int cache; /* dp_cache_policy */
+    text_list mirrors;
+    bool paging_stats;
+    const char *record_routing; /* file; NULL: not */
     int32_t context, batch;
     int kv; /* dp_kv_type; -1: not chosen */
     dp_sampling sampling;
@@ -35,6 +41,7 @@ extern settings set;
 extern const option_group quiet_options;    /* --quiet */
 extern const option_group output_options;   /* --quiet, --json */
 extern const option_group engine_options;   /* --device, --threads, --isa, --gpu-library, --verify */
+extern const option_group memory_options;   /* --ram, ... --record-routing */
 extern const option_group session_options;  /* --context, --batch, --kv */
 extern const option_group sampling_options; /* --temperature ... --max-tokens */
 
@@ -57,6 +64,10 @@ dp_status setup_open(setup *s, const char *model);
 /* Adds a session for at least `positions`: enlarges the default context, never one that was asked for. */
 dp_status setup_session(setup *s, size_t positions);
 void setup_close(setup *s);
+/* When a command has done its work: finishes the recorded routing; with --paging, but not --json, notes what that did. */
+dp_status setup_finish(const setup *s);
+/* With --paging: what it did, as the member "paging" of a JSON object under construction. */
+void setup_put_paging(const setup *s, dp_buf *json);
 /* The model's tokenizer or DP_E_UNSUPPORTED. */
 dp_status setup_tokenizer(const setup *s, const dp_tokenizer **out);
 /* The folder of the bundled model (dp_free() it): $DOPPLER_MODEL, beside the program, or in the current folder. */
@@ -107,6 +118,7 @@ void json_text(dp_buf *buf, const char *key, dp_str text);
 void json_number(dp_buf *buf, const char *key, double value);
 void json_integer(dp_buf *buf, const char *key, int64_t value);
 void json_unsigned(dp_buf *buf, const char *key, uint64_t value);
+void json_raw(dp_buf *buf, const char *key, const char *json); /* a finished value */
 void json_ids(dp_buf *buf, const char *key, const int32_t *ids, size_t count);
 
 /* ---- ids.c: token ids from the command line ---- */

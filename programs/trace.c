@@ -302,6 +302,6 @@ const command command_trace = {
                 "  doppler trace model/ --compare cpu-ref,gpu --batch 1 --kv f16\n",
     .least = 1,
     .most = 2,
-    .groups = {&own, &session_options, &engine_options, &output_options},
+    .groups = {&own, &session_options, &engine_options, &memory_options, &output_options},
     .run = run,
 };

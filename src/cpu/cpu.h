@@ -45,6 +45,7 @@ typedef struct dp_cpu_run {
     float **slots;             /* [slot]; rows are dense: [rows][cols] */
     dp_pool *pool;
     struct dp_cpu_fast *fast;  /* scratch and state of the fast path, NULL on the reference path */
+    const bool *only;          /* [experts]: MOE_MATMUL computes the pairs of these experts only; NULL: all */
 } dp_cpu_run;
 
 typedef dp_status (*dp_cpu_op_fn)(dp_cpu_run *run, const dp_op *op);
@@ -62,12 +63,26 @@ static inline int32_t dp_cpu_rows(const dp_cpu_run *run, int32_t slot) {
     return run->program->slots[slot].rows == DP_ROWS_TOKENS ? run->step->count : run->step->outputs;
 }
 
+/* ---- walking the program ---- */
+
+/* Runs op `index` from the table, with profile and trace. */
+dp_status dp_cpu_run_op(dp_cpu_run *run, const dp_cpu_table *table, size_t index);
+/* Hands the output of an op to the step's trace, if it has one. */
+dp_status dp_cpu_trace_op(const dp_cpu_run *run, const dp_op *op);
+/* The whole program where weights are paged (cpu_paged.c). */
+dp_status dp_cpu_run_paged(dp_cpu_run *run, const dp_cpu_table *table);
+/* Nothing behind the last layer is needed when nobody wants logits. */
+static inline bool dp_cpu_wants(const dp_cpu_run *run, const dp_op *op) {
+    return op->dst < 0 || run->program->slots[op->dst].rows != DP_ROWS_OUTPUTS || run->step->outputs > 0;
+}
+
 /* ---- the fast path (fast.c): chosen at run time for the best instruction set up to `isa` ---- */
 
 /* Replaces entries of `table`. *describe gets a static text such as "avx512+vnni". DP_E_ARG for an unknown isa name. */
 dp_status dp_cpu_fast_table(const char *isa, dp_cpu_table *table, const char **describe);
 /* State of one plan: quantised activations, accumulators. Freed with dp_cpu_fast_free. */
 dp_status dp_cpu_fast_new(const dp_program *program, int32_t max_tokens, int32_t threads, struct dp_cpu_fast **out);
+uint64_t dp_cpu_fast_bytes(const dp_program *program, int32_t max_tokens, int32_t threads); /* of such a state */
 void dp_cpu_fast_free(struct dp_cpu_fast *fast);
 /* Called by the walker before each step, and after each op that wrote `slot`. */
 void dp_cpu_fast_begin(struct dp_cpu_fast *fast);

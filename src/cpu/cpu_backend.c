@@ -27,6 +27,16 @@ struct dp_plan {
 
 enum { LINE = 64 };
 
+static uint64_t session_bytes(dp_backend *base, const dp_program *program, dp_plan_size plan, const dp_kv_size *kv) {
+    cpu_backend *backend = (cpu_backend *)base;
+    uint64_t bytes = dp_cpu_kv_bytes(program, kv);
+    for (size_t i = 0; i < program->slot_count; i++) {
+        int32_t rows = program->slots[i].rows == DP_ROWS_TOKENS ? plan.tokens : plan.outputs;
+        bytes += (uint64_t)rows * (uint64_t)program->slots[i].cols * sizeof(float) + LINE;
+    }
+    return backend->reference ? bytes : bytes + dp_cpu_fast_bytes(program, plan.tokens, dp_pool_threads(backend->pool));
+}
+
 static dp_status place_slots(dp_plan *plan) {
     const dp_program *program = plan->program;
     size_t total = LINE;
@@ -78,7 +88,7 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
 
 /* ---- run ---- */
 
-static dp_status trace_op(const dp_cpu_run *run, const dp_op *op) {
+dp_status dp_cpu_trace_op(const dp_cpu_run *run, const dp_op *op) {
     const dp_step *step = run->step;
     if (!step->trace || op->dst < 0) return DP_OK;
     size_t cols = (size_t)run->program->slots[op->dst].cols, rows = (size_t)dp_cpu_rows(run, op->dst);
@@ -86,20 +96,34 @@ static dp_status trace_op(const dp_cpu_run *run, const dp_op *op) {
     return dp_fail(DP_E_CANCELLED, "cancelled by the trace callback at %s", op->label);
 }
 
+/* Shows the chosen experts, which the other side may change. */
+static dp_status show_routing(const dp_cpu_run *run, const dp_op *op) {
+    const dp_step *step = run->step;
+    int32_t *ids = (int32_t *)(void *)run->slots[op->dst2], experts = run->program->slots[op->src].cols;
+    size_t count = (size_t)step->count * (size_t)op->route.k;
+    step->routing(step->routing_user, op->layer, ids, (size_t)step->count, op->route.k);
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= experts)
+            return dp_fail(DP_E_ARG, "%s: the routing callback chose expert %d, there are %d", op->label, (int)ids[i], (int)experts);
+    return DP_OK;
+}
+
+dp_status dp_cpu_run_op(dp_cpu_run *run, const dp_cpu_table *table, size_t index) {
+    const dp_op *op = &run->program->ops[index];
+    double start = run->step->profile ? dp_host_seconds() : 0;
+    dp_status status = table->op[op->kind](run, op);
+    if (status != DP_OK) return dp_fail_in(status, "%s", op->label);
+    if (run->step->profile)
+        run->step->profile(run->step->profile_user, dp_op_name(op->kind), op->label, dp_host_seconds() - start,
+                           dp_program_op_bytes(run->program, op));
+    if (run->fast && op->dst >= 0) dp_cpu_fast_written(run->fast, op->dst);
+    if (op->kind == DP_OP_ROUTE && run->step->routing) TRY(show_routing(run, op));
+    return dp_cpu_trace_op(run, op);
+}
+
 static dp_status run_ops(dp_cpu_run *run, const dp_cpu_table *table) {
-    for (size_t i = 0; i < run->program->op_count; i++) {
-        const dp_op *op = &run->program->ops[i];
-        /* nothing behind the last layer is needed when nobody wants logits */
-        if (op->dst >= 0 && run->program->slots[op->dst].rows == DP_ROWS_OUTPUTS && run->step->outputs == 0) continue;
-        double start = run->step->profile ? dp_host_seconds() : 0;
-        dp_status status = table->op[op->kind](run, op);
-        if (status != DP_OK) return dp_fail_in(status, "%s", op->label);
-        if (run->step->profile)
-            run->step->profile(run->step->profile_user, dp_op_name(op->kind), op->label, dp_host_seconds() - start,
-                               dp_program_op_bytes(run->program, op));
-        if (run->fast && op->dst >= 0) dp_cpu_fast_written(run->fast, op->dst);
-        TRY(trace_op(run, op));
-    }
+    for (size_t i = 0; i < run->program->op_count; i++)
+        if (dp_cpu_wants(run, &run->program->ops[i])) TRY(dp_cpu_run_op(run, table, i));
     return DP_OK;
 }
 
@@ -107,10 +131,10 @@ static dp_status run(dp_plan *plan, const dp_step *step) {
     if (step->count > plan->size.tokens || step->outputs > plan->size.outputs || step->outputs > step->count)
         return dp_fail(DP_E_ARG, "a step of %d tokens and %d outputs in a plan for %d and %d", (int)step->count, (int)step->outputs,
                        (int)plan->size.tokens, (int)plan->size.outputs);
-    dp_cpu_run r = {plan->program, step, plan->slots, plan->backend->pool, plan->fast};
+    dp_cpu_run r = {plan->program, step, plan->slots, plan->backend->pool, plan->fast, NULL};
     dp_mutex_lock(plan->backend->lock);
     if (plan->fast) dp_cpu_fast_begin(plan->fast);
-    dp_status status = run_ops(&r, &plan->backend->table);
+    dp_status status = (plan->program->pager ? dp_cpu_run_paged : run_ops)(&r, &plan->backend->table);
     dp_mutex_unlock(plan->backend->lock);
     return status;
 }
@@ -153,6 +177,7 @@ static const dp_backend_api api = {
     .kv_free = dp_cpu_kv_free,
     .kv_reserve = dp_cpu_kv_reserve,
     .kv_truncate = dp_cpu_kv_truncate,
+    .session_bytes = session_bytes,
     .run = run,
     .read = read_slot,
 };

@@ -20,6 +20,22 @@ void *dp_cpu_kv_v(const dp_kv *kv, int32_t layer, int32_t head, int32_t position
     return row(kv, layer, position, keys + (size_t)(head * DP_KV_PAGE + position % DP_KV_PAGE) * (size_t)s->v_dim);
 }
 
+static size_t page_size(const dp_kv_spec *spec, dp_kv_type type) {
+    return (size_t)spec->heads * (size_t)(spec->k_dim + spec->v_dim) * DP_KV_PAGE * element_size(type);
+}
+
+/* A window holds the pages that it and a step touch, begun ones at both ends. */
+uint64_t dp_cpu_kv_bytes(const dp_program *program, const dp_kv_size *size) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < program->kv_count; i++) {
+        const dp_kv_spec *s = &program->kv[i];
+        uint64_t all = ((uint64_t)size->context + DP_KV_PAGE - 1) / DP_KV_PAGE, most = all;
+        if (s->window) most = DP_MIN(all, ((uint64_t)s->window + (uint64_t)size->step) / DP_KV_PAGE + 2);
+        bytes += most * page_size(s, size->type) + all * sizeof(void *);
+    }
+    return bytes;
+}
+
 dp_status dp_cpu_kv_new(dp_backend *backend, const dp_program *program, const dp_kv_size *size, dp_kv **out) {
     dp_kv *kv = dp_calloc(1, sizeof *kv);
     if (!kv) return dp_no_memory(sizeof *kv);
@@ -30,8 +46,7 @@ dp_status dp_cpu_kv_new(dp_backend *backend, const dp_program *program, const dp
     }
     for (size_t i = 0; i < program->kv_count; i++) {
         const dp_kv_spec *s = &program->kv[i];
-        size_t per_position = (size_t)s->heads * (size_t)(s->k_dim + s->v_dim);
-        kv->layers[i] = (dp_cpu_kv_layer){.spec = *s, .page_bytes = per_position * DP_KV_PAGE * element_size(size->type)};
+        kv->layers[i] = (dp_cpu_kv_layer){.spec = *s, .page_bytes = page_size(s, size->type)};
     }
     *out = kv;
     return DP_OK;

@@ -59,16 +59,24 @@ enum { CACHE_LINE = 64 };
 
 static bool reads_weights(const dp_op *op) { return op->kind == DP_OP_MATMUL || op->kind == DP_OP_MOE_MATMUL; }
 
+static bool feeds_quantized(const dp_program *program, const dp_op *op) {
+    return reads_weights(op) && dp_fast_is_quantized(program->weights[op->weight].dtype);
+}
+
+/* Rows that an op with weights reads from its source. */
+static size_t source_rows(const dp_op *op, int32_t max_tokens) {
+    bool pairs = op->kind == DP_OP_MOE_MATMUL && op->moe_matmul.per_expert;
+    return (size_t)max_tokens * (pairs ? (size_t)op->moe_matmul.k : 1);
+}
+
 /* Makes room for quantised activations wherever a quantised weight is multiplied. */
 static dp_status make_caches(struct dp_cpu_fast *fast, const dp_program *program, int32_t max_tokens) {
     for (size_t i = 0; i < program->op_count; i++) {
         const dp_op *op = &program->ops[i];
-        if (!reads_weights(op) || !dp_fast_is_quantized(program->weights[op->weight].dtype)) continue;
+        if (!feeds_quantized(program, op)) continue;
         dp_act_cache *cache = &fast->acts[op->src];
-        size_t rows = (size_t)max_tokens;
-        if (op->kind == DP_OP_MOE_MATMUL && op->moe_matmul.per_expert) rows *= (size_t)op->moe_matmul.k;
         size_t bytes, row = (size_t)dp_act_units(program->weights[op->weight].cols) * sizeof(dp_act_unit);
-        if (!dp_mul_size(rows, row, &bytes)) return dp_no_memory(SIZE_MAX);
+        if (!dp_mul_size(source_rows(op, max_tokens), row, &bytes)) return dp_no_memory(SIZE_MAX);
         if (cache->bytes >= bytes) continue;
         dp_free(cache->units);
         cache->bytes = 0;
@@ -102,13 +110,17 @@ static void size_scratch(struct dp_cpu_fast *fast, const dp_program *program) {
     fast->scratch_bytes = DP_MAX(bytes, (size_t)DP_TILE_SCRATCH);
 }
 
+static size_t lists_bytes(const struct dp_cpu_fast *fast, size_t pairs, size_t experts) {
+    size_t lists = pairs * (3 * sizeof(void *) + sizeof(int32_t)) + (2 * experts + 1) * sizeof(int32_t);
+    size_t partials = 2 * (size_t)fast->threads * fast->partial_floats;
+    return (size_t)fast->threads * fast->scratch_bytes + CACHE_LINE + lists + partials * sizeof(float);
+}
+
 static dp_status make_lists(struct dp_cpu_fast *fast, const dp_program *program, int32_t max_tokens) {
     size_t per_token, experts;
     most_pairs(program, &per_token, &experts);
     fast->pair_count = (size_t)max_tokens * per_token;
-    size_t lists = fast->pair_count * (3 * sizeof(void *) + sizeof(int32_t)) + (2 * experts + 1) * sizeof(int32_t);
-    size_t partials = 2 * (size_t)fast->threads * fast->partial_floats;
-    size_t bytes = (size_t)fast->threads * fast->scratch_bytes + CACHE_LINE + lists + partials * sizeof(float);
+    size_t bytes = lists_bytes(fast, fast->pair_count, experts);
     fast->memory = dp_malloc(bytes);
     if (!fast->memory) return dp_no_memory(bytes);
     uint8_t *at = (uint8_t *)fast->memory + (CACHE_LINE - (uintptr_t)fast->memory % CACHE_LINE);
@@ -122,6 +134,25 @@ static dp_status make_lists(struct dp_cpu_fast *fast, const dp_program *program,
     fast->active = fast->starts + experts + 1;
     fast->partial = (float *)(void *)(fast->active + experts);
     return DP_OK;
+}
+
+uint64_t dp_cpu_fast_bytes(const dp_program *program, int32_t max_tokens, int32_t threads) {
+    struct dp_cpu_fast fast = {.threads = threads};
+    size_t per_token, experts;
+    uint64_t bytes = 0;
+    most_pairs(program, &per_token, &experts);
+    size_scratch(&fast, program);
+    for (size_t slot = 0; slot < program->slot_count; slot++) {
+        uint64_t most = 0;
+        for (size_t i = 0; i < program->op_count; i++) {
+            const dp_op *op = &program->ops[i];
+            if (!feeds_quantized(program, op) || (size_t)op->src != slot) continue;
+            uint64_t row = (uint64_t)dp_act_units(program->weights[op->weight].cols) * sizeof(dp_act_unit);
+            most = DP_MAX(most, source_rows(op, max_tokens) * row);
+        }
+        bytes += most;
+    }
+    return bytes + lists_bytes(&fast, (size_t)max_tokens * per_token, experts);
 }
 
 dp_status dp_cpu_fast_new(const dp_program *program, int32_t max_tokens, int32_t threads, struct dp_cpu_fast **out) {

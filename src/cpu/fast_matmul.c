@@ -10,12 +10,15 @@ typedef struct quantize_work {
     const float *x;
     dp_act_unit *units;
     int32_t cols;
+    const bool *only; /* rows are pairs: those of these experts; NULL: all rows */
+    const int32_t *ids;
 } quantize_work;
 
 static void quantize_task(void *context, int32_t index, int32_t thread) {
     (void)thread;
     const quantize_work *work = context;
     size_t row = (size_t)index;
+    if (work->only && !work->only[work->ids[index]]) return;
     work->kernels->quantize(work->x + row * (size_t)work->cols, work->cols, work->units + row * (size_t)dp_act_units(work->cols));
 }
 
@@ -41,7 +44,9 @@ static void point_at_rows(dp_cpu_run *run, const dp_cpu_kernels *kernels, const 
         return;
     }
     dp_act_unit *acts = fast->acts[op->src].units;
-    quantize_slot(run, op->src, (quantize_work){kernels, x, acts, w->cols}, rows);
+    bool pairs = run->only && op->kind == DP_OP_MOE_MATMUL && op->moe_matmul.per_expert;
+    const int32_t *ids = pairs ? (const int32_t *)(const void *)run->slots[op->src2] : NULL;
+    quantize_slot(run, op->src, (quantize_work){kernels, x, acts, w->cols, pairs ? run->only : NULL, ids}, rows);
     for (size_t i = 0; i < (size_t)rows; i++) fast->x[i] = acts + i * units;
 }
 
@@ -150,7 +155,8 @@ dp_status dp_fast_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels 
 /* ---- experts ---- */
 
 /* Counting sort of (token, choice) pairs into order, starts and active; *active counts the latter. */
-static dp_status sort_pairs(struct dp_cpu_fast *fast, const dp_weight *w, const int32_t *ids, int32_t pairs, int32_t *active) {
+static dp_status sort_pairs(const dp_cpu_run *run, const dp_weight *w, const int32_t *ids, int32_t pairs, int32_t *active) {
+    struct dp_cpu_fast *fast = run->fast;
     memset(fast->starts, 0, ((size_t)w->experts + 1) * sizeof *fast->starts);
     for (int32_t p = 0; p < pairs; p++) {
         if (ids[p] < 0 || ids[p] >= w->experts)
@@ -159,7 +165,7 @@ static dp_status sort_pairs(struct dp_cpu_fast *fast, const dp_weight *w, const 
     }
     *active = 0;
     for (int32_t e = 0; e < w->experts; e++) {
-        if (fast->starts[e + 1]) fast->active[(*active)++] = e;
+        if (fast->starts[e + 1] && (!run->only || run->only[e])) fast->active[(*active)++] = e;
         fast->starts[e + 1] += fast->starts[e];
     }
     for (int32_t p = pairs - 1; p >= 0; p--) fast->order[--fast->starts[ids[p] + 1]] = p;
@@ -174,7 +180,7 @@ dp_status dp_fast_moe_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kern
     const dp_weight *w = &run->program->weights[op->weight];
     TRY(check_dtype(w));
     int32_t k = op->moe_matmul.k, pairs = run->step->count * k, active = 0;
-    TRY(sort_pairs(fast, w, (const int32_t *)(const void *)run->slots[op->src2], pairs, &active));
+    TRY(sort_pairs(run, w, (const int32_t *)(const void *)run->slots[op->src2], pairs, &active));
     if (active == 0) return DP_OK;
     point_at_rows(run, kernels, op, op->moe_matmul.per_expert ? pairs : run->step->count);
     for (int32_t i = 0; i < pairs; i++) {

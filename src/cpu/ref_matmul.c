@@ -85,6 +85,7 @@ dp_status dp_ref_moe_matmul(dp_cpu_run *run, const dp_op *op) {
     float *row;
     TRY(row_buffer(w, &row));
     for (int32_t p = 0; p < pairs; p++) { /* p = (token, choice) */
+        if (run->only && !run->only[ids[p]]) continue;
         const float *src = run->slots[op->src] + (size_t)(op->moe_matmul.per_expert ? p : p / k) * (size_t)w->cols;
         float *dst = run->slots[op->dst] + (size_t)p * (size_t)w->rows;
         for (int32_t n = 0; n < w->rows; n++) {

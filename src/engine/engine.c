@@ -80,16 +80,25 @@ static dp_status verify_shards(const dp_checkpoint *checkpoint, const dp_model_d
     return DP_OK;
 }
 
+static dp_status load_weights(dp_model *model, const dp_model_desc *desc) {
+    dp_backend *backend = model->engine->backend;
+    dp_residency *residency = &model->residency;
+    uint64_t session = dp_session_bytes(model, &(dp_session_desc){0});
+    TRY(dp_residency_init(residency, model->built, desc, session, backend->api->session_bytes != NULL));
+    dp_weights_how how = dp_residency_is_paged(residency) ? DP_WEIGHTS_VECTORS : backend->api->copies ? DP_WEIGHTS_READER : DP_WEIGHTS_HERE;
+    TRY(dp_weights_load(model->built, how, &model->weights, desc->progress, desc->user));
+    if (dp_residency_is_paged(residency)) TRY(dp_residency_open(residency, model->built, desc));
+    return backend->api->load(backend, model->built->program, desc->progress, desc->user);
+}
+
 static dp_status open_model(dp_model *model, const char *path, const dp_model_desc *desc) {
     TRY(dp_checkpoint_open(path, &model->checkpoint));
     TRY(verify_shards(model->checkpoint, desc));
     TRY(dp_arch_build(model->checkpoint, &model->built));
-    dp_backend *backend = model->engine->backend;
-    TRY(dp_weights_load(model->built, backend->api->copies, &model->weights, desc->progress, desc->user));
-    TRY(backend->api->load(backend, model->built->program, desc->progress, desc->user));
     dp_status status = dp_checkpoint_tokenizer(model->checkpoint, &model->tokenizer);
     if (status != DP_OK && status != DP_E_NOT_FOUND) return status;
-    return describe(model);
+    TRY(describe(model));
+    return load_weights(model, desc);
 }
 
 dp_status dp_model_open(dp_engine *engine, const char *path, const dp_model_desc *desc, dp_model **out) {
@@ -112,6 +121,7 @@ void dp_model_close(dp_model *model) {
     if (!model) return;
     dp_tokenizer_close(model->tokenizer);
     if (model->built) model->engine->backend->api->unload(model->engine->backend, model->built->program);
+    dp_residency_close(&model->residency);
     dp_weights_free(&model->weights);
     dp_builder_free(model->built);
     dp_checkpoint_close(model->checkpoint);
@@ -120,3 +130,45 @@ void dp_model_close(dp_model *model) {
 
 const dp_model_info *dp_model_get_info(const dp_model *model) { return &model->info; }
 const dp_tokenizer *dp_model_tokenizer(const dp_model *model) { return model->tokenizer; }
+
+/* ---- paging ---- */
+
+void dp_model_paging(dp_model *model, dp_paging_stats *stats) {
+    *stats = (dp_paging_stats){0};
+    if (model->residency.pages) dp_pages_stats(model->residency.pages, stats);
+}
+
+dp_status dp_model_paging_json(dp_model *model, char **json) {
+    dp_paging_stats s;
+    dp_buf out = {0};
+    dp_model_paging(model, &s);
+    dp_buf_printf(&out, "{\"paging\": %s, \"ramBudget\": %llu, \"expertBytes\": %llu, \"plainBytes\": %llu, \"streamedUnits\": %d, ",
+                  s.paging ? "true" : "false", (unsigned long long)model->residency.budget, (unsigned long long)s.expert_bytes,
+                  (unsigned long long)s.plain_bytes, (int)s.streamed_units);
+    dp_buf_printf(&out, "\"slots\": [%d, %d], \"residentExperts\": %d, \"hits\": %llu, \"misses\": %llu, \"evictions\": %llu, ",
+                  (int)s.slots_least, (int)s.slots_most, (int)s.resident_experts, (unsigned long long)s.hits, (unsigned long long)s.misses,
+                  (unsigned long long)s.evictions);
+    dp_buf_printf(&out, "\"reads\": %llu, \"readBytes\": %llu, \"waitSeconds\": %.6f, \"latencyMean\": %.6f, \"latencyP50\": %.6f, ",
+                  (unsigned long long)s.reads, (unsigned long long)s.read_bytes, s.wait_seconds, s.latency_mean, s.latency_p50);
+    dp_buf_printf(&out, "\"latencyP95\": %.6f, \"latencyMax\": %.6f, \"layers\": ", s.latency_p95, s.latency_max);
+    if (model->residency.pages) dp_pages_stats_json(model->residency.pages, &out);
+    else dp_buf_str(&out, "[]");
+    dp_buf_char(&out, '}');
+    return dp_buf_take(&out, json, NULL);
+}
+
+void dp_model_paging_reset(dp_model *model) {
+    if (model->residency.pages) dp_pages_stats_reset(model->residency.pages);
+}
+
+dp_status dp_model_load_expert(dp_model *model, int32_t layer, int32_t expert) {
+    return model->residency.pages ? dp_pages_load(model->residency.pages, layer, expert) : DP_OK;
+}
+
+dp_status dp_model_pin_expert(dp_model *model, int32_t layer, int32_t expert, bool pin) {
+    return model->residency.pages ? dp_pages_pin(model->residency.pages, layer, expert, pin) : DP_OK;
+}
+
+dp_status dp_model_evict_expert(dp_model *model, int32_t layer, int32_t expert) {
+    return model->residency.pages ? dp_pages_evict(model->residency.pages, layer, expert) : DP_OK;
+}

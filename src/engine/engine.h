@@ -3,6 +3,7 @@
 #define DP_ENGINE_H
 
 #include "arch/builder.h"
+#include "engine/residency.h"
 #include "engine/weights.h"
 #include "graph/backend.h"
 
@@ -16,6 +17,7 @@ struct dp_model {
     dp_checkpoint *checkpoint;
     dp_builder *built; /* program, weight sources, shape */
     dp_weights weights;
+    dp_residency residency;
     dp_tokenizer *tokenizer; /* NULL if the checkpoint has none */
     dp_model_info info;
 };
@@ -32,11 +34,14 @@ struct dp_session {
     dp_model *model;
     dp_plan *plan;
     dp_kv *kv;
+    uint64_t reserved; /* memory that the model's residency keeps for this session */
     int32_t context, batch, length;
     int32_t *ids;      /* [context], those at positions < length */
     float *logits;     /* [vocab] after the last token, if that is where they are */
     dp_logits_place logits_at;
     int32_t ahead;     /* draws under way at a time (draws.h); 0: as many as pay. For tests */
+    dp_routing_fn routing;
+    void *routing_user;
     dp_trace_fn trace;
     void *trace_user;
     dp_profile_fn profile;
@@ -50,5 +55,7 @@ dp_status dp_session_step(dp_session *session, const int32_t *ids, int32_t count
 /* Sees to it that the logits of the last token are in session->logits, or, if `device`, at least on the device. DP_E_ARG if
  * there is no such token. */
 dp_status dp_session_fetch_logits(dp_session *session, bool device);
+/* Host memory that a session takes at most; 0 where it lies elsewhere. */
+uint64_t dp_session_bytes(const dp_model *model, const dp_session_desc *desc);
 
 #endif

@@ -16,19 +16,41 @@ static dp_status check(const dp_model *model, const dp_session_desc *desc) {
     return DP_OK;
 }
 
+typedef struct sizes {
+    int32_t context, batch;
+    dp_plan_size plan;
+    dp_kv_size kv;
+} sizes;
+
+static sizes sizes_of(const dp_model *model, const dp_session_desc *desc) {
+    int32_t context = desc->context ? desc->context : DP_MIN(model->built->shape.context, CONTEXT_DEFAULT);
+    int32_t batch = DP_MIN(desc->batch ? desc->batch : BATCH_DEFAULT, context);
+    dp_kv_type type = model->engine->reference ? DP_KV_F32 : desc->kv;
+    return (sizes){context, batch, {batch, DP_MIN(OUTPUTS_MAX, batch)}, {type, context, batch}};
+}
+
+uint64_t dp_session_bytes(const dp_model *model, const dp_session_desc *desc) {
+    dp_backend *backend = model->engine->backend;
+    const dp_program *program = model->built->program;
+    sizes s = sizes_of(model, desc);
+    uint64_t own = ((uint64_t)s.context + 2 * (uint64_t)program->vocab) * 4; /* ids, logits here and with the caller */
+    return backend->api->session_bytes ? own + backend->api->session_bytes(backend, program, s.plan, &s.kv) : 0;
+}
+
 static dp_status set_up(dp_session *s, const dp_session_desc *desc) {
     dp_backend *backend = s->model->engine->backend;
     const dp_program *program = s->model->built->program;
-    int32_t most = s->model->built->shape.context;
-    s->context = desc->context ? desc->context : DP_MIN(most, CONTEXT_DEFAULT);
-    s->batch = DP_MIN(desc->batch ? desc->batch : BATCH_DEFAULT, s->context);
+    sizes n = sizes_of(s->model, desc);
+    uint64_t bytes = dp_session_bytes(s->model, desc);
+    TRY(dp_residency_reserve(&s->model->residency, bytes));
+    s->reserved = bytes;
+    s->context = n.context;
+    s->batch = n.batch;
     s->ids = dp_malloc((size_t)s->context * sizeof *s->ids);
     s->logits = dp_malloc((size_t)program->vocab * sizeof *s->logits);
     if (!s->ids || !s->logits) return dp_no_memory(((size_t)s->context + (size_t)program->vocab) * 4);
-    dp_plan_size size = {s->batch, DP_MIN(OUTPUTS_MAX, s->batch)};
-    TRY(backend->api->plan_new(backend, program, size, &s->plan));
-    dp_kv_size kv = {s->model->engine->reference ? DP_KV_F32 : desc->kv, s->context, s->batch};
-    return backend->api->kv_new(backend, program, &kv, &s->kv);
+    TRY(backend->api->plan_new(backend, program, n.plan, &s->plan));
+    return backend->api->kv_new(backend, program, &n.kv, &s->kv);
 }
 
 dp_status dp_session_new(dp_model *model, const dp_session_desc *desc, dp_session **out) {
@@ -55,6 +77,7 @@ void dp_session_free(dp_session *s) {
     api->kv_free(s->kv);
     dp_free(s->logits);
     dp_free(s->ids);
+    dp_residency_release(&s->model->residency, s->reserved);
     dp_free(s);
 }
 
@@ -72,7 +95,7 @@ static dp_status check_ids(const dp_session *s, const int32_t *ids, size_t count
 dp_status dp_session_step(dp_session *s, const int32_t *ids, int32_t count, int32_t ahead, int32_t outputs, dp_step *out) {
     int32_t position = s->length + ahead;
     *out = (dp_step){.tokens = ids, .count = count, .position = position, .outputs = outputs, .context = s->context,
-                     .kv = s->kv, .trace = s->trace, .trace_user = s->trace_user,
+                     .kv = s->kv, .routing = s->routing, .routing_user = s->routing_user, .trace = s->trace, .trace_user = s->trace_user,
                      .profile = s->profile, .profile_user = s->profile_user};
     return s->model->engine->backend->api->kv_reserve(s->kv, position, position + count);
 }
@@ -152,6 +175,11 @@ int32_t dp_session_truncate(dp_session *s, int32_t length) {
     s->length = s->model->engine->backend->api->kv_truncate(s->kv, length);
     s->logits_at = DP_LOGITS_NONE;
     return s->length;
+}
+
+void dp_session_set_routing(dp_session *s, dp_routing_fn fn, void *user) {
+    s->routing = fn;
+    s->routing_user = user;
 }
 
 void dp_session_set_trace(dp_session *s, dp_trace_fn fn, void *user) {

@@ -6,7 +6,7 @@
 typedef struct loader {
     dp_builder *builder;
     dp_weights *weights;
-    bool stream; /* what cannot be mapped is left to program->reader */
+    dp_weights_how how;
 } loader;
 
 static dp_status own(loader *l, size_t size, void **out) {
@@ -49,7 +49,7 @@ static dp_status map_or_read(loader *l, const dp_tensor *t, const void **out) {
 
 /* The same for what can be read again as it is: *out stays NULL where that is left to the reader. */
 static dp_status load_tensor(loader *l, const dp_tensor *t, const void **out) {
-    if (!l->stream) return map_or_read(l, t, out);
+    if (l->how == DP_WEIGHTS_HERE) return map_or_read(l, t, out);
     dp_status status = map_tensor(l, t, out);
     return status == DP_E_UNSUPPORTED ? DP_OK : status;
 }
@@ -122,6 +122,14 @@ static dp_status load_separate(loader *l, dp_weight *w, const dp_weight_source *
 }
 
 /* gpt-oss as published keeps scales apart and gate and up rows interleaved: repacked row by row into MXFP4 blocks. */
+static void repack_mxfp4(const dp_weight *w, const dp_weight_source *s, const uint8_t *nibbles, const uint8_t *scales, uint8_t *out) {
+    size_t blocks = (size_t)w->cols / 32;
+    for (size_t r = 0; r < (size_t)w->rows; r++) {
+        size_t row = (r * (size_t)s->row_step + (size_t)s->first_row) * blocks;
+        dp_mxfp4_from_hf(nibbles + row * 16, scales + row, (int64_t)blocks, out + r * w->row_bytes);
+    }
+}
+
 static dp_status load_mxfp4(loader *l, dp_weight *w, const dp_weight_source *s) {
     size_t blocks = (size_t)w->cols / 32, stored_rows = (size_t)w->rows * (size_t)s->row_step;
     const void *nibbles, *scales;
@@ -133,12 +141,14 @@ static dp_status load_mxfp4(loader *l, dp_weight *w, const dp_weight_source *s) 
     for (int32_t e = 0; e < w->experts; e++) {
         uint8_t *out = (uint8_t *)memory + (size_t)e * w->bytes;
         w->expert[e] = out;
-        for (size_t r = 0; r < (size_t)w->rows; r++) {
-            size_t row = ((size_t)e * stored_rows + r * (size_t)s->row_step + (size_t)s->first_row) * blocks;
-            dp_mxfp4_from_hf((const uint8_t *)nibbles + row * 16, (const uint8_t *)scales + row, (int64_t)blocks, out + r * w->row_bytes);
-        }
+        size_t first = (size_t)e * stored_rows * blocks;
+        repack_mxfp4(w, s, (const uint8_t *)nibbles + first * 16, (const uint8_t *)scales + first, out);
     }
     return DP_OK;
+}
+
+static bool is_matrix(const dp_weight *w, const dp_weight_source *s) {
+    return s->kind == DP_SOURCE_TENSOR || s->kind == DP_SOURCE_STACKED || s->kind == DP_SOURCE_MXFP4_HF || w->experts > 0;
 }
 
 static dp_status load_weight(loader *l, dp_weight *w, const dp_weight_source *s) {
@@ -154,19 +164,45 @@ static dp_status load_weight(loader *l, dp_weight *w, const dp_weight_source *s)
     return dp_fail(DP_E_ARG, "%s: unknown weight source", w->name);
 }
 
-dp_status dp_weights_load(dp_builder *builder, bool stream, dp_weights *weights, dp_progress_fn progress, void *user) {
-    loader l = {builder, weights, stream};
+dp_status dp_weights_load(dp_builder *builder, dp_weights_how how, dp_weights *weights, dp_progress_fn progress, void *user) {
+    loader l = {builder, weights, how};
     dp_program *p = builder->program;
     p->reader = (dp_weight_reader){read_again, builder};
     weights->file_count = builder->checkpoint->file_count;
     weights->files = dp_calloc(weights->file_count, sizeof *weights->files);
     if (!weights->files) return dp_no_memory(weights->file_count * sizeof *weights->files);
     for (size_t i = 0; i < p->weight_count; i++) {
-        dp_status status = load_weight(&l, &p->weights[i], &builder->sources[i]);
+        dp_weight *w = &p->weights[i];
+        dp_status status = DP_OK;
+        if (how != DP_WEIGHTS_VECTORS || !is_matrix(w, &builder->sources[i])) status = load_weight(&l, w, &builder->sources[i]);
+        else if (w->experts) status = expert_table(&l, w);
         if (status != DP_OK) return dp_fail_in(status, "tensor %s", p->weights[i].name);
         if (progress && !progress(user, "loading weights", i + 1, p->weight_count)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");
     }
     return DP_OK;
+}
+
+static dp_status fill_mxfp4(const dp_checkpoint *c, const dp_weight *w, const dp_weight_source *s, int32_t expert, void *out) {
+    size_t count = (size_t)w->cols / 32 * (size_t)w->rows * (size_t)s->row_step; /* stored blocks of an expert */
+    uint8_t *nibbles = dp_malloc(count * 17);
+    if (!nibbles) return dp_no_memory(count * 17);
+    dp_status status = dp_checkpoint_read(c, s->tensor, (uint64_t)expert * count * 16, nibbles, count * 16);
+    if (status == DP_OK) status = dp_checkpoint_read(c, s->scales, (uint64_t)expert * count, nibbles + count * 16, count);
+    if (status == DP_OK) repack_mxfp4(w, s, nibbles, nibbles + count * 16, out);
+    dp_free(nibbles);
+    return status;
+}
+
+dp_status dp_weights_fill(const dp_builder *builder, int32_t weight, int32_t expert, void *out) {
+    const dp_weight *w = &builder->program->weights[weight];
+    const dp_weight_source *s = &builder->sources[weight];
+    const dp_checkpoint *c = builder->checkpoint;
+    switch (s->kind) {
+    case DP_SOURCE_STACKED: return dp_checkpoint_read(c, s->tensor, (uint64_t)expert * w->bytes, out, w->bytes);
+    case DP_SOURCE_SEPARATE: return dp_checkpoint_read(c, s->experts[expert], 0, out, w->bytes);
+    case DP_SOURCE_MXFP4_HF: return fill_mxfp4(c, w, s, expert, out);
+    default: return dp_checkpoint_read(c, s->tensor, 0, out, w->bytes);
+    }
 }
 
 void dp_weights_free(dp_weights *weights) {

@@ -88,6 +88,9 @@ dp_status dp_checkpoint_tokenizer(const dp_checkpoint *checkpoint, dp_tokenizer 
  * may be NULL. */
 dp_status dp_checkpoint_verify_shard(const dp_checkpoint *checkpoint, size_t shard, dp_progress_fn progress,
                                      void *user);
+/* The same for the bytes that `read` gives; data is aligned to DP_DIRECT. Any thread. */
+typedef dp_status (*dp_shard_read_fn)(void *user, uint64_t offset, void *data, size_t size);
+dp_status dp_checkpoint_verify_bytes(const dp_checkpoint *checkpoint, size_t shard, dp_shard_read_fn read, void *user);
 /* The same, and which algorithm it was: some manifests label BLAKE3 as sha256, so the other one is tried before
  * rejecting. */
 dp_status dp_checkpoint_match_shard(const dp_checkpoint *checkpoint, size_t shard, dp_progress_fn progress, void *user,

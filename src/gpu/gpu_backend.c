@@ -189,6 +189,7 @@ static dp_status prepare(dp_plan *plan, const dp_step *step) {
     if (step->count > plan->size.tokens || step->outputs > plan->size.outputs || step->outputs > step->count)
         return dp_fail(DP_E_ARG, "a step of %d tokens and %d outputs in a plan for %d and %d", (int)step->count, (int)step->outputs,
                        (int)plan->size.tokens, (int)plan->size.outputs);
+    if (step->routing) return dp_fail(DP_E_UNSUPPORTED, "the GPU routes on the device: routing cannot be seen or chosen there");
     if (plan->kv != step->kv) TRY(dp_gpu_plan_build(plan, step->kv));
     if (!step->tokens) return DP_OK;
     TRY(dp_gpu_write(plan->backend->gpu, plan->step, 0, words, sizeof words));

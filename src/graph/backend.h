@@ -28,6 +28,8 @@ typedef struct dp_step {
     int32_t outputs;     /* logits are wanted for the last `outputs` tokens; 0: none */
     int32_t context;     /* capacity of the session, positions */
     dp_kv *kv;           /* reserved up to position + count */
+    dp_routing_fn routing; /* may be NULL */
+    void *routing_user;
     dp_trace_fn trace;   /* may be NULL */
     void *trace_user;
     dp_profile_fn profile; /* may be NULL */
@@ -63,6 +65,8 @@ typedef struct dp_backend_api {
     dp_status (*kv_reserve)(dp_kv *kv, int32_t from, int32_t to);
     /* Longest length <= `length` that the cache can still continue from (windows may have dropped pages: then 0). */
     int32_t (*kv_truncate)(dp_kv *kv, int32_t length);
+    /* Host memory that a plan and a cache of these sizes take at most; NULL where they lie elsewhere. */
+    uint64_t (*session_bytes)(dp_backend *backend, const dp_program *program, dp_plan_size plan, const dp_kv_size *kv);
     dp_status (*run)(dp_plan *plan, const dp_step *step);
     /* Copies [rows][cols] of a slot to the host, rows from `first` on. */
     dp_status (*read)(dp_plan *plan, int32_t slot, int32_t first, int32_t rows, float *out);

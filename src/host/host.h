@@ -16,6 +16,10 @@ uint64_t dp_file_size(const dp_file *file);
 const char *dp_file_path(const dp_file *file);
 /* Exactly `size` bytes at `offset`; a short file is DP_E_FORMAT ("truncated"). Any thread. */
 dp_status dp_file_read(dp_file *file, uint64_t offset, void *data, size_t size);
+/* The same past the system's file cache where the host can, so that what is read does not stay in memory that nobody
+ * asked for. offset and the address of data are multiples of DP_DIRECT; data has room for size rounded up to one. */
+enum { DP_DIRECT = 4096 };
+dp_status dp_file_read_direct(dp_file *file, uint64_t offset, void *data, size_t size);
 /* Whole file (at most `limit` bytes, else DP_E_FORMAT); NUL-terminated; caller dp_free()s. */
 dp_status dp_file_load(const char *path, size_t limit, char **data, size_t *size);
 
@@ -72,7 +76,9 @@ int64_t dp_host_unix_time(void); /* seconds since 1970 */
 int dp_host_cpu_count(void);    /* cores this process may use (affinity and cgroup quota), at least 1 */
 bool dp_host_permit_tiles(void); /* asks for the matrix registers of x86 (AMX), for all threads; false: none here */
 uint64_t dp_host_memory_total(void);
-uint64_t dp_host_memory_peak(void); /* peak resident bytes of this process; 0 if not known */
+uint64_t dp_host_memory_available(void); /* for programs to use now, by the system's estimate and control groups */
+uint64_t dp_host_memory_resident(void);  /* of this process now; 0 if not known */
+uint64_t dp_host_memory_peak(void);      /* peak resident bytes of this process; 0 if not known */
 
 /* ---- shared libraries opened at run time; on wasm there are none ---- */
 typedef struct dp_library dp_library;

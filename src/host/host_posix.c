@@ -118,6 +118,51 @@ void dp_host_advise(const void *data, size_t size, dp_advice advice) {
     (void)madvise((void *)start, (size_t)(end - start), hint);
 }
 
+/* ---- reading past the file cache ---- */
+
+/* A second descriptor of the file at `fd` whose reads go to the disk; -1 where the system or its disk has no such. */
+static int open_direct(int fd) {
+#if defined(__linux__) && defined(O_DIRECT)
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+#else
+    return (void)fd, -1;
+#endif
+}
+
+/* How much of the range whole direct reads delivered; the rest is for dp_file_read, which also finds the words for
+ * errors. The last read asks for whole sectors and may end with the file. */
+static size_t read_direct(int fd, uint64_t offset, char *to, size_t size) {
+    enum { CALL_MAX = 1 << 30 };
+    size_t done = 0, whole = (size + DP_DIRECT - 1) / DP_DIRECT * DP_DIRECT;
+    while (done < size) {
+        ssize_t n = pread(fd, to + done, DP_MIN(whole - done, (size_t)CALL_MAX), (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        done += (size_t)n;
+        if (done % DP_DIRECT) break;
+    }
+    return DP_MIN(done, size);
+}
+
+dp_status dp_file_read_direct(dp_file *file, uint64_t offset, void *data, size_t size) {
+    int fd;
+    TRY(dp_file_borrow(file, &fd));
+    int direct = open_direct(fd);
+    size_t done = direct >= 0 ? read_direct(direct, offset, data, size) : 0;
+    if (direct >= 0) close(direct);
+    dp_status status = DP_OK;
+    if (done < size) {
+        status = dp_file_read(file, offset + done, (char *)data + done, size - done);
+#ifdef POSIX_FADV_DONTNEED
+        (void)posix_fadvise(fd, (off_t)(offset + done), (off_t)(size - done), POSIX_FADV_DONTNEED);
+#endif
+    }
+    dp_file_return(file, fd);
+    return status;
+}
+
 /* ---- disk ---- */
 
 uint64_t dp_path_free_space(const char *path) {
@@ -177,6 +222,14 @@ static void cgroup_folder(char *folder, size_t size) {
     if (strcmp(folder, "/") == 0) folder[0] = 0;
 }
 
+/* Version 1 has a tree of groups for each resource. */
+static void memory_group_folder(char *folder, size_t size) {
+    char text[1024];
+    folder[0] = 0;
+    const char *line = read_small("/proc/self/cgroup", text, sizeof text) ? strstr(text, ":memory:/") : NULL;
+    if (line) snprintf(folder, size, "%.*s", (int)strcspn(line + 8, "\n"), line + 8);
+}
+
 /* Calls limit(text) for a file of the control group and of each of its parents; the smallest answer counts. */
 static uint64_t cgroup_smallest(const char *file, uint64_t (*limit)(const char *text)) {
     char folder[512], path[640], text[128];
@@ -228,18 +281,35 @@ uint64_t dp_host_memory_total(void) {
     long pages = sysconf(_SC_PHYS_PAGES);
     uint64_t bytes = pages > 0 ? (uint64_t)pages * dp_host_page_size() : UINT64_MAX;
     bytes = DP_MIN(bytes, cgroup_smallest("memory.max", byte_limit));
-    char text[64];
+    char folder[512], path[640], text[64];
     if (read_small("/sys/fs/cgroup/memory/memory.limit_in_bytes", text, sizeof text))
         bytes = DP_MIN(bytes, byte_limit(text));
-    return bytes;
+    memory_group_folder(folder, sizeof folder);
+    snprintf(path, sizeof path, "/sys/fs/cgroup/memory%s/memory.limit_in_bytes", folder);
+    return read_small(path, text, sizeof text) ? DP_MIN(bytes, byte_limit(text)) : bytes;
 }
+
+/* The number behind `key` in a table of "key: 123 kB". */
+static uint64_t kilobytes_at(const char *path, const char *key, uint64_t otherwise) {
+    char text[4096];
+    const char *line = read_small(path, text, sizeof text) ? strstr(text, key) : NULL;
+    return line ? strtoull(line + strlen(key), NULL, 10) * 1024 : otherwise;
+}
+
+/* A control group's limit counts for what this process holds; what neighbours in the group hold is not looked for. */
+uint64_t dp_host_memory_available(void) {
+    uint64_t total = dp_host_memory_total(), used = dp_host_memory_resident();
+    uint64_t within = total > used ? total - used : 0;
+    return DP_MIN(within, kilobytes_at("/proc/meminfo", "MemAvailable:", UINT64_MAX));
+}
+
+uint64_t dp_host_memory_resident(void) { return kilobytes_at("/proc/self/status", "VmRSS:", 0); }
 
 uint64_t dp_host_memory_peak(void) {
     /* Not getrusage: its figure survives exec and so may be the parent's. */
-    char text[4096];
-    const char *line = read_small("/proc/self/status", text, sizeof text) ? strstr(text, "VmHWM:") : NULL;
+    uint64_t peak = kilobytes_at("/proc/self/status", "VmHWM:", 0);
     struct rusage usage;
-    if (line) return strtoull(line + 6, NULL, 10) * 1024;
+    if (peak) return peak;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
@@ -255,6 +325,9 @@ uint64_t dp_host_memory_total(void) {
     size_t size = sizeof bytes;
     return sysctlbyname("hw.memsize", &bytes, &size, NULL, 0) == 0 ? bytes : UINT64_MAX;
 }
+
+uint64_t dp_host_memory_available(void) { return dp_host_memory_total(); }
+uint64_t dp_host_memory_resident(void) { return 0; }
 
 uint64_t dp_host_memory_peak(void) {
     struct rusage usage;

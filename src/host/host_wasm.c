@@ -15,6 +15,10 @@ dp_status dp_host_map(const dp_piece *pieces, size_t count, dp_mapping *out) {
 void dp_host_unmap(dp_mapping *mapping) { *mapping = (dp_mapping){0}; }
 void dp_host_advise(const void *data, size_t size, dp_advice advice) { (void)data, (void)size, (void)advice; }
 
+dp_status dp_file_read_direct(dp_file *file, uint64_t offset, void *data, size_t size) {
+    return dp_file_read(file, offset, data, size);
+}
+
 uint64_t dp_path_free_space(const char *path) {
     (void)path;
     return UINT64_MAX;
@@ -30,6 +34,8 @@ int64_t dp_host_unix_time(void) { return (int64_t)time(NULL); }
 int dp_host_cpu_count(void) { return 1; }
 bool dp_host_permit_tiles(void) { return false; }
 uint64_t dp_host_memory_total(void) { return UINT32_MAX; }
+uint64_t dp_host_memory_available(void) { return UINT32_MAX; }
+uint64_t dp_host_memory_resident(void) { return dp_host_memory_peak(); }
 uint64_t dp_host_memory_peak(void) {
     return (uint64_t)__builtin_wasm_memory_size(0) * 65536;
 } /* memory never shrinks */

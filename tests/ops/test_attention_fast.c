@@ -65,7 +65,7 @@ static bool check_shape(const shape *s, const dp_cpu_table *table) {
         fill(v, v_cols, (uint64_t)write.position + 9000, 3);
         if (s->window && write.position + s->window < s->position && write.position / DP_KV_PAGE * DP_KV_PAGE + DP_KV_PAGE <= s->position - s->window)
             continue; /* long left by the window */
-        dp_cpu_run run = {&one.program, &write, rows, NULL, NULL};
+        dp_cpu_run run = {&one.program, &write, rows, NULL, NULL, NULL};
         good = good && dp_ref_kv_write(&run, &kv_op) == DP_OK;
     }
     free(k);

@@ -247,7 +247,7 @@ TEST(refusals) {
         struct dp_cpu_fast *fast = NULL;
         CHECK_OK(dp_pool_new(1, &pool));
         CHECK_OK(dp_cpu_fast_new(&one.program, 1, 1, &fast));
-        dp_cpu_run run = {&one.program, &one.step, one.slots, pool, fast};
+        dp_cpu_run run = {&one.program, &one.step, one.slots, pool, fast, NULL};
         CHECK_FAILS(table.op[DP_OP_MATMUL](&run, &one.op), DP_E_UNSUPPORTED, "odd: cannot multiply with dtype I16");
         dp_cpu_fast_free(fast);
         dp_pool_free(pool);

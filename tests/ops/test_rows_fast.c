@@ -18,7 +18,7 @@ typedef struct sizes {
 typedef void (*prepare_fn)(one_op *one, int variant);
 
 static void run_reference(one_op *one, int32_t expected) {
-    dp_cpu_run run = {&one->program, &one->step, one->slots, NULL, NULL};
+    dp_cpu_run run = {&one->program, &one->step, one->slots, NULL, NULL, NULL};
     dp_op op = one->op;
     op.dst = expected;
     if (reference[op.kind](&run, &op) != DP_OK) test_fail(__FILE__, __LINE__, "%s", dp_error_message());
@@ -151,7 +151,7 @@ static bool check_kv_write(const dp_cpu_table *table, dp_kv_type type) {
         for (size_t p = 0; p < 2; p++) memset(kv[i]->layers[0].pages[p], 0, kv[i]->layers[0].page_bytes);
     }
     one.step.kv = kv[0];
-    dp_cpu_run run = {&one.program, &one.step, one.slots, NULL, NULL};
+    dp_cpu_run run = {&one.program, &one.step, one.slots, NULL, NULL, NULL};
     good = dp_ref_kv_write(&run, &one.op) == DP_OK;
     one.step.kv = kv[1];
     good = good && one_op_run(&one, table, 2);

@@ -39,7 +39,7 @@ bool one_op_run(one_op *one, const dp_cpu_table *table, int32_t threads) {
     if (status == DP_OK) status = dp_cpu_fast_new(&one->program, one->step.count, threads, &one->fast);
     if (status == DP_OK) {
         dp_cpu_fast_begin(one->fast);
-        dp_cpu_run run = {&one->program, &one->step, one->slots, one->pool, one->fast};
+        dp_cpu_run run = {&one->program, &one->step, one->slots, one->pool, one->fast, NULL};
         status = table->op[one->op.kind](&run, &one->op);
     }
     dp_cpu_fast_free(one->fast);

@@ -1,6 +1,8 @@
 /* test.c: the runner behind test.h. */
 #include "test.h"
 
+#include <stdatomic.h>
+
 enum { TESTS_MAX = 512 };
 static struct { const char *name; test_fn fn; } tests[TESTS_MAX];
 static int test_count;
@@ -62,35 +64,41 @@ int test_run_all(int argc, char **argv) {
 
 /* ---- failing allocations ---- */
 
-typedef struct countdown { long left; size_t made; long live; } countdown;
+typedef struct countdown { /* threads of the library allocate too */
+    atomic_long left, made, live;
+} countdown;
 
 static void *counting_realloc(void *user, void *memory, size_t size) {
     countdown *c = user;
     if (!size) {
-        c->live -= memory != NULL;
+        atomic_fetch_sub(&c->live, memory != NULL);
         free(memory);
         return NULL;
     }
-    if (c->left == 0) return NULL;
-    if (c->left > 0) c->left--;
-    c->made++;
-    c->live += memory == NULL;
+    long left = atomic_load(&c->left);
+    while (left > 0 && !atomic_compare_exchange_weak(&c->left, &left, left - 1)) {}
+    if (left == 0) return NULL;
+    atomic_fetch_add(&c->made, 1);
+    atomic_fetch_add(&c->live, memory == NULL);
     return realloc(memory, size);
 }
 
 size_t test_failing_allocations(dp_status (*body)(void *), void *user) {
     countdown c;
     for (long n = 0;; n++) {
-        c = (countdown){n, 0, 0};
+        atomic_init(&c.left, n);
+        atomic_init(&c.made, 0);
+        atomic_init(&c.live, 0);
         dp_set_allocator(counting_realloc, &c);
         dp_status status = body(user);
         dp_set_allocator(NULL, NULL);
-        if (c.live) test_fail(__FILE__, __LINE__, "allocation %ld failing: %ld blocks leaked", n, c.live);
-        if (status == DP_OK && c.left != 0) return c.made;
+        long live = c.live;
+        if (live) test_fail(__FILE__, __LINE__, "allocation %ld failing: %ld blocks leaked", n, live);
+        if (status == DP_OK && c.left != 0) return (size_t)c.made;
         if (status != DP_E_MEMORY && status != DP_OK) {
             test_fail(__FILE__, __LINE__, "allocation %ld failing: got %s: %s", n, dp_status_name(status), dp_error_message());
             return 0;
         }
-        if (c.live) return 0;
+        if (live) return 0;
     }
 }

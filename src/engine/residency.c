@@ -1,0 +1,201 @@
+/* residency.c: see residency.h. The sum that must stay below the budget:
+ *
+ *   base       what the process held when the weights' turn came: program, tokenizer, vectors
+ *   plain      matrices outside the experts: all, or as many as fit beside two buffers that the others pass through
+ *   slots      of all layers: as many as fit, at least the experts of one token
+ *   sessions   activations and KV caches, full
+ *   slack      stacks, page tables, what allocators keep */
+#include "engine/residency.h"
+
+#include "engine/residency_units.h"
+
+enum { MB = 1000000 };
+
+static uint64_t slack_of(uint64_t budget) { return 8 * (uint64_t)MB + budget / 100; }
+
+static uint64_t matrix_bytes(const dp_program *program) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < program->weight_count; i++) {
+        const dp_weight *w = &program->weights[i];
+        bytes += (w->experts ? (uint64_t)w->experts : 1) * w->bytes;
+    }
+    return bytes;
+}
+
+static int32_t experts_per_token(const dp_program *program) {
+    int32_t k = 0;
+    for (size_t i = 0; i < program->op_count; i++)
+        if (program->ops[i].kind == DP_OP_ROUTE) k = DP_MAX(k, program->ops[i].route.k);
+    return k;
+}
+
+/* ---- maps or pages? ---- */
+
+static bool fits_budget(const dp_residency *r) { return r->base + r->weights + r->first_session + slack_of(r->budget) <= r->budget; }
+
+/* Mapped weights may be dropped and read again, so only what is missing altogether asks for a budget of our own. */
+static void set_automatic_budget(dp_residency *r) {
+    uint64_t available = dp_host_memory_available();
+    r->budget = r->weights + r->first_session <= available ? 0 : r->base + available / 10 * 9;
+}
+
+dp_status dp_residency_init(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc, uint64_t session, bool can_page) {
+    *r = (dp_residency){.budget = desc->ram, .base = dp_host_memory_resident(), .first_session = session,
+                        .weights = matrix_bytes(builder->program), .wanted_slots = desc->expert_slots,
+                        .used_experts = experts_per_token(builder->program)};
+    TRY(dp_mutex_new(&r->lock));
+    if (desc->vram || desc->disk) return dp_fail(DP_E_UNSUPPORTED, "budgets of graphics memory and of disk are not implemented yet");
+    if (desc->expert_slots < 0) return dp_fail(DP_E_ARG, "expert_slots is %d, expected 0 or more", (int)desc->expert_slots);
+    if ((unsigned)desc->cache > DP_CACHE_LRFU) return dp_fail(DP_E_ARG, "cache policy %d: expected LRU or LRFU", (int)desc->cache);
+    if (!can_page && (desc->ram || desc->expert_slots)) return dp_fail(DP_E_UNSUPPORTED, "a memory budget needs the CPU backend: here weights are copied to the device");
+    if (!can_page) return DP_OK;
+    if (!r->budget && !desc->expert_slots) set_automatic_budget(r);
+    bool paged = (r->budget && !fits_budget(r)) || (desc->expert_slots && r->used_experts);
+    if (!paged) return DP_OK;
+    r->pages = dp_calloc(1, sizeof *r->pages);
+    return r->pages ? DP_OK : dp_no_memory(sizeof *r->pages);
+}
+
+bool dp_residency_is_paged(const dp_residency *r) { return r->pages != NULL; }
+
+/* ---- what fits ---- */
+
+static uint64_t slots_bytes(const dp_residency *r, int32_t each) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < r->pages->layer_count; i++) {
+        const dp_page_layer *l = &r->pages->layers[i];
+        bytes += (uint64_t)DP_MIN(each, l->experts) * (l->slot_bytes + DP_DIRECT);
+    }
+    return bytes;
+}
+
+static int32_t least_slots(const dp_residency *r) { return r->wanted_slots ? r->wanted_slots : r->used_experts; }
+
+static uint64_t plain_bytes(const dp_residency *r, bool streamed, uint64_t *largest) {
+    uint64_t bytes = 0;
+    *largest = 0;
+    for (int32_t i = 0; i < r->pages->plain_count; i++) {
+        uint64_t unit = r->pages->units.list[i].bytes + DP_DIRECT;
+        *largest = DP_MAX(*largest, unit);
+        bytes += unit;
+    }
+    return streamed ? DP_STREAM_SLOTS * *largest : bytes;
+}
+
+/* As numbers of megabytes, rounded up. */
+static unsigned long long mb(uint64_t bytes) { return (bytes + MB - 1) / MB; }
+
+static dp_status say_short(const dp_residency *r, uint64_t fixed, uint64_t need) {
+    uint64_t largest, slots = slots_bytes(r, least_slots(r)), all = slots_bytes(r, INT32_MAX), plain = plain_bytes(r, false, &largest);
+    return dp_fail(DP_E_MEMORY,
+                   "the memory budget of %llu MB is %llu MB short: one token needs %llu MB (%llu for the program and its sessions, "
+                   "%llu for layers that pass through, %llu for %d experts a layer); with %llu MB no layer is read again, with %llu MB everything fits",
+                   mb(r->budget), mb(need - r->budget), mb(need), mb(fixed), mb(DP_STREAM_SLOTS * largest), mb(slots), (int)least_slots(r),
+                   mb(fixed + plain + slots), mb(fixed + plain + all));
+}
+
+/* The same number for all layers, then one more for the first of them as long as that fits. */
+static void deal_slots(dp_residency *r, uint64_t left) {
+    uint64_t one = 0;
+    for (size_t i = 0; i < r->pages->layer_count; i++) one += r->pages->layers[i].slot_bytes + DP_DIRECT;
+    uint64_t each = one ? left / one : 0;
+    left -= each * one;
+    for (size_t i = 0; i < r->pages->layer_count; i++) {
+        const dp_page_layer *l = &r->pages->layers[i];
+        uint64_t slots = each, more = l->slot_bytes + DP_DIRECT;
+        if (left >= more) slots++, left -= more;
+        if (r->wanted_slots) slots = (uint64_t)r->wanted_slots;
+        r->slots[i] = (int32_t)DP_MIN(slots, (uint64_t)l->experts);
+    }
+}
+
+static dp_status plan_slots(dp_residency *r, uint64_t sessions) {
+    uint64_t fixed = r->base + sessions + slack_of(r->budget), least = slots_bytes(r, least_slots(r));
+    if (!r->budget) {
+        deal_slots(r, UINT64_MAX / 2);
+        return DP_OK;
+    }
+    if (fixed + r->weights + least > r->budget) return say_short(r, fixed, fixed + r->weights + least);
+    deal_slots(r, r->budget - fixed - r->weights);
+    return DP_OK;
+}
+
+/* Which plain units pass through. Those that stay are spread evenly, so that reading the next of the others goes on
+ * while several layers compute. r->weights becomes what plain matrices take. */
+static dp_status plan_plain(dp_residency *r, bool *streamed) {
+    uint64_t largest, all = plain_bytes(r, false, &largest), fixed = r->base + r->first_session + slack_of(r->budget);
+    uint64_t least = slots_bytes(r, least_slots(r)), need = fixed + DP_STREAM_SLOTS * largest + least;
+    r->weights = all;
+    if (!r->budget || fixed + all + least <= r->budget) return DP_OK;
+    if (need > r->budget) return say_short(r, fixed, need);
+    uint64_t room = r->budget - need;
+    double share = (double)room / (double)all, owed = 0;
+    r->weights = DP_STREAM_SLOTS * largest;
+    for (int32_t i = 0; i < r->pages->plain_count; i++) {
+        uint64_t bytes = r->pages->units.list[i].bytes + DP_DIRECT;
+        owed += share * (double)bytes;
+        streamed[i] = owed < (double)bytes;
+        if (streamed[i]) continue;
+        owed -= (double)bytes;
+        r->weights += bytes;
+    }
+    return DP_OK;
+}
+
+/* ---- life ---- */
+
+static dp_status start(dp_residency *r, dp_builder *builder, const dp_model_desc *desc, bool *streamed) {
+    dp_pages *pages = r->pages;
+    r->base = DP_MAX(r->base, dp_host_memory_resident());
+    TRY(plan_plain(r, streamed));
+    TRY(plan_slots(r, r->first_session));
+    TRY(dp_pages_start(pages, desc->cache, r->slots, streamed));
+    TRY(dp_pages_read_plain(pages, desc->progress, desc->user));
+    builder->program->pager = &pages->base;
+    return DP_OK;
+}
+
+dp_status dp_residency_open(dp_residency *r, dp_builder *builder, const dp_model_desc *desc) {
+    TRY(dp_residency_cut(builder, desc, r->pages));
+    dp_pages_measure(r->pages);
+    r->slots = dp_calloc(r->pages->layer_count + 1, sizeof *r->slots);
+    bool *streamed = dp_calloc((size_t)r->pages->plain_count + 1, sizeof *streamed);
+    dp_status status = r->slots && streamed ? start(r, builder, desc, streamed) : dp_no_memory(r->pages->layer_count);
+    dp_free(streamed);
+    return status;
+}
+
+void dp_residency_close(dp_residency *r) {
+    dp_pages_free(r->pages);
+    dp_free(r->slots);
+    if (r->lock) dp_mutex_free(r->lock);
+    *r = (dp_residency){0};
+}
+
+/* ---- sessions ---- */
+
+static dp_status change_sessions(dp_residency *r, uint64_t sessions) {
+    uint64_t need = r->base + r->weights + sessions + slack_of(r->budget);
+    if (!r->pages && r->budget && need > r->budget)
+        return dp_fail(DP_E_MEMORY, "the memory budget of %llu MB is %llu MB short for this session: a smaller context or batch needs less",
+                       mb(r->budget), mb(need - r->budget));
+    if (!r->pages) return DP_OK;
+    TRY(plan_slots(r, sessions ? sessions : r->first_session));
+    dp_pages_resize(r->pages, r->slots);
+    return DP_OK;
+}
+
+dp_status dp_residency_reserve(dp_residency *r, uint64_t bytes) {
+    dp_mutex_lock(r->lock);
+    dp_status status = change_sessions(r, r->sessions + bytes);
+    if (status == DP_OK) r->sessions += bytes;
+    dp_mutex_unlock(r->lock);
+    return status;
+}
+
+/* Slots grow again when the next session asks. */
+void dp_residency_release(dp_residency *r, uint64_t bytes) {
+    dp_mutex_lock(r->lock);
+    r->sessions -= bytes;
+    dp_mutex_unlock(r->lock);
+}

@@ -1,0 +1,31 @@
+/* pager.h: what a backend asks before it reads weights that may not be in memory. A program whose weights are all
+ * resident has none, and then no backend asks. One forward pass at a time uses a pager. Floor 3. */
+#ifndef DP_PAGER_H
+#define DP_PAGER_H
+
+#include "graph/program.h"
+
+typedef struct dp_pager dp_pager;
+
+/* Some of a layer's experts whose weights stand in dp_weight.expert[] until the next call. */
+typedef struct dp_page_group {
+    const bool *member; /* [experts]; NULL: all that the step wants */
+    int32_t count;      /* 0: all have been handed out */
+} dp_page_group;
+
+typedef struct dp_pager_api {
+    /* Makes the plain weight that an op reads resident; it stays so until the call for another op. */
+    dp_status (*plain)(dp_pager *pager, const dp_op *op);
+    /* A step is going to use these experts of a layer; ids may repeat. Reads what is missing, without waiting. */
+    dp_status (*want)(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count);
+    /* The next of the wanted experts that are in memory; waits for at least one. Those handed out before may go. */
+    dp_status (*next)(dp_pager *pager, dp_page_group *group);
+    /* The layer's experts, or the whole pass if it failed, are done with. */
+    void (*done)(dp_pager *pager);
+} dp_pager_api;
+
+struct dp_pager {
+    const dp_pager_api *api;
+};
+
+#endif

@@ -1,0 +1,351 @@
+/* Paging gives the logits of the resident model, bit for bit, however few slots there are; and what happens when files
+ * go bad under it. Expected values: the same model with all weights mapped, which the other golden tests compare with
+ * published results. */
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+#include "engine/residency_units.h"
+#include "files.h"
+#include "host/host.h"
+#include "refmodel.h"
+
+enum { TOKENS = 40, VOCAB_MAX = 2048 };
+
+typedef struct rig {
+    dp_engine *engine;
+    dp_model *model;
+    dp_session *session;
+    size_t vocab;
+} rig;
+
+static dp_status rig_open(rig *r, const char *path, dp_backend_kind backend, const dp_model_desc *desc, int32_t batch) {
+    *r = (rig){0};
+    TRY(dp_engine_open(&(dp_engine_desc){.backend = backend, .threads = 2}, &r->engine));
+    TRY(dp_model_open(r->engine, path, desc, &r->model));
+    r->vocab = (size_t)dp_model_get_info(r->model)->vocab;
+    return dp_session_new(r->model, &(dp_session_desc){.context = 128, .batch = batch}, &r->session);
+}
+
+static void rig_close(rig *r) {
+    dp_session_free(r->session);
+    dp_model_close(r->model);
+    dp_engine_close(r->engine);
+    *r = (rig){0};
+}
+
+static void make_ids(int32_t *ids) {
+    for (int i = 0; i < TOKENS; i++) ids[i] = 3 + (i * 37 + i / 7) % 500;
+}
+
+/* All logits of a text in chunks of the session's batch. */
+static dp_status run(rig *r, float *logits) {
+    int32_t ids[TOKENS];
+    make_ids(ids);
+    dp_session_truncate(r->session, 0);
+    return dp_session_eval(r->session, ids, TOKENS, logits);
+}
+
+static dp_status run_once(const char *path, dp_backend_kind backend, const dp_model_desc *desc, int32_t batch, float *logits) {
+    rig r;
+    dp_status status = rig_open(&r, path, backend, desc, batch);
+    if (status == DP_OK) status = run(&r, logits);
+    rig_close(&r);
+    return status;
+}
+
+/* ---- the same logits ---- */
+
+static float expected[TOKENS * VOCAB_MAX], found[TOKENS * VOCAB_MAX];
+
+static void check_slots(const char *what, const char *path, dp_backend_kind backend, int32_t batch, int32_t slots) {
+    rig r;
+    dp_paging_stats stats;
+    memset(found, 0xFF, sizeof found);
+    CHECK_OK(rig_open(&r, path, backend, &(dp_model_desc){.expert_slots = slots, .cache = (dp_cache_policy)(slots % 2)}, batch));
+    CHECK_OK(run(&r, found));
+    CHECK_MSG(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0, "%s: %d slots, chunks of %d: other logits", what,
+              (int)slots, (int)batch);
+    dp_model_paging(r.model, &stats);
+    CHECK(stats.paging && stats.slots_most <= slots && stats.resident_experts <= stats.slots_most * stats.layers);
+    CHECK(stats.misses > 0 && stats.reads == stats.misses && stats.read_bytes > 0);
+    CHECK(slots < stats.experts || stats.evictions == 0);
+    rig_close(&r);
+}
+
+static void check_model(const char *what, const char *path, dp_backend_kind backend) {
+    static const int32_t batches[] = {64, 7, 1}, slots[] = {8, 4, 3, 2, 1};
+    for (size_t b = 0; b < DP_COUNT(batches); b++) {
+        CHECK_OK(run_once(path, backend, NULL, batches[b], expected));
+        for (size_t s = 0; s < DP_COUNT(slots); s++) check_slots(what, path, backend, batches[b], slots[s]);
+    }
+}
+
+static const char *const mixtures[] = {"mixtral", "qwen3-moe", "gpt-oss", "phimoe", "deepseek-v3"};
+
+static const char *hf_folder(const char *name) {
+    const char *folder = test_file(name);
+    if (dp_path_what(folder) != DP_PATH_FOLDER && (refmodel_write(name, "config.json", folder) || refmodel_add_tokenizer(folder))) return NULL;
+    return folder;
+}
+
+static dp_status converted(const char *name, const char *ending, const char *quantize, dp_sharding sharding, char out[400]) {
+    snprintf(out, 400, "%s%s", hf_folder(name), ending);
+    return dp_convert(&(dp_convert_desc){.input = hf_folder(name), .output = out, .quantize = quantize, .sharding = sharding,
+                                         .shard_size = 1 << 16, .overwrite = true}, NULL);
+}
+
+TEST(mixtures_as_published) {
+    for (size_t i = 0; i < DP_COUNT(mixtures); i++) check_model(mixtures[i], hf_folder(mixtures[i]), DP_BACKEND_CPU);
+}
+
+TEST(mixtures_on_the_reference_path) {
+    check_model("mixtral", hf_folder("mixtral"), DP_BACKEND_CPU_REF);
+    check_model("gpt-oss", hf_folder("gpt-oss"), DP_BACKEND_CPU_REF);
+}
+
+TEST(mixtures_from_expert_shards) {
+    for (size_t i = 0; i < DP_COUNT(mixtures); i++) {
+        char path[400];
+        CHECK_OK(converted(mixtures[i], ".rdrr", "keep", DP_SHARD_EXPERT, path));
+        check_model(mixtures[i], path, DP_BACKEND_CPU);
+    }
+}
+
+/* Shards of 64 KiB cut matrices anywhere. */
+TEST(mixtures_from_shards_of_fixed_size) {
+    for (size_t i = 0; i < DP_COUNT(mixtures); i++) {
+        char path[400];
+        CHECK_OK(converted(mixtures[i], ".fixed", "keep", DP_SHARD_FIXED, path));
+        check_model(mixtures[i], path, DP_BACKEND_CPU);
+    }
+}
+
+TEST(mixtures_sliced_from_gguf) {
+    for (size_t i = 0; i < DP_COUNT(mixtures); i++) {
+        char path[400];
+        CHECK_OK(converted(mixtures[i], ".gguf", "keep", DP_SHARD_AUTO, path));
+        check_model(mixtures[i], path, DP_BACKEND_CPU);
+    }
+    check_model("llama.cpp's Q4_K_M", test_path("tests/data/gguf/mixtral.Q4_K_M.gguf"), DP_BACKEND_CPU);
+}
+
+TEST(the_bundled_model) { check_model("storyteller", test_path("models/storyteller"), DP_BACKEND_CPU); }
+
+/* ---- plain matrices that pass through ---- */
+
+/* A session of its own program, whose plain units are streamed as `streamed` says. */
+static dp_status run_streamed(const char *path, const bool *streamed, float *logits) {
+    rig r;
+    dp_pages *pages = dp_calloc(1, sizeof *pages);
+    int32_t slots[64] = {0};
+    dp_status status = rig_open(&r, path, DP_BACKEND_CPU, NULL, 7);
+    if (status == DP_OK) status = dp_residency_cut(r.model->built, &(dp_model_desc){0}, pages);
+    if (status == DP_OK) {
+        dp_pages_measure(pages);
+        for (size_t i = 0; i < pages->layer_count; i++) slots[i] = 2;
+        status = dp_pages_start(pages, DP_CACHE_LRU, slots, streamed);
+    }
+    if (status == DP_OK) status = dp_pages_read_plain(pages, NULL, NULL);
+    r.model->built->program->pager = status == DP_OK ? &pages->base : NULL;
+    if (status == DP_OK) status = run(&r, logits);
+    dp_pages_free(pages);
+    rig_close(&r);
+    return status;
+}
+
+TEST(layers_that_pass_through) {
+    static const char *const names[] = {"llama", "llama-tied", "gemma3", "mixtral", "deepseek-v3"};
+    bool all[64], some[64], one[64] = {false};
+    for (int i = 0; i < 64; i++) all[i] = true, some[i] = i % 2 == 0;
+    one[1] = true;
+    for (size_t i = 0; i < DP_COUNT(names); i++) {
+        const bool *const which[] = {all, some, one};
+        const char *path = hf_folder(names[i]);
+        CHECK_OK(run_once(path, DP_BACKEND_CPU, NULL, 7, expected));
+        for (size_t w = 0; w < DP_COUNT(which); w++) {
+            memset(found, 0xFF, sizeof found);
+            CHECK_OK(run_streamed(path, which[w], found));
+            CHECK_MSG(memcmp(found, expected, TOKENS * 512 * sizeof(float)) == 0, "%s, choice %zu: other logits", names[i], w);
+        }
+    }
+}
+
+/* ---- files that go bad ---- */
+
+/* A copy of the bundled model below the test folder. */
+static const char *copy_of_storyteller(const char *name) {
+    dp_buf names = {0};
+    char from[1200], to[1200];
+    if (dp_folder_list(test_path("models/storyteller"), &names) != DP_OK) return NULL;
+    for (char *p = strtok(names.data, "\n"); p; p = strtok(NULL, "\n")) {
+        snprintf(from, sizeof from, "%s/%s", test_path("models/storyteller"), p);
+        snprintf(to, sizeof to, "%s/%s", name, p);
+        dp_str bytes = test_load(from);
+        test_write(to, bytes.p, bytes.n);
+        dp_free((void *)bytes.p);
+    }
+    dp_buf_free(&names);
+    return test_file(name);
+}
+
+/* Changes shards 1 to 48, every expert, in place: an open model sees it. */
+static void damage_experts(const char *folder, bool truncate) {
+    for (int shard = 1; shard <= 48; shard++) {
+        char path[1200];
+        snprintf(path, sizeof path, "%s/shard_%05d.bin", folder, shard);
+        dp_str bytes = test_load(path);
+        FILE *file = fopen(path, truncate ? "wb" : "r+b");
+        if (!file || !bytes.p) abort();
+        if (truncate) fwrite(bytes.p, 1, bytes.n / 2, file);
+        else fseek(file, 5000, SEEK_SET), fputc(bytes.p[5000] ^ 1, file);
+        fclose(file);
+        dp_free((void *)bytes.p);
+    }
+}
+
+static void check_damage(const char *name, bool truncate, dp_status status, const char *text) {
+    const char *folder = copy_of_storyteller(name), *mirrors[] = {"/nowhere", test_path("models/storyteller")};
+    rig bad, mirrored;
+    CHECK_OK(run_once(folder, DP_BACKEND_CPU, NULL, 7, expected));
+    CHECK_OK(rig_open(&bad, folder, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 4}, 7));
+    CHECK_OK(rig_open(&mirrored, folder, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 4, .mirrors = mirrors, .mirror_count = 2}, 7));
+    damage_experts(folder, truncate);
+    CHECK_FAILS(run(&bad, found), status, "layer 0, expert ");
+    CHECK_MSG(strstr(dp_error_message(), "shard_000") && strstr(dp_error_message(), text), "%s", dp_error_message());
+    CHECK_FAILS(run(&bad, found), status, text); /* and again, no worse */
+    CHECK_OK(run(&mirrored, found));
+    CHECK(memcmp(found, expected, TOKENS * mirrored.vocab * sizeof(float)) == 0);
+    rig_close(&bad);
+    rig_close(&mirrored);
+}
+
+TEST(a_flipped_byte_names_expert_and_shard) { check_damage("flipped", false, DP_E_CORRUPT, "match the manifest's hash"); }
+TEST(a_cut_shard_names_expert_and_shard) { check_damage("cut", true, DP_E_FORMAT, "truncated"); }
+
+typedef struct sick_disk {
+    dp_pages *pages;
+    atomic_int countdown; /* reads until one fails; -1: all work */
+} sick_disk;
+
+static dp_status sick_read(void *user, int32_t source, int32_t file, uint64_t offset, void *data, size_t size) {
+    sick_disk *disk = user;
+    const dp_checkpoint *c = disk->pages->units.checkpoint;
+    (void)source;
+    if (atomic_fetch_sub(&disk->countdown, 1) == 0) return dp_fail(DP_E_IO, "%s: cannot read: Input/output error", c->file_names[file]);
+    return dp_file_read(c->files[file], offset, data, size);
+}
+
+/* A disk that fails for a moment: the pass fails, the session goes on as if nothing had been. */
+TEST(a_read_error_passes) {
+    rig r;
+    const char *path = test_path("models/storyteller");
+    sick_disk disk;
+    CHECK_OK(run_once(path, DP_BACKEND_CPU, NULL, 7, expected));
+    CHECK_OK(rig_open(&r, path, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 3}, 7));
+    disk.pages = r.model->residency.pages;
+    disk.pages->units.read_user = &disk;
+    disk.pages->units.read = sick_read;
+    for (int n = 0; n < 36; n += 5) { /* a run in slots that the one before has left reads 42 times */
+        atomic_init(&disk.countdown, n);
+        CHECK_FAILS(run(&r, found), DP_E_IO, "Input/output error");
+        CHECK_MSG(strstr(dp_error_message(), "layer ") && strstr(dp_error_message(), "expert "), "%s", dp_error_message());
+        atomic_store(&disk.countdown, -1);
+        CHECK_OK(run(&r, found));
+        CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
+    }
+    rig_close(&r);
+}
+
+/* ---- budgets and the interface ---- */
+
+TEST(a_budget_below_a_token_says_what_is_needed) {
+    dp_engine *engine;
+    dp_model *model;
+    const char *path = test_path("models/storyteller");
+    CHECK_OK(dp_engine_open(NULL, &engine));
+    CHECK_FAILS(dp_model_open(engine, path, &(dp_model_desc){.ram = 1 << 20}, &model), DP_E_MEMORY, "MB short: one token needs ");
+    CHECK_FAILS(dp_model_open(engine, path, &(dp_model_desc){.vram = 1 << 20}, &model), DP_E_UNSUPPORTED, "graphics memory");
+    CHECK_FAILS(dp_model_open(engine, path, &(dp_model_desc){.expert_slots = -1}, &model), DP_E_ARG, "expert_slots");
+    CHECK_FAILS(dp_model_open(engine, path, &(dp_model_desc){.cache = DP_CACHE_BELADY}, &model), DP_E_ARG, "LRU or LRFU");
+    CHECK_OK(dp_model_open(engine, path, &(dp_model_desc){.ram = (uint64_t)1 << 34}, &model)); /* fits: mapped */
+    dp_paging_stats stats;
+    dp_model_paging(model, &stats);
+    CHECK(!stats.paging);
+    CHECK_OK(dp_model_load_expert(model, 0, 0));
+    dp_model_close(model);
+    dp_engine_close(engine);
+}
+
+TEST(experts_by_hand) {
+    rig r;
+    dp_paging_stats stats;
+    char *json;
+    CHECK_OK(rig_open(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 3}, 7));
+    CHECK_OK(dp_model_load_expert(r.model, 2, 5));
+    CHECK_OK(dp_model_load_expert(r.model, 2, 5));
+    CHECK_OK(dp_model_pin_expert(r.model, 2, 5, true));
+    CHECK_OK(dp_model_pin_expert(r.model, 2, 6, true));
+    CHECK_FAILS(dp_model_pin_expert(r.model, 2, 7, true), DP_E_ARG, "one must stay free");
+    CHECK_FAILS(dp_model_evict_expert(r.model, 2, 5), DP_E_ARG, "pinned");
+    CHECK_FAILS(dp_model_load_expert(r.model, 6, 0), DP_E_ARG, "layer 6 has no experts");
+    CHECK_FAILS(dp_model_load_expert(r.model, 0, 8), DP_E_ARG, "expected 0 to 7");
+    CHECK_OK(run_once(test_path("models/storyteller"), DP_BACKEND_CPU, NULL, 7, expected));
+    CHECK_OK(run(&r, found));
+    CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
+    CHECK(r.model->residency.pages->layers[2].cache.slot_of[5] >= 0 && r.model->residency.pages->layers[2].cache.slot_of[6] >= 0);
+    CHECK_OK(dp_model_pin_expert(r.model, 2, 5, false));
+    CHECK_OK(dp_model_evict_expert(r.model, 2, 5));
+    CHECK_OK(dp_model_evict_expert(r.model, 2, 5));
+    CHECK(r.model->residency.pages->layers[2].cache.slot_of[5] < 0);
+    CHECK_OK(dp_model_paging_json(r.model, &json));
+    CHECK_MSG(strstr(json, "\"layers\": [{\"layer\": 0, \"slots\": 3, "), "%s", json);
+    dp_free(json);
+    dp_model_paging_reset(r.model);
+    dp_model_paging(r.model, &stats);
+    CHECK(stats.hits == 0 && stats.misses == 0 && stats.reads == 0 && stats.slots_most == 3);
+    rig_close(&r);
+}
+
+/* Experts that a callback chooses, not the router: those are read, and seen. */
+static void only_the_last(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k) {
+    for (size_t i = 0; i < tokens * (size_t)k; i++) ids[i] = 7 - (int32_t)i % k;
+    *(int *)user += layer == 0;
+}
+static void impossible(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k) {
+    (void)user, (void)layer, (void)tokens, (void)k;
+    ids[0] = 8;
+}
+
+TEST(routing_can_be_seen_and_chosen) {
+    rig r;
+    int calls = 0;
+    dp_paging_stats stats;
+    CHECK_OK(rig_open(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 2}, 7));
+    dp_session_set_routing(r.session, only_the_last, &calls);
+    CHECK_OK(run(&r, found));
+    dp_model_paging(r.model, &stats);
+    CHECK(calls == (TOKENS + 6) / 7 && stats.misses == 12 && stats.hits == (uint64_t)(calls - 1) * 12);
+    dp_session_set_routing(r.session, impossible, NULL);
+    CHECK_FAILS(run(&r, found), DP_E_ARG, "chose expert 8, there are 8");
+    dp_session_set_routing(r.session, NULL, NULL);
+    CHECK_OK(run(&r, found));
+    rig_close(&r);
+}
+
+static dp_status short_life(void *user) {
+    rig r;
+    const int32_t ids[] = {1, 2, 3, 4, 5};
+    dp_status status = rig_open(&r, user, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 2}, 4);
+    if (status == DP_OK) status = dp_session_eval(r.session, ids, 5, NULL);
+    rig_close(&r);
+    return status;
+}
+
+TEST(paging_with_failing_allocations) {
+    char path[400];
+    CHECK_OK(converted("mixtral", ".rdrr", "keep", DP_SHARD_EXPERT, path));
+    CHECK(test_failing_allocations(short_life, path) > 50);
+    CHECK(test_failing_allocations(short_life, (void *)hf_folder("gpt-oss")) > 50);
+}
+
+TEST_MAIN()
