@@ -46,9 +46,10 @@ void dp_gpu_close(dp_gpu *gpu);
 const dp_gpu_caps *dp_gpu_get_caps(const dp_gpu *gpu);
 /* DP_OK, or the first error since the last call: device lost, out of memory, validation; with its message. */
 dp_status dp_gpu_check(dp_gpu *gpu);
-/* For tests: the device is lost at once, or the next buffer finds no room. */
-typedef enum dp_gpu_fault { DP_GPU_FAULT_LOST, DP_GPU_FAULT_MEMORY } dp_gpu_fault;
-void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault);
+/* For tests: the device is lost at once; or, when `after` more of them have been made, a buffer finds no room or the driver
+ * refuses a pipeline. (A browser's device: `after` 0, no pipelines.) */
+typedef enum dp_gpu_fault { DP_GPU_FAULT_LOST, DP_GPU_FAULT_MEMORY, DP_GPU_FAULT_PIPELINE } dp_gpu_fault;
+void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault, uint32_t after);
 
 /* ---- buffers: storage, copy source and destination ---- */
 

@@ -25,7 +25,7 @@ dp_status dp_gpu_check(dp_gpu *gpu) {
     (void)gpu;
     return absent();
 }
-void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault) { (void)gpu, (void)fault; }
+void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault, uint32_t after) { (void)gpu, (void)fault, (void)after; }
 
 dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out) {
     (void)gpu, (void)size, (void)label, (void)out;

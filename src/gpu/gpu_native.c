@@ -56,7 +56,7 @@ static void on_lost(const WGPUDevice *device, WGPUDeviceLostReason reason, WGPUS
 }
 
 static dp_status lost_status(const dp_gpu *gpu) {
-    return dp_fail(DP_E_DEVICE, "the device %s was lost: %s", gpu->caps.name, gpu->lost_message);
+    return dp_fail(DP_E_DEVICE, "the device %s was lost and must be opened anew (sessions, model and engine too): %s", gpu->caps.name, gpu->lost_message);
 }
 
 dp_status gpu_take_error(dp_gpu *gpu) {
@@ -212,11 +212,12 @@ void dp_gpu_close(dp_gpu *gpu) {
 
 const dp_gpu_caps *dp_gpu_get_caps(const dp_gpu *gpu) { return &gpu->caps; }
 
-void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault) {
-    if (fault == DP_GPU_FAULT_MEMORY) {
-        gpu->refuse_next_buffer = true;
-        return;
-    }
+bool gpu_is_refused(uint64_t *countdown) { return *countdown && --*countdown == 0; }
+
+void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault, uint32_t after) {
+    if (fault == DP_GPU_FAULT_MEMORY) gpu->refuse_buffer = (uint64_t)after + 1;
+    if (fault == DP_GPU_FAULT_PIPELINE) gpu->refuse_pipeline = (uint64_t)after + 1;
+    if (fault != DP_GPU_FAULT_LOST) return;
     gpu->lib.DeviceDestroy(gpu->device);
     gpu->lib.InstanceProcessEvents(gpu->lib.instance);
 }

@@ -142,7 +142,7 @@ struct dp_gpu {
     bool lost;
     dp_status error; /* the first since the last check */
     char message[GPU_MESSAGE], lost_message[GPU_MESSAGE];
-    bool refuse_next_buffer;
+    uint64_t refuse_buffer, refuse_pipeline; /* the how manieth from now on fails; 0: none */
 
     /* What callbacks leave behind. They are in here because a callback may still come after a wait was given up. */
     bool done;
@@ -170,6 +170,8 @@ dp_status gpu_wait_for(dp_gpu *gpu, WGPUFuture future);
 /* Errors of what is made between begin and end become end's result, with `what` in front. */
 void gpu_scope_begin(dp_gpu *gpu);
 dp_status gpu_scope_end(dp_gpu *gpu, const char *what);
+/* Counts down what dp_gpu_provoke has set; true when it is time to fail. */
+bool gpu_is_refused(uint64_t *countdown);
 /* A buffer with the given usage; DP_E_MEMORY when there is no room. */
 dp_status gpu_buffer_make(dp_gpu *gpu, const WGPUBufferDescriptor *desc, WGPUBuffer *out);
 

@@ -24,10 +24,7 @@ static WGPUBuffer create_buffer(dp_gpu *gpu, const WGPUBufferDescriptor *desc, d
 dp_status gpu_buffer_make(dp_gpu *gpu, const WGPUBufferDescriptor *desc, WGPUBuffer *out) {
     dp_status status = DP_E_MEMORY;
     WGPUBuffer buffer = NULL;
-    if (gpu->refuse_next_buffer)
-        gpu->refuse_next_buffer = false;
-    else
-        buffer = create_buffer(gpu, desc, &status);
+    if (!gpu_is_refused(&gpu->refuse_buffer)) buffer = create_buffer(gpu, desc, &status);
     if (buffer) {
         *out = buffer;
         return DP_OK;

@@ -97,6 +97,7 @@ static void make_pipeline(dp_gpu *gpu, const dp_gpu_pipeline_desc *desc, WGPUSha
 static dp_status build_pipeline(dp_gpu *gpu, const dp_gpu_pipeline_desc *desc, gpu_pipeline *p) {
     WGPUShaderModule module = NULL;
     TRY(read_bindings(desc, p));
+    if (gpu_is_refused(&gpu->refuse_pipeline)) return dp_fail(DP_E_DEVICE, "%s: refused, as a test wants it", desc->label);
     dp_status status = compile(gpu, desc, &module);
     if (status == DP_OK) {
         gpu_scope_begin(gpu);

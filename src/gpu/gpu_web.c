@@ -144,9 +144,9 @@ dp_status dp_gpu_check(dp_gpu *gpu) {
     return done(gpu_check());
 }
 
-void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault) {
+void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault, uint32_t after) {
     (void)gpu;
-    gpu_provoke(fault);
+    if (after == 0 && fault != DP_GPU_FAULT_PIPELINE) gpu_provoke(fault);
 }
 
 /* ---- buffers ---- */

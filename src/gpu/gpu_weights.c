@@ -144,6 +144,9 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
     for (size_t i = 0; i < program->weight_count; i++) {
         const dp_weight *w = &program->weights[i];
         dp_status status = load_one(b, program, w, &weights[i]);
+        if (status == DP_E_MEMORY)
+            return dp_fail_in(status, "tensor %s, with %llu of %llu MB of weights loaded (the CPU, or a smaller quantisation, may have room)", w->name,
+                              (unsigned long long)(done / 1000000), (unsigned long long)(total / 1000000));
         if (status != DP_OK) return dp_fail_in(status, "tensor %s", w->name);
         done += w->bytes * (uint64_t)(w->experts ? w->experts : 1);
         if (progress && !progress(user, "to the GPU", done, total)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");

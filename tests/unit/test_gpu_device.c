@@ -244,7 +244,7 @@ TEST(too_large_and_out_of_memory) {
     dp_gpu_buffer buffer = 0;
     CHECK_FAILS(dp_gpu_buffer_new(gpu, UINT64_MAX, "everything", &buffer), DP_E_UNSUPPORTED, "everything");
     CHECK_FAILS(dp_gpu_buffer_new(gpu, dp_gpu_get_caps(gpu)->buffer_max + 4, "big", &buffer), DP_E_UNSUPPORTED, "big");
-    dp_gpu_provoke(gpu, DP_GPU_FAULT_MEMORY);
+    dp_gpu_provoke(gpu, DP_GPU_FAULT_MEMORY, 0);
     CHECK_FAILS(dp_gpu_buffer_new(gpu, 64, "unlucky", &buffer), DP_E_MEMORY, "no room for 64 bytes (unlucky)");
     CHECK(buffer == 0);
     CHECK_OK(dp_gpu_check(gpu));
@@ -518,7 +518,7 @@ TEST(device_lost) {
     CHECK_OK(dp_gpu_read_begin(doomed, c.buffers[0], 0, 4, &read));
     CHECK_OK(dp_gpu_stage(doomed, 4, &memory));
     CHECK_OK(dp_gpu_stage_commit(doomed, c.buffers[0], 0));
-    dp_gpu_provoke(doomed, DP_GPU_FAULT_LOST);
+    dp_gpu_provoke(doomed, DP_GPU_FAULT_LOST, 0);
     double start = dp_host_seconds();
     CHECK_FAILS(dp_gpu_check(doomed), DP_E_DEVICE, "was lost");
     CHECK_FAILS(dp_gpu_check(doomed), DP_E_DEVICE, "was lost");
