@@ -90,6 +90,12 @@ void dp_engine_close(dp_engine *engine);
 dp_status dp_devices(const char *library, char **json);
 /* What runs: e.g. "cpu avx512+vnni, 8 threads". Valid as long as the engine. */
 const char *dp_engine_describe(const dp_engine *engine);
+/* Bytes on the GPU of all that is open there; transfer: buffers to write to it, read from it and pass parameters. All 0 on the
+ * CPU, whose memory is the process's own, and where it is not known. */
+typedef struct dp_device_memory {
+    uint64_t weights, kv, activations, transfer;
+} dp_device_memory;
+void dp_engine_memory(const dp_engine *engine, dp_device_memory *out);
 
 /* ---- model ----------------------------------------------------------------------------------------------- */
 

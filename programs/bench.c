@@ -239,6 +239,11 @@ static void report_text(const job *j) {
     if (j->bandwidth > 0 && j->decode_count) printf("; decoding uses %.0f %%", 100 * rate / j->bandwidth);
     if (j->bandwidth > 0) putchar('\n');
     printf("memory     %s at the peak, mapped weights included\n", show_bytes((double)j->peak_memory));
+    dp_device_memory m;
+    dp_engine_memory(j->s.engine, &m);
+    if (m.weights)
+        printf("on the GPU weights %s, KV cache %s, activations %s, transfer buffers %s\n", show_bytes((double)m.weights), show_bytes((double)m.kv),
+               show_bytes((double)m.activations), show_bytes((double)m.transfer));
 }
 
 static void put_prefills(const job *j, dp_buf *out) {
@@ -274,6 +279,18 @@ static void put_decodes(const job *j, dp_buf *out) {
     json_close(out, ']');
 }
 
+static void put_device_memory(const job *j, dp_buf *out) {
+    dp_device_memory m;
+    dp_engine_memory(j->s.engine, &m);
+    if (!m.weights) return;
+    json_open(out, "device_memory_bytes", '{');
+    json_unsigned(out, "weights", m.weights);
+    json_unsigned(out, "kv", m.kv);
+    json_unsigned(out, "activations", m.activations);
+    json_unsigned(out, "transfer", m.transfer);
+    json_close(out, '}');
+}
+
 static dp_status report_json(const job *j) {
     const dp_model_info *info = dp_model_get_info(j->s.model);
     dp_buf out = {0};
@@ -293,6 +310,7 @@ static dp_status report_json(const job *j) {
     json_integer(&out, "peak_memory_bytes", (int64_t)j->peak_memory);
     if (how_routed) json_text(&out, "routing", dp_str_of(how_routed));
     setup_put_paging(&j->s, &out);
+    put_device_memory(j, &out);
     json_close(&out, '}');
     return stdout_print(&out);
 }

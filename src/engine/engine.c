@@ -45,6 +45,11 @@ void dp_engine_close(dp_engine *engine) {
     dp_free(engine);
 }
 
+void dp_engine_memory(const dp_engine *engine, dp_device_memory *out) {
+    *out = (dp_device_memory){0};
+    if (engine->backend->api->memory) engine->backend->api->memory(engine->backend, out);
+}
+
 const char *dp_engine_describe(const dp_engine *engine) { return engine->backend->api->describe(engine->backend); }
 
 /* ---- model ---- */

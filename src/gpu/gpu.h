@@ -56,6 +56,8 @@ void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault, uint32_t after);
 /* DP_E_MEMORY when the device has no room (the device stays usable), DP_E_UNSUPPORTED above buffer_max. Zero-filled. */
 dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out);
 void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer buffer);
+/* Bytes of all buffers there are now; of what the device has besides to write, read and pass parameters. 0: not known. */
+void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer);
 /* Queued in order with submits. offset and size are multiples of 4. Large writes go through a ring of mapped staging
  * buffers, so that host memory stays bounded. */
 dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, const void *data, size_t size);

@@ -32,6 +32,10 @@ dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gp
     return absent();
 }
 void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer buffer) { (void)gpu, (void)buffer; }
+void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer) {
+    (void)gpu;
+    *buffers = *transfer = 0;
+}
 dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, const void *data, size_t size) {
     (void)gpu, (void)buffer, (void)offset, (void)data, (void)size;
     return absent();

@@ -5,10 +5,16 @@
 
 static dp_gpu_backend *of(dp_backend *base) { return (dp_gpu_backend *)base; }
 
+/* Bytes of all buffers. */
+static uint64_t used(const dp_gpu_backend *b) {
+    uint64_t buffers, transfer;
+    dp_gpu_memory(b->gpu, &buffers, &transfer);
+    return buffers;
+}
+
 /* ---- KV cache ---- */
 
-static void kv_free(dp_kv *kv) {
-    if (!kv) return;
+static void kv_drop(dp_kv *kv) {
     for (size_t i = 0; kv->layers && i < kv->program->kv_count; i++) dp_gpu_buffer_free(kv->backend->gpu, kv->layers[i].buffer);
     dp_free(kv->layers);
     dp_free(kv);
@@ -29,17 +35,37 @@ static dp_status kv_layers(dp_kv *kv, const dp_kv_size *size) {
     return DP_OK;
 }
 
-static dp_status kv_new(dp_backend *base, const dp_program *program, const dp_kv_size *size, dp_kv **out) {
+static void kv_free(dp_kv *kv) {
+    if (!kv) return;
+    dp_gpu_backend *b = kv->backend;
+    dp_mutex_lock(b->lock);
+    uint64_t before = used(b);
+    kv_drop(kv);
+    b->kv_bytes -= before - used(b);
+    dp_mutex_unlock(b->lock);
+}
+
+static dp_status kv_make(dp_backend *base, const dp_program *program, const dp_kv_size *size, dp_kv **out) {
     dp_kv *kv = dp_calloc(1, sizeof *kv);
     if (!kv) return dp_no_memory(sizeof *kv);
     *kv = (dp_kv){of(base), program, dp_calloc(program->kv_count, sizeof *kv->layers), size->context, 0, size->type == DP_KV_F32};
     dp_status status = kv->layers ? kv_layers(kv, size) : dp_no_memory(program->kv_count * sizeof *kv->layers);
     if (status != DP_OK) {
-        kv_free(kv);
+        kv_drop(kv);
         return status;
     }
     *out = kv;
     return DP_OK;
+}
+
+static dp_status kv_new(dp_backend *base, const dp_program *program, const dp_kv_size *size, dp_kv **out) {
+    dp_gpu_backend *b = of(base);
+    dp_mutex_lock(b->lock);
+    uint64_t before = used(b);
+    dp_status status = kv_make(base, program, size, out);
+    b->kv_bytes += used(b) - before;
+    dp_mutex_unlock(b->lock);
+    return status;
 }
 
 static dp_status kv_reserve(dp_kv *kv, int32_t from, int32_t to) {
@@ -60,8 +86,7 @@ static int32_t kv_truncate(dp_kv *kv, int32_t length) {
 
 /* ---- plan ---- */
 
-static void plan_free(dp_plan *plan) {
-    if (!plan) return;
+static void plan_drop(dp_plan *plan) {
     dp_gpu *gpu = plan->backend->gpu;
     dp_gpu_plan_clear(plan);
     for (size_t i = 0; plan->slots && i < plan->program->slot_count; i++) dp_gpu_buffer_free(gpu, plan->slots[i]);
@@ -74,6 +99,14 @@ static void plan_free(dp_plan *plan) {
     dp_free(plan->packed);
     dp_free(plan->slots);
     dp_free(plan);
+}
+
+static void plan_free(dp_plan *plan) {
+    if (!plan) return;
+    dp_gpu_backend *b = plan->backend;
+    dp_mutex_lock(b->lock);
+    plan_drop(plan);
+    dp_mutex_unlock(b->lock);
 }
 
 /* Floats that attention's partial results of one token need at most. */
@@ -100,7 +133,7 @@ static dp_status plan_buffers(dp_plan *plan) {
     return dp_gpu_prefill_buffers(plan);
 }
 
-static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_size size, dp_plan **out) {
+static dp_status plan_make(dp_backend *base, const dp_program *program, dp_plan_size size, dp_plan **out) {
     dp_plan *plan = dp_calloc(1, sizeof *plan);
     if (!plan) return dp_no_memory(sizeof *plan);
     *plan = (dp_plan){.backend = of(base), .program = program, .size = size};
@@ -108,14 +141,28 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
     plan->packed = dp_calloc(program->slot_count, sizeof *plan->packed);
     dp_status status = plan->slots && plan->packed ? plan_buffers(plan) : dp_no_memory(program->slot_count * sizeof *plan->slots);
     if (status != DP_OK) {
-        plan_free(plan);
+        plan_drop(plan);
         return dp_fail_in(status, "activations for %d tokens (a smaller batch needs less)", (int)size.tokens);
     }
     *out = plan;
     return DP_OK;
 }
 
+static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_size size, dp_plan **out) {
+    dp_mutex_lock(of(base)->lock);
+    dp_status status = plan_make(base, program, size, out);
+    dp_mutex_unlock(of(base)->lock);
+    return status;
+}
+
 /* ---- run ---- */
+
+static dp_status read_locked(dp_plan *plan, int32_t slot, int32_t first, int32_t rows, float *out) {
+    uint64_t cols = (uint64_t)plan->program->slots[slot].cols;
+    dp_gpu_read read;
+    TRY(dp_gpu_read_begin(plan->backend->gpu, plan->slots[slot], (uint64_t)first * cols * 4, (size_t)((uint64_t)rows * cols * 4), &read));
+    return dp_gpu_read_end(plan->backend->gpu, read, out);
+}
 
 /* Puts the dispatch on the queue if this step wants it, its grid filled in. */
 static void enqueue(dp_plan *plan, const dp_planned *d, const dp_step *step, size_t *count) {
@@ -139,7 +186,7 @@ static dp_status trace(dp_plan *plan, const dp_step *step, const dp_planned *don
     if (!rows) return DP_OK;
     float *data = dp_malloc(rows * cols * sizeof(float));
     if (!data) return dp_no_memory(rows * cols * sizeof(float));
-    dp_status status = plan->backend->base.api->read(plan, op->dst, 0, (int32_t)rows, data);
+    dp_status status = read_locked(plan, op->dst, 0, (int32_t)rows, data);
     if (status == DP_OK && !step->trace(step->trace_user, dp_op_name(op->kind), op->label, data, rows, cols))
         status = dp_fail(DP_E_CANCELLED, "cancelled by the trace callback at %s", op->label);
     dp_free(data);
@@ -223,10 +270,10 @@ static dp_status run(dp_plan *plan, const dp_step *step) {
 }
 
 static dp_status read_slot(dp_plan *plan, int32_t slot, int32_t first, int32_t rows, float *out) {
-    uint64_t cols = (uint64_t)plan->program->slots[slot].cols;
-    dp_gpu_read read;
-    TRY(dp_gpu_read_begin(plan->backend->gpu, plan->slots[slot], (uint64_t)first * cols * 4, (size_t)((uint64_t)rows * cols * 4), &read));
-    return dp_gpu_read_end(plan->backend->gpu, read, out);
+    dp_mutex_lock(plan->backend->lock);
+    dp_status status = read_locked(plan, slot, first, rows, out);
+    dp_mutex_unlock(plan->backend->lock);
+    return status;
 }
 
 /* ---- open ---- */
@@ -245,16 +292,31 @@ static void close_backend(dp_backend *base) {
 }
 
 static dp_status load(dp_backend *base, dp_program *program, dp_progress_fn progress, void *user) {
-    dp_mutex_lock(of(base)->lock);
-    dp_status status = dp_gpu_weights_load(of(base), program, progress, user);
-    dp_mutex_unlock(of(base)->lock);
+    dp_gpu_backend *b = of(base);
+    dp_mutex_lock(b->lock);
+    uint64_t before = used(b);
+    dp_status status = dp_gpu_weights_load(b, program, progress, user);
+    b->weight_bytes += used(b) - before;
+    dp_mutex_unlock(b->lock);
     return status;
 }
 
 static void unload(dp_backend *base, dp_program *program) {
-    dp_mutex_lock(of(base)->lock);
-    dp_gpu_weights_unload(of(base), program);
-    dp_mutex_unlock(of(base)->lock);
+    dp_gpu_backend *b = of(base);
+    dp_mutex_lock(b->lock);
+    uint64_t before = used(b);
+    dp_gpu_weights_unload(b, program);
+    b->weight_bytes -= before - used(b);
+    dp_mutex_unlock(b->lock);
+}
+
+static void memory(dp_backend *base, dp_device_memory *out) {
+    dp_gpu_backend *b = of(base);
+    uint64_t buffers, transfer;
+    dp_mutex_lock(b->lock);
+    dp_gpu_memory(b->gpu, &buffers, &transfer);
+    *out = (dp_device_memory){b->weight_bytes, b->kv_bytes, buffers - b->weight_bytes - b->kv_bytes, transfer};
+    dp_mutex_unlock(b->lock);
 }
 
 static const dp_backend_api api = {
@@ -262,6 +324,7 @@ static const dp_backend_api api = {
     .copies = true,
     .close = close_backend,
     .describe = describe,
+    .memory = memory,
     .load = load,
     .unload = unload,
     .plan_new = plan_new,

@@ -71,6 +71,21 @@ void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer handle) {
     gpu_table_drop(&gpu->buffers, handle);
 }
 
+void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer) {
+    *buffers = 0;
+    *transfer = (uint64_t)DP_GPU_PARAM_SLOTS * gpu->param_stride;
+    for (uint32_t h = 1; h <= gpu->buffers.count; h++) {
+        const gpu_buffer *buffer = gpu_table_get(&gpu->buffers, h);
+        if (buffer) *buffers += buffer->size;
+    }
+    for (size_t i = 0; i < GPU_STAGES; i++)
+        if (gpu->stages[i].buffer) *transfer += DP_GPU_STAGE_BYTES;
+    for (uint32_t h = 1; h <= gpu->readbacks.count; h++) {
+        const gpu_readback *r = gpu_table_get(&gpu->readbacks, h);
+        if (r) *transfer += r->capacity;
+    }
+}
+
 dp_status gpu_range_check(const dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset, uint64_t size) {
     const gpu_buffer *buffer = gpu_table_get(&gpu->buffers, handle);
     if (!buffer) return dp_fail(DP_E_ARG, "no buffer %u", (unsigned)handle);

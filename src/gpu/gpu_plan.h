@@ -16,6 +16,7 @@ typedef struct dp_gpu_backend {
     dp_gpu_buffer sink;    /* the same for bindings that it does not write */
     bool exact;            /* activations are never rounded to 8 bits */
     uint64_t part_most;    /* bytes of a weight's part at most */
+    uint64_t weight_bytes, kv_bytes; /* of all programs, of all caches */
     uint8_t params_taken[512]; /* a bit per slot of the device's parameter block */
     char text[200];
 } dp_gpu_backend;

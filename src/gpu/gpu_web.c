@@ -160,6 +160,11 @@ dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gp
     return done(gpu_buffer_new((double)((size + 3) & ~(uint64_t)3), name, out));
 }
 
+void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer) {
+    (void)gpu;
+    *buffers = *transfer = 0;
+}
+
 void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer buffer) {
     (void)gpu;
     if (buffer) gpu_buffer_free(buffer);

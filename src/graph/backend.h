@@ -54,6 +54,8 @@ typedef struct dp_backend_api {
     bool copies;
     void (*close)(dp_backend *backend);
     const char *(*describe)(const dp_backend *backend);
+    /* What everything open takes on the device; NULL where that is the process's own memory. */
+    void (*memory)(dp_backend *backend, dp_device_memory *out);
     /* Takes a program's weights to the device, once for all plans; host data stays valid until unload. */
     dp_status (*load)(dp_backend *backend, dp_program *program, dp_progress_fn progress, void *user);
     void (*unload)(dp_backend *backend, dp_program *program);
