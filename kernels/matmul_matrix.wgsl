@@ -1,12 +1,15 @@
 // Computes:  dst[t][n] = sum_k src[t][k] * W[n][k] (+ bias[n]) for many tokens on the matrix units: f16 products, f32 sums.
 //            GROUPED: rows are (token, choice) pairs sorted by expert (group.wgsl), W and bias those of the tile's expert; tiles
 //            of experts outside the `experts` from `first` on, which W holds, are left alone.
-// Shapes:    packed, scales as in pack_f16.wgsl; W [n][32 * chunks] behind a format_*.wgsl; dst [rows][cols], of which n
-//            are written.
+// Shapes:    packed, scales as in pack_f16.wgsl; W [n][32 * chunks] behind a format_*.wgsl and a halves*.wgsl; dst
+//            [rows][cols], of which n are written.
 // Bindings:  2 rows (step, or the groups of group.wgsl), 3 packed, 4 scales, 5 bias (any buffer when BIAS is 0), 6 dst, 7 params.
-// Work:      four subgroups a tile of TILE_T x TILE_N outputs, each FRAG_T x 2 matrices of them; two chunks (64 columns) at a
-//            time through workgroup memory, the next two on their way in registers meanwhile. Matrices are named one by one:
-//            indexed by a loop variable they would leave the registers. Grid (n / TILE_N, rows / TILE_T or tiles of groups).
+// Work:      SIDE_T x SIDE_N subgroups a tile of TILE_T x TILE_N outputs, each FRAG_T x 2 matrices of them; two chunks (64
+//            columns) at a time through workgroup memory, the next two on their way in registers meanwhile. Grid (rows /
+//            TILE_T, n / TILE_N), so that tiles that share weights run together; GROUPED (n / TILE_N, tiles of groups).
+// Speed:     matrices are named one by one, since those indexed by a loop variable leave the registers, but k stays a loop:
+//            unrolled by hand the code outgrows the instruction cache. Sums leave through the memory of the tiles, since on
+//            NVIDIA's driver workgroups share 48 KiB of a core: 24 KiB more than they need would halve how many run there.
 // Limits:    |W| < 65504; FRAG_T 2 or 4; 64 bytes behind packed can be read. MATRIX is the side of the device's matrices,
 //            SUBGROUP its only subgroup size, at most 2 MATRIX; both and the variant's constants are put in front.
 struct Params {
@@ -22,46 +25,37 @@ struct Params {
 alias Left = subgroup_matrix_left<f16, MATRIX, MATRIX>;
 alias Right = subgroup_matrix_right<f16, MATRIX, MATRIX>;
 alias Sums = subgroup_matrix_result<f32, MATRIX, MATRIX>;
-const TILE_T = 2u * FRAG_T * MATRIX;
-const TILE_N = 4u * MATRIX;
-const THREADS = 4u * SUBGROUP;
+const TILE_T = SIDE_T * FRAG_T * MATRIX;
+const TILE_N = SIDE_N * 2u * MATRIX;
+const THREADS = SIDE_T * SIDE_N * SUBGROUP;
 const STRIDE = 9u; // vec4u, of 8 halves, that a row of 64 columns takes: one more than needed, against bank conflicts
+const WEIGHTS = TILE_T * STRIDE; // where they begin in tiles
 const LOADS_X = TILE_T * 8u / THREADS; // vec4u a thread brings each time
 const LOADS_W = TILE_N * 2u / THREADS; // chunks
+const SUM_COLUMNS = 2u * MATRIX; // of a subgroup's sums on their way out, in rows of
+const SUM_STRIDE = SUM_COLUMNS / 4u + 1u;
 const NONE = 0xffffffffu;
-var<workgroup> xs: array<vec4u, TILE_T * STRIDE>;
-var<workgroup> wt: array<vec4u, TILE_N * STRIDE>;
-var<workgroup> staged: array<f32, 4u * MATRIX * MATRIX>;
+var<workgroup> tiles: array<vec4u, (TILE_T + TILE_N) * STRIDE>;
 var<workgroup> tile_row: array<u32, TILE_T>;
+var<workgroup> tile_scale: array<f32, TILE_T>;
 
-fn halves(a: vec4f, b: vec4f) -> vec4u {
-    return vec4u(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
-}
+fn left(row: u32, k: u32) -> Left { return subgroupMatrixLoad<Left, row_major>(&tiles, row * STRIDE + k, STRIDE); }
+fn right(row: u32, k: u32) -> Right { return subgroupMatrixLoad<Right, col_major>(&tiles, WEIGHTS + row * STRIDE + k, STRIDE); }
 
-fn load_halves(row: u32, c: u32) -> array<vec4u, 4> {
-    var out = array<vec4u, 4>();
-    if (c < p.chunks) {
-        let w = load_chunk(row, p.chunks, c);
-        for (var j = 0u; j < 4u; j++) { out[j] = halves(w[2u * j], w[2u * j + 1u]); }
-    }
-    return out;
-}
-
-fn left(row: u32, k: u32) -> Left { return subgroupMatrixLoad<Left, row_major>(&xs, row * STRIDE + k, STRIDE); }
-fn right(row: u32, k: u32) -> Right { return subgroupMatrixLoad<Right, col_major>(&wt, row * STRIDE + k, STRIDE); }
-
-// One matrix of sums to dst; every thread takes part.
-fn put(sums: Sums, thread: u32, at_t: u32, at_n: u32, first_n: u32, first_bias: u32) {
-    let own = thread / SUBGROUP * MATRIX * MATRIX;
-    subgroupMatrixStore<row_major>(&staged, own, sums, MATRIX);
+// Two matrices of sums side by side to dst; every thread takes part.
+fn put(a: Sums, b: Sums, thread: u32, at_t: u32, n: u32, first_bias: u32) {
+    let own = thread / SUBGROUP * MATRIX * SUM_STRIDE;
+    subgroupMatrixStore<row_major>(&tiles, own, a, SUM_STRIDE);
+    subgroupMatrixStore<row_major>(&tiles, own + MATRIX / 4u, b, SUM_STRIDE);
     workgroupBarrier();
-    for (var e = thread % SUBGROUP; e < MATRIX * MATRIX; e += SUBGROUP) {
-        let row = tile_row[at_t + e / MATRIX];
-        let n = first_n + at_n + e % MATRIX;
-        if (row != NONE && n < p.n) {
-            var value = staged[own + e] * scales[row / p.share];
-            if (BIAS == 1u) { value += bias[first_bias + n]; }
-            dst[row * p.cols + n] = value;
+    for (var e = thread % SUBGROUP; e < MATRIX * SUM_COLUMNS; e += SUBGROUP) {
+        let r = e / SUM_COLUMNS;
+        let column = e % SUM_COLUMNS;
+        let row = tile_row[at_t + r];
+        if (row != NONE && n + column < p.n) {
+            var value = bitcast<f32>(tiles[own + r * SUM_STRIDE + column / 4u][column % 4u]) * tile_scale[at_t + r];
+            if (BIAS == 1u) { value += bias[first_bias + n + column]; }
+            dst[row * p.cols + n + column] = value;
         }
     }
     workgroupBarrier();
@@ -69,7 +63,8 @@ fn put(sums: Sums, thread: u32, at_t: u32, at_n: u32, first_n: u32, first_bias: 
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
-    var first = at.y * TILE_T;
+    var first = at.x * TILE_T;
+    var first_n = at.y * TILE_N;
     var end = select(rows[1], rows[2], OUTPUTS == 1u);
     var expert = 0u;
     if (GROUPED == 1u) {
@@ -77,6 +72,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         expert = rows[1u + 3u * at.y];
         if (expert - p.first >= p.experts) { return; } // wraps below it
         first = rows[2u + 3u * at.y];
+        first_n = at.x * TILE_N;
         end = rows[3u + 3u * at.y];
     }
     for (var i = thread; i < TILE_T; i += THREADS) {
@@ -84,15 +80,16 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         if (row >= end) { row = NONE; }
         else if (GROUPED == 1u) { row = rows[row]; }
         tile_row[i] = row;
+        tile_scale[i] = scales[select(row / p.share, 0u, row == NONE)];
     }
     workgroupBarrier();
 
     // Rows outside the matrix are loaded from some row inside: nobody reads what becomes of them.
-    let first_n = at.x * TILE_N;
     var from_x: array<u32, LOADS_X>;
     var from_w: array<u32, LOADS_W>;
     var x: array<vec4u, LOADS_X>;
-    var w: array<array<vec4u, 4>, LOADS_W>;
+    var w: array<Raw, LOADS_W>;
+    let half = thread % 2u; // which of the two chunks this thread brings
     for (var i = 0u; i < LOADS_X; i++) {
         let row = tile_row[(thread + i * THREADS) / 8u];
         from_x[i] = select(row / p.share, 0u, row == NONE) * p.chunks * 4u + thread % 8u;
@@ -100,24 +97,27 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     }
     for (var i = 0u; i < LOADS_W; i++) {
         from_w[i] = (expert - p.first) * p.n + min(first_n + (thread + i * THREADS) / 2u, p.n - 1u);
-        w[i] = load_halves(from_w[i], thread % 2u);
+        w[i] = fetch_chunk(from_w[i], p.chunks, min(half, p.chunks - 1u));
     }
 
-    let my_t = thread / SUBGROUP / 2u * FRAG_T * MATRIX;
-    let my_n = thread / SUBGROUP % 2u * 2u * MATRIX;
+    let my_t = thread / SUBGROUP / SIDE_N * FRAG_T * MATRIX;
+    let my_n = thread / SUBGROUP % SIDE_N * 2u * MATRIX;
     var s00: Sums; var s01: Sums;
     var s10: Sums; var s11: Sums;
     var s20: Sums; var s21: Sums;
     var s30: Sums; var s31: Sums;
     for (var c = 0u; c < p.chunks; c += 2u) {
-        for (var i = 0u; i < LOADS_X; i++) { xs[(thread + i * THREADS) / 8u * STRIDE + thread % 8u] = x[i]; }
+        for (var i = 0u; i < LOADS_X; i++) { tiles[(thread + i * THREADS) / 8u * STRIDE + thread % 8u] = x[i]; }
         for (var i = 0u; i < LOADS_W; i++) {
-            for (var j = 0u; j < 4u; j++) { wt[(thread + i * THREADS) / 2u * STRIDE + thread % 2u * 4u + j] = w[i][j]; }
+            let to = WEIGHTS + (thread + i * THREADS) / 2u * STRIDE + half * 4u;
+            var weights = halves_of(w[i]);
+            if (c + half >= p.chunks) { weights = array<vec4u, 4>(); }
+            for (var j = 0u; j < 4u; j++) { tiles[to + j] = weights[j]; }
         }
         workgroupBarrier();
         if (c + 2u < p.chunks) {
             for (var i = 0u; i < LOADS_X; i++) { x[i] = packed[from_x[i] + (c + 2u) * 4u]; }
-            for (var i = 0u; i < LOADS_W; i++) { w[i] = load_halves(from_w[i], c + 2u + thread % 2u); }
+            for (var i = 0u; i < LOADS_W; i++) { w[i] = fetch_chunk(from_w[i], p.chunks, min(c + 2u + half, p.chunks - 1u)); }
         }
         for (var k = 0u; k < 8u; k += MATRIX / 8u) {
             let b0 = right(my_n, k);
@@ -130,9 +130,9 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
             s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
             if (FRAG_T > 2u) {
                 let a2 = left(my_t + 2u * MATRIX, k);
-                let a3 = left(my_t + 3u * MATRIX, k);
                 s20 = subgroupMatrixMultiplyAccumulate(a2, b0, s20);
                 s21 = subgroupMatrixMultiplyAccumulate(a2, b1, s21);
+                let a3 = left(my_t + 3u * MATRIX, k);
                 s30 = subgroupMatrixMultiplyAccumulate(a3, b0, s30);
                 s31 = subgroupMatrixMultiplyAccumulate(a3, b1, s31);
             }
@@ -140,14 +140,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         workgroupBarrier();
     }
     let first_bias = expert * p.n;
-    put(s00, thread, my_t, my_n, first_n, first_bias);
-    put(s01, thread, my_t, my_n + MATRIX, first_n, first_bias);
-    put(s10, thread, my_t + MATRIX, my_n, first_n, first_bias);
-    put(s11, thread, my_t + MATRIX, my_n + MATRIX, first_n, first_bias);
+    put(s00, s01, thread, my_t, first_n + my_n, first_bias);
+    put(s10, s11, thread, my_t + MATRIX, first_n + my_n, first_bias);
     if (FRAG_T > 2u) {
-        put(s20, thread, my_t + 2u * MATRIX, my_n, first_n, first_bias);
-        put(s21, thread, my_t + 2u * MATRIX, my_n + MATRIX, first_n, first_bias);
-        put(s30, thread, my_t + 3u * MATRIX, my_n, first_n, first_bias);
-        put(s31, thread, my_t + 3u * MATRIX, my_n + MATRIX, first_n, first_bias);
+        put(s20, s21, thread, my_t + 2u * MATRIX, first_n + my_n, first_bias);
+        put(s30, s31, thread, my_t + 3u * MATRIX, first_n + my_n, first_bias);
     }
 }

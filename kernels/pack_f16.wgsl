@@ -1,7 +1,7 @@
 // Computes:  rows of f32 as f16, each scaled by a power of two so that its largest value lies in [256, 512): no activation
 //            leaves the range of f16, and what is 2^-22 of the largest still counts.
 // Shapes:    src [rows][32 * chunks]; packed alike, the columns in the order of the weight's chunks; scales [rows] undo it.
-//            Behind a format_*.wgsl, of which it takes element_group.
+//            Behind a format_*.wgsl and a halves*.wgsl, of which it takes element_group and in_order.
 // Bindings:  2 src, 3 packed, 4 scales, 5 params.
 // Work:      one workgroup a row: grid (rows).
 // Limits:    none.
@@ -37,6 +37,6 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         let j = i % 4u * 2u;
         let a = src[row * 8u + element_group(c, j)];
         let b = src[row * 8u + element_group(c, j + 1u)];
-        packed[row * 4u + i] = halves(a * factor, b * factor);
+        packed[row * 4u + i] = halves(in_order(a) * factor, in_order(b) * factor);
     }
 }

@@ -7,9 +7,15 @@ typedef dp_planner planner;
 typedef dp_recipe recipe;
 
 enum {
-    FRAG_DENSE = 4, FRAG_GROUPED = 2, /* matrices of token rows a subgroup holds; a tile has two subgroups of them */
-    PACKED_MIN = 256,                 /* bytes of a scratch buffer at least */
+    PACKED_MIN = 256, /* bytes of a scratch buffer at least */
+    BUSY = 96,        /* workgroups that keep a large GPU busy: with fewer, smaller tiles are faster */
 };
+
+/* What a workgroup of matmul_matrix.wgsl computes: side_t x side_n subgroups, each with frag_t x 2 matrices. */
+typedef struct tile {
+    uint32_t side_t, side_n, frag_t;
+} tile;
+static const tile large_tile = {2, 4, 4}, small_tile = {2, 2, 2};
 
 static dp_gpu_range whole(dp_gpu_buffer buffer) { return (dp_gpu_range){buffer, 0, 0}; }
 static dp_gpu_range slot(const planner *p, int32_t index) { return whole(p->plan->slots[index]); }
@@ -35,10 +41,26 @@ static bool usable(const dp_plan *plan) {
 
 static uint32_t side(const dp_plan *plan) { return dp_gpu_get_caps(plan->backend->gpu)->matrix_m; }
 
+static uint32_t tile_rows(const dp_plan *plan, tile t) { return t.side_t * t.frag_t * side(plan); }
+static uint32_t tile_cols(const dp_plan *plan, tile t) { return t.side_n * 2 * side(plan); }
+
+static bool fits(const dp_plan *plan, tile t) {
+    const dp_gpu_caps *caps = dp_gpu_get_caps(plan->backend->gpu);
+    uint32_t rows = tile_rows(plan, t), memory = (rows + tile_cols(plan, t)) * 144 + rows * 8;
+    return memory <= caps->workgroup_memory && t.side_t * t.side_n * caps->subgroup_max <= caps->workgroup_size;
+}
+
+/* Rows of src from which large tiles are faster for a product of n columns. */
+static int32_t large_from(const dp_plan *plan, uint32_t n) {
+    if (!fits(plan, large_tile)) return INT32_MAX;
+    uint32_t across = ceil_div(n, tile_cols(plan, large_tile)), least = (ceil_div(BUSY, across) - 1) * tile_rows(plan, large_tile);
+    return (int32_t)DP_MAX(least, tile_rows(plan, small_tile)) + 1;
+}
+
 /* Tiles of groups at most, when `tokens` choose k experts each. */
 static uint32_t tiles_most(const dp_plan *plan, uint32_t experts, uint32_t k) {
     uint32_t pairs = (uint32_t)plan->size.tokens * k;
-    return DP_MIN(experts, pairs) + pairs / (2 * FRAG_GROUPED * side(plan));
+    return DP_MIN(experts, pairs) + pairs / tile_rows(plan, small_tile);
 }
 
 /* ---- scratch ---- */
@@ -94,13 +116,13 @@ static dp_status pack(planner *p, uint32_t times, int32_t from) {
     return dp_gpu_plan_add(p, &r);
 }
 
-static dp_status group(planner *p, uint32_t tile, uint32_t tiles, int32_t from) {
+static dp_status group(planner *p, uint32_t height, uint32_t tiles, int32_t from) {
     const dp_op *op = p->op;
     if (p->grouped_slot == op->src2) return DP_OK;
     recipe r = {.variant = {DP_KERNEL_GROUP, DP_F32, {0}},
                 .ranges = {whole(p->plan->step), slot(p, op->src2), whole(p->plan->groups)},
                 .range_count = 3,
-                .params = {experts_of(p->plan->program, op), (uint32_t)op->moe_matmul.k, tile, tiles},
+                .params = {experts_of(p->plan->program, op), (uint32_t)op->moe_matmul.k, height, tiles},
                 .grid = {1, 1, 1},
                 .planned = {.rows = DP_GRID_FIXED, .at_least = from}};
     p->grouped_slot = op->src2;
@@ -108,7 +130,7 @@ static dp_status group(planner *p, uint32_t tile, uint32_t tiles, int32_t from) 
 }
 
 /* What plain and experts' products with a part of a weight share; grid, share and step are the caller's. */
-static recipe product(const planner *p, const dp_gpu_part *part, uint32_t grouped, uint32_t frag) {
+static recipe product(const planner *p, const dp_gpu_part *part, uint32_t grouped, tile t) {
     const dp_op *op = p->op;
     const dp_weight *w = &p->plan->program->weights[op->weight];
     dp_gpu_range dst = slot(p, op->dst), bias = op->bias < 0 ? nothing(p) : whole(weight(p, op->bias)->quants);
@@ -116,12 +138,19 @@ static recipe product(const planner *p, const dp_gpu_part *part, uint32_t groupe
     if (!grouped) dst.offset = 4 * (uint64_t)part->first;
     if (!grouped && op->bias >= 0) bias.offset = dst.offset;
     bool outputs = rows_of(p, op->dst) == DP_GRID_OUTPUTS;
-    return (recipe){.variant = {DP_KERNEL_MATMUL_MATRIX, w->dtype, {op->bias >= 0, outputs, grouped, frag}},
+    return (recipe){.variant = {DP_KERNEL_MATMUL_MATRIX, w->dtype, {op->bias >= 0, outputs, grouped, t.side_t, t.side_n, t.frag_t}},
                     .ranges = {whole(part->quants), whole(part->scales), whole(grouped ? p->plan->groups : p->plan->step), whole(p->plan->halves),
                                whole(p->plan->halves_scales), bias, dst},
                     .range_count = 7,
                     .params = {n, (uint32_t)w->cols / 32, 1, (uint32_t)w->rows, grouped ? part->first : 0, part->count},
-                    .grid = {ceil_div(n, 4 * side(p->plan)), 1, 1}};
+                    .grid = {1, 1, 1}};
+}
+
+static dp_status dense(planner *p, const dp_gpu_part *part, tile t, int32_t from, int32_t to) {
+    recipe r = product(p, part, 0, t);
+    r.grid[1] = ceil_div(part->count, tile_cols(p->plan, t));
+    r.planned = (dp_planned){.rows = rows_of(p, p->op->dst), .axis = 0, .per = tile_rows(p->plan, t), .at_least = from, .at_most = to};
+    return dp_gpu_plan_add(p, &r);
 }
 
 dp_status dp_gpu_prefill_matmul(planner *p, int32_t from, bool *done) {
@@ -130,9 +159,9 @@ dp_status dp_gpu_prefill_matmul(planner *p, int32_t from, bool *done) {
     TRY(pack(p, 1, from));
     const dp_gpu_weight *data = weight(p, p->op->weight);
     for (size_t i = 0; i < data->part_count; i++) {
-        recipe r = product(p, &data->parts[i], 0, FRAG_DENSE);
-        r.planned = (dp_planned){.rows = rows_of(p, p->op->dst), .axis = 1, .per = 2 * FRAG_DENSE * side(p->plan), .at_least = from};
-        TRY(dp_gpu_plan_add(p, &r));
+        int32_t large = large_from(p->plan, data->parts[i].count);
+        if (large <= p->plan->size.tokens) TRY(dense(p, &data->parts[i], large_tile, DP_MAX(from, large), INT32_MAX));
+        TRY(dense(p, &data->parts[i], small_tile, from, large - 1));
     }
     return DP_OK;
 }
@@ -142,12 +171,13 @@ dp_status dp_gpu_prefill_moe_matmul(planner *p, int32_t from, bool *done) {
     *done = usable(p->plan) && experts <= 512;
     if (!*done) return DP_OK;
     uint32_t tiles = tiles_most(p->plan, experts, k);
-    TRY(group(p, 2 * FRAG_GROUPED * side(p->plan), tiles, from));
+    TRY(group(p, tile_rows(p->plan, small_tile), tiles, from));
     TRY(pack(p, p->op->moe_matmul.per_expert ? k : 1, from));
     const dp_gpu_weight *data = weight(p, p->op->weight);
     for (size_t i = 0; i < data->part_count; i++) {
-        recipe r = product(p, &data->parts[i], 1, FRAG_GROUPED);
+        recipe r = product(p, &data->parts[i], 1, small_tile);
         r.params[2] = p->op->moe_matmul.per_expert ? 1 : k;
+        r.grid[0] = ceil_div((uint32_t)p->plan->program->weights[p->op->weight].rows, tile_cols(p->plan, small_tile));
         r.grid[1] = tiles;
         r.planned = (dp_planned){.rows = DP_GRID_FIXED, .at_least = from};
         TRY(dp_gpu_plan_add(p, &r));

@@ -10,7 +10,7 @@ typedef struct kernel_entry {
     bool packed;   /* pack.wgsl goes in front */
     bool act;      /* act.wgsl goes in front */
     bool sample;   /* sample.wgsl goes in front */
-    bool matrix;   /* uses the matrix units */
+    bool matrix;   /* for the matrix units: a halves*.wgsl follows the format */
     bool sized;    /* its constants are part of the source, since array sizes depend on them */
 } kernel_entry;
 
@@ -35,8 +35,8 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS"}, .weighted = true},
     [DP_KERNEL_MATVEC_DOT] = {"matvec_dot", "rrrrwrrwp", {"LANES", "ROWS", "MODE", "BIAS", "ACT"}, .weighted = true, .packed = true, .act = true},
     [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, .weighted = true},
-    [DP_KERNEL_PACK_F16] = {"pack_f16", "rrrwwp", {0}, .weighted = true},
-    [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "FRAG_T"}, .weighted = true, .matrix = true, .sized = true},
+    [DP_KERNEL_PACK_F16] = {"pack_f16", "rrrwwp", {0}, .weighted = true, .matrix = true},
+    [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "SIDE_T", "SIDE_N", "FRAG_T"}, .weighted = true, .matrix = true, .sized = true},
 };
 
 static const char *const formats[DP_DTYPE_COUNT] = {
@@ -48,6 +48,9 @@ static const char *const formats[DP_DTYPE_COUNT] = {
 
 /* What reads a matrix against packed activations. */
 static const char *const dots[DP_DTYPE_COUNT] = {[DP_Q4_K] = "dot_q4_k", [DP_Q6_K] = "dot_q6_k"};
+
+/* How a matrix becomes f16 for the matrix units, where there is a shorter way than halves.wgsl. */
+static const char *const halves[DP_DTYPE_COUNT] = {[DP_Q4_K] = "halves_q4_k", [DP_Q6_K] = "halves_q6_k", [DP_MXFP4] = "halves_mxfp4"};
 
 bool dp_kernels_dots(dp_dtype dtype) { return dots[dtype] != NULL; }
 bool dp_kernels_reads(dp_dtype dtype) { return formats[dtype] != NULL; }
@@ -105,6 +108,7 @@ static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu
     if (entry->act) dp_buf_str(&wgsl, source("act"));
     if (entry->sample) dp_buf_str(&wgsl, source("sample"));
     if (entry->weighted) dp_buf_str(&wgsl, source((entry->packed ? dots : formats)[v->dtype]));
+    if (entry->matrix) dp_buf_str(&wgsl, source(halves[v->dtype] ? halves[v->dtype] : "halves"));
     dp_buf_str(&wgsl, source(entry->name));
     if (wgsl.failed) {
         dp_buf_free(&wgsl);

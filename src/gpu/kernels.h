@@ -21,7 +21,7 @@ typedef enum dp_kernel {
     DP_KERNEL_COUNT
 } dp_kernel;
 
-enum { DP_KERNEL_CONSTANTS = 5 };
+enum { DP_KERNEL_CONSTANTS = 6 };
 
 /* A kernel with its overrides: what makes one pipeline. Unused constants are 0. */
 typedef struct dp_kernel_variant {

@@ -6,7 +6,7 @@
 #include "gpu/gpu_backend.h"
 #include "gpu/kernels.h"
 
-enum { VOCAB = 97, MAX_ROWS = 200, MAX_TOKENS = 130 };
+enum { VOCAB = 97, MAX_ROWS = 200, MAX_TOKENS = 130, WIDE_ROWS = 6175 };
 
 typedef struct rig {
     dp_program program;
@@ -83,26 +83,41 @@ static double error_of(const float *a, const float *b, size_t n) {
     return isfinite(difference) ? sqrt(difference / norm) : INFINITY;
 }
 
+/* Relative error of y = W x for a W of that shape; found and expected: [tokens * rows]. */
+static double product_error(dp_backend *gpu, dp_backend *reference, const int32_t shape[2], dp_dtype dtype, bool bias, int32_t tokens, float *found,
+                            float *expected) {
+    rig r;
+    size_t n = (size_t)tokens * (size_t)shape[0];
+    rig_init(&r, dtype, shape[0], shape[1], bias);
+    for (size_t j = 0; j < n; j++) found[j] = NAN;
+    dp_status status = run(reference, &r, tokens, expected);
+    if (status == DP_OK) status = run(gpu, &r, tokens, found);
+    if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s", dp_error_message());
+    rig_free(&r);
+    return error_of(found, expected, n);
+}
+
 /* one, many: the error allowed for a single token and for more than a few. */
 static void check_dtype(dp_backend *gpu, dp_backend *reference, dp_dtype dtype, double one, double many) {
     static const int32_t rows[] = {1, 3, 66, 200, 199, 66}, tokens[] = {1, 2, 5, 130, 1, 1};
     static float expected[MAX_TOKENS * MAX_ROWS], found[MAX_TOKENS * MAX_ROWS];
     int32_t block = dp_dtype_get(dtype)->block;
     for (size_t i = 0; i < DP_COUNT(rows); i++) {
-        rig r;
-        int32_t cols = block == 256 ? (i % 2 ? 256 : 1280) : (i % 2 ? 32 : 416);
-        size_t n = (size_t)tokens[i] * (size_t)rows[i];
-        rig_init(&r, dtype, rows[i], cols, i % 2);
-        for (size_t j = 0; j < n; j++) found[j] = NAN;
-        CHECK_OK(run(reference, &r, tokens[i], expected));
-        CHECK_OK(run(gpu, &r, tokens[i], found));
-        double error = error_of(found, expected, n), most = tokens[i] == 1 ? one : tokens[i] > 4 ? many : 1e-5;
+        int32_t cols = block == 256 ? (i % 2 ? 256 : 1280) : (i % 2 ? 32 : 416), shape[2] = {rows[i], cols};
+        double error = product_error(gpu, reference, shape, dtype, i % 2, tokens[i], found, expected), most = tokens[i] == 1 ? one : tokens[i] > 4 ? many : 1e-5;
         CHECK_MSG(error < most, "%s [%d][%d], %d tokens: relative error %g", dp_dtype_get(dtype)->name, (int)rows[i], (int)cols, (int)tokens[i], error);
-        rig_free(&r);
     }
 }
 
-static void check_dtypes(const dp_gpu_desc *desc) {
+/* Wide enough for the largest tiles of every device. */
+static void check_wide(dp_backend *gpu, dp_backend *reference, dp_dtype dtype) {
+    static float expected[MAX_TOKENS * WIDE_ROWS], found[MAX_TOKENS * WIDE_ROWS];
+    const int32_t shape[2] = {WIDE_ROWS, dp_dtype_get(dtype)->block == 256 ? 256 : 96};
+    double error = product_error(gpu, reference, shape, dtype, true, MAX_TOKENS, found, expected);
+    CHECK_MSG(error < 1e-3, "%s [%d][%d]: relative error %g", dp_dtype_get(dtype)->name, (int)shape[0], (int)shape[1], error);
+}
+
+static void check_dtypes(const dp_gpu_desc *desc, bool wide) {
     dp_backend *gpu = NULL, *reference = NULL;
     dp_status status = dp_gpu_backend_open(desc, &gpu);
     if (status == DP_E_UNSUPPORTED) {
@@ -115,7 +130,8 @@ static void check_dtypes(const dp_gpu_desc *desc) {
     for (int d = 0; d < DP_DTYPE_COUNT; d++) {
         if (!dp_kernels_reads((dp_dtype)d)) continue;
         /* without `exact`, single tokens may meet quantised weights in 8 bits, and many the matrix units in f16 */
-        check_dtype(gpu, reference, (dp_dtype)d, !desc->exact && dp_kernels_dots((dp_dtype)d) ? 1e-2 : 1e-5, desc->exact ? 1e-5 : 5e-4);
+        check_dtype(gpu, reference, (dp_dtype)d, !desc->exact && dp_kernels_dots((dp_dtype)d) ? 1e-2 : 1e-5, desc->exact ? 1e-5 : 1e-3);
+        if (wide) check_wide(gpu, reference, (dp_dtype)d);
         checked++;
     }
     CHECK(checked == 14);
@@ -123,9 +139,9 @@ static void check_dtypes(const dp_gpu_desc *desc) {
     reference->api->close(reference);
 }
 
-TEST(every_dtype_on_the_gpu) { check_dtypes(&(dp_gpu_desc){.adapter = -1}); }
-TEST(every_dtype_on_the_gpu_unchecked) { check_dtypes(&(dp_gpu_desc){.adapter = -1, .unchecked = true}); }
-TEST(every_dtype_on_the_gpu_exactly) { check_dtypes(&(dp_gpu_desc){.adapter = -1, .exact = true}); }
+TEST(every_dtype_on_the_gpu) { check_dtypes(&(dp_gpu_desc){.adapter = -1}, false); }
+TEST(every_dtype_on_the_gpu_unchecked) { check_dtypes(&(dp_gpu_desc){.adapter = -1, .unchecked = true}, true); }
+TEST(every_dtype_on_the_gpu_exactly) { check_dtypes(&(dp_gpu_desc){.adapter = -1, .exact = true}, false); }
 
 static void check_refused(const dp_gpu_desc *desc, int32_t rows, int32_t cols, const char *why) {
     dp_backend *gpu = NULL;
