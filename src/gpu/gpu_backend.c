@@ -288,6 +288,7 @@ static void close_backend(dp_backend *base) {
     if (b->gpu) dp_gpu_buffer_free(b->gpu, b->sink);
     dp_gpu_close(b->gpu);
     dp_mutex_free(b->lock);
+    dp_free(b->params);
     dp_free(b);
 }
 

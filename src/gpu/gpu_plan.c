@@ -33,19 +33,6 @@ static dp_grid_rows rows_of(const planner *p, int32_t index) {
     return p->plan->program->slots[index].rows == DP_ROWS_TOKENS ? DP_GRID_TOKENS : DP_GRID_OUTPUTS;
 }
 
-/* Parameter slots are shared by all plans of a device. */
-dp_status dp_gpu_params_take(dp_gpu_backend *b, uint32_t *out) {
-    for (uint32_t i = 0; i < 8 * sizeof b->params_taken; i++) {
-        if (b->params_taken[i / 8] >> (i % 8) & 1) continue;
-        b->params_taken[i / 8] |= (uint8_t)(1 << (i % 8));
-        *out = i;
-        return DP_OK;
-    }
-    return dp_fail(DP_E_MEMORY, "too many sessions on one GPU: their dispatches need more than %zu parameter slots", 8 * sizeof b->params_taken);
-}
-
-void dp_gpu_params_give(dp_gpu_backend *b, uint32_t slot) { b->params_taken[slot / 8] &= (uint8_t)~(1 << (slot % 8)); }
-
 static void release(dp_gpu_backend *b, const dp_planned *planned) {
     dp_gpu_bindings_free(b->gpu, planned->dispatch.bindings);
     dp_gpu_params_give(b, planned->dispatch.params);
@@ -65,7 +52,7 @@ dp_status dp_gpu_plan_add(planner *p, const recipe *r) {
     memcpy(planned.dispatch.grid, r->grid, sizeof r->grid);
     TRY(dp_kernels_get(plan->backend->kernels, &r->variant, &planned.dispatch.pipeline));
     TRY(dp_gpu_bindings_new(gpu, planned.dispatch.pipeline, r->ranges, r->range_count, &planned.dispatch.bindings));
-    dp_status status = dp_gpu_params_take(plan->backend, &planned.dispatch.params);
+    dp_status status = dp_gpu_params_share(plan->backend, r->params, &planned.dispatch.params);
     if (status != DP_OK) {
         dp_gpu_bindings_free(gpu, planned.dispatch.bindings);
         return status;
@@ -75,7 +62,7 @@ dp_status dp_gpu_plan_add(planner *p, const recipe *r) {
         return dp_no_memory(sizeof *plan->planned);
     }
     plan->planned[plan->planned_count++] = planned;
-    return dp_gpu_params(gpu, planned.dispatch.params, 1, r->params);
+    return DP_OK;
 }
 
 /* ---- ops without weights ---- */

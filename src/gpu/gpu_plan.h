@@ -7,6 +7,8 @@
 #include "gpu/kernels.h"
 #include "host/host.h"
 
+typedef struct dp_gpu_params_slot dp_gpu_params_slot;
+
 typedef struct dp_gpu_backend {
     dp_backend base;
     dp_gpu *gpu;
@@ -17,7 +19,8 @@ typedef struct dp_gpu_backend {
     bool exact;            /* activations are never rounded to 8 bits */
     uint64_t part_most;    /* bytes of a weight's part at most */
     uint64_t weight_bytes, kv_bytes; /* of all programs, of all caches */
-    uint8_t params_taken[512]; /* a bit per slot of the device's parameter block */
+    dp_gpu_params_slot *params; /* of the device's parameter block (gpu_params.c) */
+    size_t params_count, params_capacity;
     char text[200];
 } dp_gpu_backend;
 
@@ -113,8 +116,10 @@ typedef struct dp_recipe {
     dp_planned planned; /* its dispatch is filled in when it is added */
 } dp_recipe;
 
-/* A slot of the device's parameter block, and back. */
+/* A slot of the device's parameter block: of one's own, to be written with dp_gpu_params; or one that holds these words (of
+ * DP_GPU_PARAM_BYTES) and is shared. Both are given back. */
 dp_status dp_gpu_params_take(dp_gpu_backend *backend, uint32_t *out);
+dp_status dp_gpu_params_share(dp_gpu_backend *backend, const uint32_t *words, uint32_t *out);
 void dp_gpu_params_give(dp_gpu_backend *backend, uint32_t slot);
 
 dp_status dp_gpu_plan_add(dp_planner *planner, const dp_recipe *recipe);

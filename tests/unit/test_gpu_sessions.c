@@ -68,6 +68,28 @@ TEST(two_threads_share_one_gpu) {
     dp_engine_close(engine);
 }
 
+/* Equal parameters share a slot: many sessions fit. */
+TEST(many_sessions) {
+    enum { MANY = 24 };
+    dp_engine *engine = open_engine();
+    dp_session *sessions[MANY];
+    dp_model *model;
+    float first = 0;
+    if (!engine) return;
+    CHECK_OK(dp_model_open(engine, model_path(), NULL, &model));
+    for (int i = 0; i < MANY; i++) {
+        CHECK_OK(dp_session_new(model, &(dp_session_desc){.context = CONTEXT, .batch = BATCH}, &sessions[i]));
+        CHECK_OK(dp_session_eval(sessions[i], (int32_t[]){5, 6, 7}, 3, NULL));
+        if (i == 0) first = dp_session_logits(sessions[0])[9];
+        CHECK(dp_session_logits(sessions[i])[9] == first);
+    }
+    size_t slots = ((dp_gpu_backend *)engine->backend)->params_count;
+    for (int i = 0; i < MANY; i++) dp_session_free(sessions[i]);
+    CHECK_MSG(slots < 200, "%zu parameter slots", slots);
+    dp_model_close(model);
+    dp_engine_close(engine);
+}
+
 /* ---- memory ---- */
 
 static uint64_t slot_bytes(const dp_model *model) {
