@@ -73,7 +73,7 @@ typedef struct dp_attend {
     int32_t position[DP_ATTEND_ROWS];
     int32_t from, to;        /* from is a multiple of DP_ATTEND_STEP */
     float *max, *sum, *acc;  /* [rows], [rows], [rows][v_dim]; filled */
-    float *scratch;          /* k_dim * DP_ATTEND_STEP + k_dim + DP_ATTEND_ROWS * (DP_ATTEND_STEP + 1) */
+    float *scratch;          /* k_dim * (DP_ATTEND_STEP + 4) + DP_ATTEND_ROWS * (DP_ATTEND_STEP + 1) */
 } dp_attend;
 
 /* Rearranges up to DP_PACK_TOKENS rows of f32 into a block of dp_pack_bytes: bf16 and, for `parts` 2, what that leaves. */

@@ -15,21 +15,41 @@ typedef struct attend_step {
     int32_t at, count;
     const uint8_t *k, *v; /* of the first position */
     float *panel;         /* [k_dim][STEP] */
-    float *line;          /* [k_dim] */
+    float *lines;         /* [4][k_dim] */
     float *scores;        /* [rows][STEP], then e^(score - max) */
     float *shrink;        /* [rows]: what the sums so far are multiplied by */
 } attend_step;
 
 /* ---- scores ---- */
 
+/* Four lines to four lanes of the panel, 4 x 4 at a time. */
+INLINE void turn_lines(const float *line, int32_t stride, int32_t n, float *to) {
+    typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+    int32_t i = 0;
+    for (; i + 4 <= n; i += 4, line += 4, to += 4 * STEP) {
+        quad a = *(const quad *)line, b = *(const quad *)(line + stride);
+        quad c = *(const quad *)(line + 2 * stride), d = *(const quad *)(line + 3 * stride);
+        quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+        *(quad *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+        *(quad *)(to + STEP) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+        ab = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        *(quad *)(to + 2 * STEP) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+        *(quad *)(to + 3 * STEP) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    }
+    for (; i < n; i++, line++, to += STEP)
+        for (int j = 0; j < 4; j++) to[j] = line[j * stride];
+}
+
 INLINE void pack_keys(const attend_step *s, load_fn load, load1_fn load1, int bytes) {
     int32_t k_dim = s->job->k_dim;
     for (int32_t j = 0; j < s->count; j++) {
         const uint8_t *k = s->k + (size_t)j * (size_t)(k_dim * bytes);
+        float *line = s->lines + j % 4 * k_dim;
         int32_t i = 0;
-        for (; i + VL <= k_dim; i += VL) vf_store(s->line + i, load(k + i * bytes));
-        for (; i < k_dim; i++) s->line[i] = load1(k + i * bytes);
-        for (i = 0; i < k_dim; i++) s->panel[i * STEP + j] = s->line[i];
+        for (; i + VL <= k_dim; i += VL) vf_store(line + i, load(k + i * bytes));
+        for (; i < k_dim; i++) line[i] = load1(k + i * bytes);
+        if (j % 4 == 3 || j + 1 == s->count) turn_lines(s->lines, k_dim, k_dim, s->panel + j / 4 * 4);
     }
 }
 
@@ -49,9 +69,24 @@ INLINE void score_panel(const attend_step *s, int32_t row, int count) {
     }
 }
 
+/* Four positions at once; `count` rows times four sums must fit the registers. */
+INLINE void score_dots4(const attend_step *s, int32_t row, int count, int32_t j, load_fn load, int bytes) {
+    size_t stride = (size_t)(s->job->k_dim * bytes);
+    const uint8_t *k = s->k + (size_t)j * stride;
+    vf acc[4][4] = {{{0}}};
+    for (int32_t i = 0; i < s->job->k_dim; i += VL)
+        for (int p = 0; p < 4; p++) {
+            vf key = load(k + (size_t)p * stride + i * bytes);
+            for (int t = 0; t < count; t++) acc[t][p] += key * vf_load(s->job->q[row + t] + i);
+        }
+    for (int t = 0; t < count; t++) vf_sum4(acc[t], s->scores + (row + t) * STEP + j);
+}
+
 INLINE void score_dots(const attend_step *s, int32_t row, int count, load_fn load, load1_fn load1, int bytes) {
-    int32_t k_dim = s->job->k_dim;
-    for (int32_t j = 0; j < s->count; j++) {
+    int32_t k_dim = s->job->k_dim, j = 0;
+    if (k_dim % VL == 0 && count * 4 <= VL)
+        for (; j + 4 <= s->count; j += 4) score_dots4(s, row, count, j, load, bytes);
+    for (; j < s->count; j++) {
         const uint8_t *k = s->k + (size_t)j * (size_t)(k_dim * bytes);
         vf acc[4] = {{0}};
         int32_t i = 0;
@@ -100,8 +135,7 @@ INLINE void weigh_row(const attend_step *s, int32_t row) {
         if (job->softcap > 0) x[j] = cap_scores(x[j], job->softcap);
         most = vf_max(most, vf_pick(mask[j], x[j], most));
     }
-    float max = before;
-    for (int i = 0; i < VL; i++) max = DP_MAX(max, most[i]);
+    float max = vf_most(most);
     vf sum = {0};
     for (int j = 0; j < STEP / VL; j++) {
         vf e = vf_bits(vi_bits(vf_exp(x[j] - max)) & mask[j]);
@@ -148,10 +182,19 @@ INLINE void attend_step_with(const attend_step *s, load_fn load, load1_fn load1,
     for (; row < s->job->rows; row++) add_values(s, row, 1, load, load1, bytes);
 }
 
+/* Asks for the keys and values of the step at `at`. */
+INLINE void fetch_step(const dp_attend *job, int32_t at, bool own_values) {
+    size_t bytes = (size_t)DP_MIN(STEP, job->to - at) * (job->kv->type == DP_KV_F16 ? 2 : 4);
+    const char *k = dp_cpu_kv_k(job->kv, job->layer, job->kv_head, at);
+    const char *v = own_values ? dp_cpu_kv_v(job->kv, job->layer, job->kv_head, at) : k;
+    for (size_t i = 0; i < bytes * (size_t)job->k_dim; i += LINE_BYTES) __builtin_prefetch(k + i);
+    for (size_t i = 0; own_values && i < bytes * (size_t)job->v_dim; i += LINE_BYTES) __builtin_prefetch(v + i);
+}
+
 static void attend(const dp_attend *job) {
     attend_step s = {.job = job, .panel = job->scratch};
-    s.line = s.panel + job->k_dim * STEP;
-    s.scores = s.line + job->k_dim;
+    s.lines = s.panel + job->k_dim * STEP;
+    s.scores = s.lines + 4 * job->k_dim;
     s.shrink = s.scores + DP_ATTEND_ROWS * STEP;
     for (int32_t r = 0; r < job->rows; r++) {
         job->max[r] = -1e30f;
@@ -159,12 +202,14 @@ static void attend(const dp_attend *job) {
     }
     memset(job->acc, 0, (size_t)job->rows * (size_t)job->v_dim * sizeof(float));
     /* lanes behind the last position are computed and masked: they must be numbers */
-    memset(job->scratch, 0, (size_t)(job->k_dim * (STEP + 1) + DP_ATTEND_ROWS * (STEP + 1)) * sizeof(float));
+    memset(job->scratch, 0, (size_t)(job->k_dim * (STEP + 4) + DP_ATTEND_ROWS * (STEP + 1)) * sizeof(float));
+    bool few = job->rows < PANEL_FROM_ROWS; /* decoding waits for memory */
     bool own_values = job->kv->layers[job->layer].spec.v_dim != 0;
     for (s.at = job->from; s.at < job->to; s.at += STEP) {
         s.count = DP_MIN(STEP, job->to - s.at);
         s.k = dp_cpu_kv_k(job->kv, job->layer, job->kv_head, s.at);
         s.v = own_values ? dp_cpu_kv_v(job->kv, job->layer, job->kv_head, s.at) : s.k;
+        if (few && s.at + STEP < job->to) fetch_step(job, s.at + STEP, own_values);
         if (job->kv->type == DP_KV_F16) attend_step_with(&s, load_f16, load1_f16, 2);
         else attend_step_with(&s, load_f32, load1_f32, 4);
     }

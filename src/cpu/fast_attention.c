@@ -22,7 +22,7 @@ static int32_t value_dim(const dp_kv_spec *spec) { return spec->v_dim ? spec->v_
 size_t dp_attend_state_floats(const dp_kv_spec *spec) { return DP_ATTEND_ROWS * (2 + (size_t)value_dim(spec)); }
 
 size_t dp_attend_scratch_floats(const dp_kv_spec *spec) {
-    return (size_t)spec->k_dim * (DP_ATTEND_STEP + 1) + DP_ATTEND_ROWS * (DP_ATTEND_STEP + 1);
+    return (size_t)spec->k_dim * (DP_ATTEND_STEP + 4) + DP_ATTEND_ROWS * (DP_ATTEND_STEP + 1);
 }
 
 /* Row `row` of a KV head: token row / group, query head row % group. */

@@ -212,23 +212,22 @@ static void panel_tile(const dp_tile *tile) {
 
 /* Blocks of 32 columns share a scale of largest magnitude / 127; values round to the nearest, ties to even. */
 INLINE void quantize_block(const float *restrict x, dp_act_unit *restrict out, int block) {
-    uint32_t most = 0;
-    for (int i = 0; i < 32; i++) {
-        uint32_t magnitude = dp_load_u32(x + i) & 0x7FFFFFFF;
-        most = DP_MAX(most, magnitude);
-    }
-    float largest = dp_load_f32(&most), scale = largest / 127, inverse = largest > 1e-35f ? 127 / largest : 0;
-    int32_t sums[2] = {0, 0};
-    for (int i = 0; i < 32; i++) {
-        float shifted = x[i] * inverse + 12582912.0f; /* 1.5 * 2^23: the low bits are the rounded integer */
-        int32_t q = (int32_t)dp_load_u32(&shifted) - 0x4B400000;
-        out->q[32 * block + i] = (int8_t)q;
+    typedef int8_t lanes __attribute__((vector_size(VL), aligned(1), may_alias));
+    vf most = {0};
+    for (int i = 0; i < 32; i += VL) most = vf_max(vf_bits(vi_load(x + i) & 0x7FFFFFFF), most);
+    float largest = vf_most(most), scale = largest / 127, inverse = largest > 1e-35f ? 127 / largest : 0;
+    vi sums[2] = {{0}, {0}};
+    for (int i = 0; i < 32; i += VL) {
+        vf shifted = vf_load(x + i) * inverse + 12582912.0f; /* 1.5 * 2^23: the low bits are the rounded integer */
+        vi q = vi_bits(shifted) - 0x4B400000;
+        *(lanes *)(out->q + 32 * block + i) = __builtin_convertvector(q, lanes);
         sums[i / 16] += q;
     }
+    float low = vf_sum(vf_of(sums[0])), high = vf_sum(vf_of(sums[1])); /* whole numbers: exact */
     out->scale[2 * block] = out->scale[2 * block + 1] = scale;
-    out->sum16[2 * block] = scale * (float)sums[0];
-    out->sum16[2 * block + 1] = scale * (float)sums[1];
-    out->sum32[block] = scale * (float)(sums[0] + sums[1]);
+    out->sum16[2 * block] = scale * low;
+    out->sum16[2 * block + 1] = scale * high;
+    out->sum32[block] = scale * (low + high);
 #if defined(__wasm_simd128__)
     for (int i = 0; i < 32; i++) out->wide[32 * block + i / 16 * 16 + i % 2 * 8 + i % 16 / 2] = out->q[32 * block + i];
 #endif

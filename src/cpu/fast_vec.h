@@ -23,6 +23,8 @@
 
 #if defined(__wasm_simd128__)
 #include <wasm_simd128.h>
+#elif defined(__F16C__)
+#include <immintrin.h>
 #endif
 
 typedef float vf __attribute__((vector_size(VL * 4), may_alias));
@@ -47,6 +49,25 @@ INLINE vf vf_max(vf a, vf b) { return vf_pick(a > b, a, b); }
 INLINE vf vf_min(vf a, vf b) { return vf_pick(a < b, a, b); }
 #endif
 
+/* ---- sums and maxima over the lanes ---- */
+
+#if defined(__AVX512F__)
+
+INLINE float vf_sum(vf v) { return _mm512_reduce_add_ps((__m512)v); }
+INLINE float vf_most(vf v) { return _mm512_reduce_max_ps((__m512)v); }
+
+/* Four sums at once. */
+INLINE void vf_sum4(const vf *v, float *out) {
+    vf ab = (vf)_mm512_unpacklo_ps((__m512)v[0], (__m512)v[1]) + (vf)_mm512_unpackhi_ps((__m512)v[0], (__m512)v[1]);
+    vf cd = (vf)_mm512_unpacklo_ps((__m512)v[2], (__m512)v[3]) + (vf)_mm512_unpackhi_ps((__m512)v[2], (__m512)v[3]);
+    __m512 low = (__m512)_mm512_unpacklo_pd((__m512d)ab, (__m512d)cd), high = (__m512)_mm512_unpackhi_pd((__m512d)ab, (__m512d)cd);
+    __m512 all = _mm512_add_ps(low, high);
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+}
+
+#else
+
 INLINE float vf_sum(vf v) {
     float part[VL];
     memcpy(part, &v, sizeof part);
@@ -54,6 +75,20 @@ INLINE float vf_sum(vf v) {
         for (int i = 0; i < n; i++) part[i] += part[i + n];
     return part[0];
 }
+
+INLINE float vf_most(vf v) {
+    float part[VL];
+    memcpy(part, &v, sizeof part);
+    for (int n = VL / 2; n; n /= 2)
+        for (int i = 0; i < n; i++) part[i] = DP_MAX(part[i], part[i + n]);
+    return part[0];
+}
+
+INLINE void vf_sum4(const vf *v, float *out) {
+    for (int i = 0; i < 4; i++) out[i] = vf_sum(v[i]);
+}
+
+#endif
 
 /* Four bytes, repeated. */
 INLINE vi vi_repeat4(const void *p) {
@@ -78,7 +113,6 @@ INLINE vf vf_exp(vf x) {
 }
 
 #if defined(__F16C__)
-#include <immintrin.h>
 INLINE float half(const void *p) { return _cvtsh_ss(dp_load_u16(p)); }
 #elif defined(__aarch64__)
 INLINE float half(const void *p) {
