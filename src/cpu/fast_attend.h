@@ -7,7 +7,9 @@
 
 #include "cpu/fast_panel.h"
 
-enum { STEP = DP_ATTEND_STEP, PANEL_FROM_ROWS = 9 };
+/* VALUE_VECTORS: the columns of values, in vectors, that eight rows' sums take at a time: as many as there are registers for. */
+enum { STEP = DP_ATTEND_STEP, PANEL_FROM_ROWS = 9, VALUE_VECTORS = VL == 16 ? 2 : 1 };
+static const float NO_SCORE = -1e30f;
 
 /* One step: positions [at, at + count) of one page. */
 typedef struct attend_step {
@@ -106,6 +108,7 @@ INLINE void score(const attend_step *s, load_fn load, load1_fn load1, int bytes)
     if (rows >= PANEL_FROM_ROWS) {
         pack_keys(s, load, load1, bytes);
         for (; row + PANEL_TOKENS_F32 <= rows; row += PANEL_TOKENS_F32) score_panel(s, row, PANEL_TOKENS_F32);
+        for (; row + 4 <= rows; row += 4) score_panel(s, row, 4);
         for (; row < rows; row++) score_panel(s, row, 1);
         return;
     }
@@ -125,46 +128,62 @@ INLINE void weigh_row(const attend_step *s, int32_t row) {
     const dp_attend *job = s->job;
     int32_t last = job->position[row], first = job->window ? last - job->window + 1 : 0;
     int32_t end = DP_MIN(last + 1, s->at + s->count);
+    bool whole = first <= s->at && end == s->at + STEP;
     float *scores = s->scores + row * STEP, before = job->max[row];
     vi lane, mask[STEP / VL];
     vf x[STEP / VL], most = vf_set(before);
     for (int i = 0; i < VL; i++) lane[i] = s->at + i;
     for (int j = 0; j < STEP / VL; j++, lane += VL) {
-        mask[j] = (lane >= first) & (lane < end);
         x[j] = vf_load(scores + j * VL) * job->scale;
         if (job->softcap > 0) x[j] = cap_scores(x[j], job->softcap);
-        most = vf_max(most, vf_pick(mask[j], x[j], most));
+        if (!whole) {
+            mask[j] = (lane >= first) & (lane < end);
+            x[j] = vf_pick(mask[j], x[j], vf_set(NO_SCORE));
+        }
+        most = vf_max(most, x[j]);
     }
     float max = vf_most(most);
     vf sum = {0};
     for (int j = 0; j < STEP / VL; j++) {
-        vf e = vf_bits(vi_bits(vf_exp(x[j] - max)) & mask[j]);
+        vf e = vf_exp(x[j] - max);
+        if (!whole) e = vf_bits(vi_bits(e) & mask[j]);
         vf_store(scores + j * VL, e);
         sum += e;
     }
-    s->shrink[row] = vf_exp(vf_set(before - max))[0];
+    s->shrink[row] = max > before ? vf_exp(vf_set(before - max))[0] : 1;
     job->max[row] = max;
     job->sum[row] = job->sum[row] * s->shrink[row] + vf_sum(sum);
 }
 
 /* ---- values ---- */
 
+/* `vectors` columns of lanes of `count` rows. */
+INLINE void add_columns(const attend_step *s, int32_t row, int count, int32_t i, int vectors, size_t stride, load_fn load, int bytes) {
+    const dp_attend *job = s->job;
+    float *sums = job->acc + row * job->v_dim + i;
+    vf acc[8][2];
+    UNROLL(8)
+    for (int t = 0; t < count; t++)
+        for (int v = 0; v < vectors; v++) acc[t][v] = vf_load(sums + t * job->v_dim + v * VL) * s->shrink[row + t];
+    for (int32_t j = 0; j < s->count; j++) {
+        vf value[2];
+        for (int v = 0; v < vectors; v++) value[v] = load(s->v + (size_t)j * stride + (i + v * VL) * bytes);
+        UNROLL(8)
+        for (int t = 0; t < count; t++)
+            for (int v = 0; v < vectors; v++) acc[t][v] += value[v] * s->scores[(row + t) * STEP + j];
+    }
+    UNROLL(8)
+    for (int t = 0; t < count; t++)
+        for (int v = 0; v < vectors; v++) vf_store(sums + t * job->v_dim + v * VL, acc[t][v]);
+}
+
 INLINE void add_values(const attend_step *s, int32_t row, int count, load_fn load, load1_fn load1, int bytes) {
     const dp_attend *job = s->job;
     size_t stride = (size_t)((s->k == s->v ? job->k_dim : job->v_dim) * bytes);
     int32_t i = 0;
-    for (; i + VL <= job->v_dim; i += VL) {
-        vf acc[8];
-        UNROLL(8)
-        for (int t = 0; t < count; t++) acc[t] = vf_load(job->acc + (row + t) * job->v_dim + i) * s->shrink[row + t];
-        for (int32_t j = 0; j < s->count; j++) {
-            vf value = load(s->v + (size_t)j * stride + i * bytes);
-            UNROLL(8)
-            for (int t = 0; t < count; t++) acc[t] += value * s->scores[(row + t) * STEP + j];
-        }
-        UNROLL(8)
-        for (int t = 0; t < count; t++) vf_store(job->acc + (row + t) * job->v_dim + i, acc[t]);
-    }
+    if (VALUE_VECTORS == 2)
+        for (; i + 2 * VL <= job->v_dim; i += 2 * VL) add_columns(s, row, count, i, 2, stride, load, bytes);
+    for (; i + VL <= job->v_dim; i += VL) add_columns(s, row, count, i, 1, stride, load, bytes);
     for (; i < job->v_dim; i++)
         for (int t = 0; t < count; t++) {
             float sum = job->acc[(row + t) * job->v_dim + i] * s->shrink[row + t];
@@ -197,7 +216,7 @@ static void attend(const dp_attend *job) {
     s.scores = s.lines + 4 * job->k_dim;
     s.shrink = s.scores + DP_ATTEND_ROWS * STEP;
     for (int32_t r = 0; r < job->rows; r++) {
-        job->max[r] = -1e30f;
+        job->max[r] = NO_SCORE;
         job->sum[r] = 0;
     }
     memset(job->acc, 0, (size_t)job->rows * (size_t)job->v_dim * sizeof(float));
