@@ -17,7 +17,9 @@ static bool always(void) { return true; }
 static const isa_choice choices[] = {
     {"amx", dp_kernels_amx, dp_isa_has_amx},
     {"avx512", dp_kernels_avx512, dp_isa_has_avx512_vnni},
+    {"avxvnni", dp_kernels_avxvnni, dp_isa_has_avx_vnni},
     {"avx2", dp_kernels_avx2, dp_isa_has_avx2},
+    {"i8mm", dp_kernels_i8mm, dp_isa_has_i8mm},
     {"dotprod", dp_kernels_dotprod, dp_isa_has_dotprod},
     {"neon", dp_kernels_neon, dp_isa_has_neon},
     {"wasm", dp_kernels_wasm, always}, /* a module runs only where all its instructions are known */
@@ -32,7 +34,7 @@ static dp_status first_allowed(const char *isa, size_t *out) {
         *out = i;
         if (strcmp(isa, choices[i].name) == 0) return DP_OK;
     }
-    return dp_fail(DP_E_ARG, "unknown instruction set \"%s\": expected amx, avx512, avx2, dotprod, neon, wasm or scalar", isa);
+    return dp_fail(DP_E_ARG, "unknown instruction set \"%s\": expected amx, avx512, avxvnni, avx2, i8mm, dotprod, neon, wasm or scalar", isa);
 }
 
 dp_status dp_cpu_fast_table(const char *isa, dp_cpu_table *table, const char **describe) {

@@ -111,6 +111,8 @@ const dp_cpu_kernels *dp_kernels_avx2(void);
 const dp_cpu_kernels *dp_kernels_avx512(void);
 const dp_cpu_kernels *dp_kernels_amx(void);
 const dp_cpu_kernels *dp_kernels_neon(void);
+const dp_cpu_kernels *dp_kernels_avxvnni(void);
+const dp_cpu_kernels *dp_kernels_i8mm(void);
 const dp_cpu_kernels *dp_kernels_dotprod(void);
 const dp_cpu_kernels *dp_kernels_wasm(void);
 

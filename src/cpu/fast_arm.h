@@ -1,4 +1,4 @@
-/* fast_arm.h: what the two ARM files share. Unsigned bytes are at most 63, so that they pass as signed. */
+/* fast_arm.h: what the ARM files share. Unsigned bytes are at most 63, so that they pass as signed. */
 #ifndef DP_FAST_ARM_H
 #define DP_FAST_ARM_H
 
@@ -23,7 +23,5 @@ INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, int grain, b
     }
     return (part[0] + part[1]) + (part[2] + part[3]);
 }
-
-#include "cpu/fast_table.h"
 
 #endif

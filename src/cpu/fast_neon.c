@@ -16,6 +16,7 @@ INLINE vi dot4s(vi acc, vi w, vi a) {
 }
 
 #include "cpu/fast_arm.h"
+#include "cpu/fast_table.h"
 
 KERNELS(neon, "neon", 6)
 

@@ -56,7 +56,7 @@ void one_op_free(one_op *one) {
 }
 
 bool fast_table(size_t i, dp_cpu_table *table, const char **describe) {
-    static const char *const names[] = {"amx", "avx512", "avx2", "dotprod", "neon", "wasm", "scalar"};
+    static const char *const names[] = {"amx", "avx512", "avxvnni", "avx2", "i8mm", "dotprod", "neon", "wasm", "scalar"};
     const char *last = "", *now = "";
     for (size_t k = 0; k < DP_COUNT(names); k++) { /* a set this machine lacks gives that of the next name */
         memset(table, 0, sizeof *table);
