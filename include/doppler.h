@@ -101,9 +101,9 @@ void dp_engine_memory(const dp_engine *engine, dp_device_memory *out);
 
 typedef struct dp_model dp_model;
 
-/* What leaves a layer's slots when another expert must come: what was used longest ago; what was used least, uses
- * fading with time; or, in dp_cache_replay only, what is needed last. */
-typedef enum dp_cache_policy { DP_CACHE_LRU = 0, DP_CACHE_LRFU = 1, DP_CACHE_BELADY = 2 } dp_cache_policy;
+/* What leaves a layer's slots when another expert must come: what was used least, uses fading with time; what was used
+ * longest ago; or, in dp_cache_replay only, what is needed last. */
+typedef enum dp_cache_policy { DP_CACHE_LRFU = 0, DP_CACHE_LRU = 1, DP_CACHE_BELADY = 2 } dp_cache_policy;
 
 /* Budgets. With `ram`, this process stays below that many bytes of memory: weights that do not fit are read from the
  * checkpoint's files when they are needed, experts into a number of slots per layer that the budget allows. Without it,
@@ -163,6 +163,15 @@ void dp_model_paging_reset(dp_model *model); /* sets the counts to 0 */
 dp_status dp_model_load_expert(dp_model *model, int32_t layer, int32_t expert);
 dp_status dp_model_pin_expert(dp_model *model, int32_t layer, int32_t expert, bool pin);
 dp_status dp_model_evict_expert(dp_model *model, int32_t layer, int32_t expert);
+
+/* Replays routing that was recorded (`doppler ... --record-routing`; docs/TOOL.md has the format) with so many slots for
+ * each layer's experts. A step asks once for each expert that its tokens use. */
+typedef struct dp_replay_result {
+    int32_t layers, experts;
+    uint64_t steps, uses, hits;
+    uint64_t warm_uses, warm_hits; /* behind the first tenth of the steps */
+} dp_replay_result;
+dp_status dp_cache_replay(const char *trace, dp_cache_policy policy, int32_t slots, dp_replay_result *result);
 
 /* ---- text ------------------------------------------------------------------------------------------------ */
 

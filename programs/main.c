@@ -6,11 +6,11 @@
 static const command *const commands[] = {
     &command_run,   &command_chat,       &command_tokenize, &command_inspect, &command_verify, &command_convert,
     &command_synth, &command_perplexity, &command_bench,    &command_logits,  &command_trace,
-    &command_devices,
+    &command_devices,   &command_cache_replay,
 };
 
 static void print_commands(void) {
-    for (size_t i = 0; i < DP_COUNT(commands); i++) printf("  %-12s%s\n", commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; i < DP_COUNT(commands); i++) printf("  %-14s%s\n", commands[i]->name, commands[i]->summary);
 }
 
 static void print_help(void) {

@@ -49,7 +49,7 @@ static const option memory[] = {
     {"vram", 0, OPTION_SIZE, &set.vram, "SIZE", "the same for graphics memory (reserved)", 0, 0},
     {"disk", 0, OPTION_SIZE, &set.disk, "SIZE", "the same for files kept on disk (reserved)", 0, 0},
     {"slots", 0, OPTION_INT, &set.expert_slots, "N", "experts of each layer to keep in memory (default: as --ram allows)", 1, 65536},
-    {"cache", 0, OPTION_CHOICE, &set.cache, "lru|lrfu", "which expert goes when another must come (default: lru)", 0, 0},
+    {"cache", 0, OPTION_CHOICE, &set.cache, "lrfu|lru", "which expert goes when another must come: the least used of late, or the longest unused (default: lrfu)", 0, 0},
     {"mirror", 0, OPTION_TEXTS, &set.mirrors, "FOLDER", "a copy of the model's files, for when reading one fails; several may be given", 0, 0},
     {"paging", 0, OPTION_FLAG, &set.paging_stats, NULL, "say at the end what paging did: hits, misses, bytes, times", 0, 0},
     {"record-routing", 0, OPTION_TEXT, &set.record_routing, "FILE", "write down which experts are chosen, for cache-replay", 0, 0},

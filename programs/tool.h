@@ -12,7 +12,7 @@
 enum { EXIT_USAGE = 2, EXIT_STATUS = 10, EXIT_INTERRUPTED = 130 };
 
 extern const command command_run, command_chat, command_convert, command_synth, command_inspect, command_verify,
-    command_bench, command_perplexity, command_tokenize, command_logits, command_trace, command_devices;
+    command_bench, command_perplexity, command_tokenize, command_logits, command_trace, command_devices, command_cache_replay;
 
 /* ---- settings.c: values of the shared options, and the groups that set them ---- */
 

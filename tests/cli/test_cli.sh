@@ -71,11 +71,35 @@ test_help() {
     run; expect "no arguments: help with examples" 0 out "Usage: doppler COMMAND" out "doppler run "
     run --help; expect "--help lists the exit codes" 0 out "Exit codes" out "130 interrupted"
     run --version; expect "--version" 0 out '^doppler [0-9]+\.[0-9]+\.[0-9]+$'
-    for c in run chat tokenize inspect verify convert synth perplexity bench logits trace devices; do
+    for c in run chat tokenize inspect verify convert synth perplexity bench logits trace devices cache-replay; do
         run $c --help; expect "$c --help" 0 out "^Usage: doppler $c" out "^Examples"
         cp out "help.$c"
         run help $c; check "help $c is the same" cmp -s out "help.$c"
     done
+}
+
+test_memory() {
+    run run "$fox" --greedy --max-tokens 40 --quiet; cp out resident
+    for slots in 1 2 4; do
+        run run "$fox" --greedy --max-tokens 40 --quiet --slots $slots
+        check "$slots slots: the same text" cmp -s out resident
+    done
+    run run "$fox" --greedy --max-tokens 40 --slots 4 --cache lru --paging
+    expect "--paging tells what it did" 0 err 'paging: 4 to 4 slots a layer, [0-9]+ hits, [1-9][0-9]* misses' err 'MB read in [0-9]+ reads'
+    run run "$fox" --max-tokens 5 --slots 4 --paging --json; expect "--paging --json" 0 out '"paging": \{"paging": true.*"misses": [1-9]'
+    run run "$fox" --ram 1M; fails "a budget below a token" 12 'budget of 2 MB is [0-9]+ MB short: one token needs [0-9]+ MB'
+    run run "$fox" --vram 1G --device cpu; fails "--vram is reserved" 17 'graphics memory'
+    cp -r "$model" spoilt && flip spoilt/shard_00007.bin 6000
+    run run spoilt "$fox" --slots 2 --greedy --max-tokens 40; fails "a flipped byte under paging" 16 'layer 0, expert 6: shard_00007.bin'
+    run run spoilt "$fox" --slots 2 --greedy --max-tokens 40 --quiet --mirror "$model"; check "--mirror stands in" cmp -s out resident
+    run bench --prefill 8 --decode 8 --repeat 1 --no-bandwidth --slots 4 --routing local:0.9 --record-routing near.txt --paging --device cpu
+    expect "bench --routing local" 0 err 'hits'
+    run cache-replay near.txt --slots 2,4; expect "cache-replay" 0 out 'slots +resident +lru +lrfu +belady' out '^ +4 +50.0 %'
+    run cache-replay near.txt --slots 4 --policy belady --json; expect "cache-replay --json" 0 out '"policy": "belady", "slots": 4, "hits": [0-9]+'
+    run bench --prefill 8 --decode 0 --no-bandwidth --routing trace:near.txt --device cpu; expect "bench --routing trace" 0
+    run bench --routing sideways; fails "unknown routing" 2 'uniform, local:P'
+    run cache-replay near.txt --policy fifo; fails "unknown policy" 2 'lru, lrfu and belady'
+    run cache-replay spoilt/manifest.json; fails "no trace" 15 'doppler-routing 1'
 }
 
 test_usage() {
@@ -333,9 +357,9 @@ section help && test_help
 section usage && test_usage
 section bad_files && test_bad_files
 if [ -d "$model" ]; then
-    for s in run reference tokenize logits perplexity files convert chat bench interrupt; do section $s && test_$s; done
+    for s in run memory reference tokenize logits perplexity files convert chat bench interrupt; do section $s && test_$s; done
 else
-    skip "run reference tokenize logits perplexity files convert chat bench interrupt" "***** models/storyteller is missing *****"
+    skip "run memory reference tokenize logits perplexity files convert chat bench interrupt" "***** models/storyteller is missing *****"
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

@@ -332,6 +332,35 @@ TEST(routing_can_be_seen_and_chosen) {
     rig_close(&r);
 }
 
+/* What the pager counted is what replaying the routing it saw gives. */
+static void write_routing(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k) {
+    dp_buf_printf(user, "%d", (int)layer);
+    for (size_t i = 0; i < tokens * (size_t)k; i++) dp_buf_printf(user, "%c%d", i && i % (size_t)k == 0 ? ';' : ' ', (int)ids[i]);
+    dp_buf_char(user, '\n');
+}
+
+TEST(a_replayed_trace_counts_the_same) {
+    for (int32_t slots = 2; slots <= 6; slots++)
+        for (int policy = DP_CACHE_LRFU; policy < DP_CACHE_BELADY; policy++) {
+            rig r;
+            dp_buf trace = {0};
+            dp_paging_stats stats;
+            dp_replay_result replayed;
+            CHECK_OK(rig_open(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = slots, .cache = (dp_cache_policy)policy}, 1));
+            dp_buf_str(&trace, "doppler-routing 1\n");
+            dp_session_set_routing(r.session, write_routing, &trace);
+            CHECK_OK(run(&r, found));
+            test_write("trace.txt", trace.data, trace.size);
+            dp_buf_free(&trace);
+            dp_model_paging(r.model, &stats);
+            CHECK_OK(dp_cache_replay(test_file("trace.txt"), (dp_cache_policy)policy, slots, &replayed));
+            CHECK(replayed.layers == 6 && replayed.steps == 6 * TOKENS && replayed.uses == stats.hits + stats.misses);
+            CHECK_MSG(replayed.hits == stats.hits, "%d slots, policy %d: %llu hits, replayed %llu", (int)slots, policy,
+                      (unsigned long long)stats.hits, (unsigned long long)replayed.hits);
+            rig_close(&r);
+        }
+}
+
 static dp_status short_life(void *user) {
     rig r;
     const int32_t ids[] = {1, 2, 3, 4, 5};
