@@ -1,5 +1,5 @@
 // What the kernels share that draw a token from a row of logits (sample_*.wgsl); engine/sampling.c says what is drawn. They
-// run in this order: sample_top, then, where top-k or top-p or min-p are asked for, sample_weigh and sample_keep, then
+// run in this order: sample_top, then for top-k, top-p and min-p sample_weigh (not needed for min-p alone) and sample_keep, then
 // sample_pick.
 struct Step { position: u32, count: u32, outputs: u32, context: u32, drawn: u32, pad0: u32, pad1: u32, pad2: u32 }
 struct Rules {
@@ -7,6 +7,7 @@ struct Rules {
     temperature: f32, penalty: f32, seed_low: u32, seed_high: u32,
     top_k: u32, top_p: f32, min_p: f32, filtered: u32,
 }
+const THREADS = 256u;
 const CHUNK = 1024u; // ids a workgroup looks at
 const NONE = 0xffffffffu;
 const LEAST = -3.4e38;
@@ -51,21 +52,34 @@ struct Best { value: f32, owner: u32 }
 var<workgroup> best_values: array<f32, 256>;
 var<workgroup> best_owners: array<u32, 256>;
 
-// The greatest of a workgroup of 256, the lowest owner among equals.
+// The lower owner among equals.
+fn better(a: Best, b: Best) -> Best {
+    if (b.value > a.value || (b.value == a.value && b.owner < a.owner)) { return b; }
+    return a;
+}
+
+// How buffers hold it.
+fn packed(b: Best) -> vec2u { return vec2u(bitcast<u32>(b.value), b.owner); }
+fn unpacked(words: vec2u) -> Best { return Best(bitcast<f32>(words.x), words.y); }
+
 fn best_of_all(mine: Best, thread: u32) -> Best {
     best_values[thread] = mine.value;
     best_owners[thread] = mine.owner;
     workgroupBarrier();
-    for (var half = 128u; half > 0u; half /= 2u) {
+    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
         if (thread < half) {
-            let value = best_values[thread + half];
-            let owner = best_owners[thread + half];
-            if (value > best_values[thread] || (value == best_values[thread] && owner < best_owners[thread])) {
-                best_values[thread] = value;
-                best_owners[thread] = owner;
-            }
+            let found = better(Best(best_values[thread], best_owners[thread]), Best(best_values[thread + half], best_owners[thread + half]));
+            best_values[thread] = found.value;
+            best_owners[thread] = found.owner;
         }
         workgroupBarrier();
     }
-    return Best(best_values[0], best_owners[0]);
+    let result = Best(best_values[0], best_owners[0]);
+    workgroupBarrier();
+    return result;
+}
+
+// A candidate at the end of its race in draw number `drawn`.
+fn run(logit: f32, id: u32, drawn: u32) -> Best {
+    return Best(logit + handicap(hash(p.seed_low, p.seed_high, drawn, id)), id);
 }

@@ -14,13 +14,14 @@ enum { LIST_MAX = 16, REPEATS_MAX = 100 };
 
 static const char *prefill_list = "512", *depth_list = "0";
 static int32_t decode_tokens = 128, repeats = 3;
-static bool no_bandwidth, profiling, forced;
+static bool no_bandwidth, profiling, forced, sampled;
 static const char *how_routed;
 
 static const option options[] = {
     {"prefill", 'p', OPTION_TEXT, &prefill_list, "N,...", "prompt lengths to measure; 0: none (default: 512)", 0, 0},
     {"decode", 'd', OPTION_INT, &decode_tokens, "N", "tokens to generate greedily; 0: none (default: 128)", 0, 1 << 20},
     {"depth", 0, OPTION_TEXT, &depth_list, "N,...", "positions already in the context when decoding begins (default: 0)", 0, 0},
+    {"sampled", 0, OPTION_FLAG, &sampled, NULL, "decode: draw with temperature 0.8, top-k 40, top-p 0.95 and min-p 0.05 instead of greedily", 0, 0},
     {"forced", 0, OPTION_FLAG, &forced, NULL, "decode: evaluate given tokens, logits read after each, instead of generating", 0, 0},
     {"repeat", 'r', OPTION_INT, &repeats, "N", "runs of each measurement; medians count (default: 3)", 1, REPEATS_MAX},
     {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure the read bandwidth of this machine", 0, 0},
@@ -167,11 +168,12 @@ static bool on_token(void *user, int32_t id) {
     return c->status == DP_OK;
 }
 
-/* Tokens as users get them: drawn greedily and fed back. */
+/* Tokens as users get them: drawn and fed back. */
 static dp_status generate_tokens(job *j, int32_t depth, double *times) {
     token_clock clock = {.job = j, .times = times};
     dp_generate_desc desc = {.prompt = j->ids + depth, .prompt_count = 1, .max_tokens = decode_tokens + 1, .ignore_end = true,
                              .on_token = on_token, .user = &clock};
+    if (sampled) desc.sampling = (dp_sampling){.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 1};
     TRY(dp_session_generate(j->s.session, &desc, NULL));
     return clock.status;
 }
@@ -211,11 +213,13 @@ static dp_status measure(job *j) {
 
 /* ---- report ---- */
 
+static const char *how_decoded(void) { return forced ? "evaluated" : sampled ? "sampled" : "generated"; }
+
 static void report_decodes(const job *j) {
     for (size_t i = 0; i < j->decode_count; i++) {
         const decoding *d = &j->decodes[i];
         printf("decode     %.1f tokens/s (%d tokens %s in %.3f s, median %.2f ms a token", decode_tokens / d->seconds, (int)decode_tokens,
-               forced ? "evaluated" : "generated", d->seconds, d->token_seconds * 1e3);
+               how_decoded(), d->seconds, d->token_seconds * 1e3);
         if (d->depth) printf(", after %d others", (int)d->depth);
         printf(")\n");
     }
@@ -263,7 +267,7 @@ static void put_decode(const job *j, const decoding *d, dp_buf *out) {
     json_open(out, NULL, '{');
     json_integer(out, "depth", d->depth);
     json_integer(out, "tokens", decode_tokens);
-    json_text(out, "kind", dp_str_of(forced ? "evaluated" : "generated"));
+    json_text(out, "kind", dp_str_of(how_decoded()));
     json_number(out, "seconds", d->seconds);
     json_number(out, "tokens_per_second", decode_tokens / d->seconds);
     json_number(out, "median_token_seconds", d->token_seconds);

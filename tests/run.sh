@@ -163,6 +163,7 @@ webgpu_driver() {
         swiftshader/test_gpu) filter=on_the_gpu ;;
         swiftshader/test_gpu_tokens) filter=forced ;; # the rest takes minutes
         swiftshader/test_gpu_flight) filter=sampled_tokens ;;
+        swiftshader/test_gpu_sampling) filter=small_vocabularies ;;
         esac
         # shellcheck disable=SC2086
         run_one webgpu "$1-$test" build/webgpu/run "--$1" "build/tests/$test" $filter

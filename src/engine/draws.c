@@ -7,8 +7,9 @@
 #include "engine/engine.h"
 #include "engine/sampling.h"
 
-#define SLACK 1e-3 /* seconds of work that hide the host's part of a token */
-#define LONG 20e-3 /* a token that takes so long hides nothing worth having */
+#define SLACK 0.5e-3 /* seconds of work that hide the host's part of a token */
+#define LONG 20e-3   /* a token that takes so long hides nothing worth having */
+enum { UNDECIDED_MOST = 4 };
 
 struct dp_draws {
     dp_session *session;
@@ -19,7 +20,9 @@ struct dp_draws {
     int32_t last;    /* the last one taken, not yet part of the session; -1: none */
     bool device;     /* draws happen there */
     bool begun;      /* and have their rules */
-    int32_t flying;  /* under way there */
+    bool there;      /* the device has the last token */
+    int32_t flying;  /* draws under way there */
+    int32_t undecided; /* draws that the device left to the host */
     double interval; /* seconds between tokens, of late */
     double taken_at; /* when the last one was taken */
 };
@@ -30,7 +33,7 @@ dp_status dp_draws_new(dp_session *session, const dp_sampling *sampling, int32_t
     dp_draws *d = dp_calloc(1, sizeof *d);
     if (!d) return dp_no_memory(sizeof *d);
     *d = (dp_draws){.session = session, .sampling = *sampling, .most = most, .last = -1};
-    d->device = api_of(d)->draw && !session->trace && !session->profile;
+    d->device = api_of(d)->draw && !session->trace && !session->profile && !session->routing;
     dp_status status = dp_sampler_new(sampling, session->model->built->program->vocab, &d->sampler);
     if (status != DP_OK) {
         dp_free(d);
@@ -76,10 +79,13 @@ static dp_status draw_here(dp_draws *d, int32_t *id) {
 /* Sets the rules; draws stay on the host where the device does not know them. */
 static dp_status begin(dp_draws *d) {
     dp_session *s = d->session;
-    const dp_draw_rules rules = {d->sampling, d->taken, s->ids, s->length, s->context};
-    TRY(dp_session_fetch_logits(s, true));
+    int32_t count = s->length;
+    if (d->last >= 0) s->ids[count++] = d->last;
+    else TRY(dp_session_fetch_logits(s, true));
+    const dp_draw_rules rules = {d->sampling, d->taken, s->ids, count, s->context};
     dp_status status = api_of(d)->draw_begin(s->plan, &rules);
     d->begun = status == DP_OK;
+    d->there = false;
     d->device = status != DP_E_UNSUPPORTED;
     return d->device ? status : DP_OK;
 }
@@ -99,9 +105,10 @@ static dp_status enqueue(dp_draws *d) {
     if (d->last < 0) {
         TRY(api_of(d)->draw(s->plan, NULL));
     } else {
-        TRY(dp_session_step(s, NULL, 1, d->flying, 1, &step));
+        TRY(dp_session_step(s, d->there ? NULL : &d->last, 1, d->flying, 1, &step));
         TRY(api_of(d)->draw(s->plan, &step));
     }
+    d->there = true;
     d->flying++;
     return DP_OK;
 }
@@ -119,6 +126,16 @@ static void join(dp_draws *d) {
     s->logits_at = DP_LOGITS_DEVICE;
 }
 
+/* The device could not tell: the host draws from the same logits, and the device goes on from that token, unless this
+ * happens too often. */
+static dp_status draw_undecided(dp_draws *d, int32_t *id) {
+    land(d);
+    d->last = -1; /* it has joined */
+    d->begun = false;
+    if (++d->undecided >= UNDECIDED_MOST) d->device = false;
+    return draw_here(d, id);
+}
+
 static dp_status draw_there(dp_draws *d, int32_t *id) {
     dp_session *s = d->session;
     for (int32_t wanted = depth(d); d->flying == 0 || (d->flying < wanted && may_enqueue(d));) TRY(enqueue(d));
@@ -128,7 +145,7 @@ static dp_status draw_there(dp_draws *d, int32_t *id) {
     double now = dp_host_seconds(), passed = now - d->taken_at;
     if (d->last >= 0) d->interval = d->interval > 0 ? 0.75 * d->interval + 0.25 * passed : passed;
     d->taken_at = now;
-    return DP_OK;
+    return *id < 0 ? draw_undecided(d, id) : DP_OK;
 }
 
 dp_status dp_draws_next(dp_draws *d, int32_t *id) {

@@ -3,13 +3,19 @@
  * nothing per token and reads the id, four bytes, some steps later. */
 #include "gpu/gpu_plan.h"
 
-enum { CHUNK = 1024 }; /* as in kernels/sample.wgsl */
+enum {
+    CHUNK = 1024, /* as in kernels/sample.wgsl */
+    WORK_WORDS = 3 * 4096 + 8 + 2 * 1024 /* as in kernels/sample_bins.wgsl */
+};
+
+typedef enum draw_stage { TOP, WEIGH, KEEP, PICK } draw_stage;
 
 struct dp_gpu_draws {
-    dp_gpu_buffer best, ids, drawn;
-    dp_gpu_dispatch dispatches[DP_GPU_DRAW_DISPATCHES];
-    size_t dispatch_count;
-    uint32_t params;
+    dp_gpu_buffer best, scaled, work, ids, drawn;
+    dp_gpu_dispatch stages[DP_GPU_DRAW_DISPATCHES]; /* bindings 0: not made yet */
+    dp_gpu_dispatch chosen[DP_GPU_DRAW_DISPATCHES]; /* those that the rules need */
+    size_t chosen_count;
+    uint32_t params, groups; /* groups: chunks of the vocabulary */
     bool has_params;
     int32_t ids_capacity;
     dp_gpu_read reads[DP_DRAWS_MOST]; /* a ring */
@@ -19,10 +25,11 @@ struct dp_gpu_draws {
 static uint32_t bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
 static dp_gpu_range whole(dp_gpu_buffer buffer) { return (dp_gpu_range){buffer, 0, 0}; }
 
-static void forget_dispatches(dp_plan *plan) {
+static void forget_stages(dp_plan *plan) {
     dp_gpu_draws *d = plan->draws;
-    for (size_t i = 0; i < d->dispatch_count; i++) dp_gpu_bindings_free(plan->backend->gpu, d->dispatches[i].bindings);
-    d->dispatch_count = 0;
+    for (size_t i = 0; i < DP_GPU_DRAW_DISPATCHES; i++) dp_gpu_bindings_free(plan->backend->gpu, d->stages[i].bindings);
+    memset(d->stages, 0, sizeof d->stages);
+    d->chosen_count = 0;
 }
 
 static void drop_reads(dp_plan *plan) {
@@ -34,47 +41,49 @@ void dp_gpu_draws_free(dp_plan *plan) {
     dp_gpu_draws *d = plan->draws;
     if (!d) return;
     drop_reads(plan);
-    forget_dispatches(plan);
+    forget_stages(plan);
     if (d->has_params) dp_gpu_params_give(plan->backend, d->params);
-    dp_gpu_buffer_free(plan->backend->gpu, d->best);
-    dp_gpu_buffer_free(plan->backend->gpu, d->ids);
-    dp_gpu_buffer_free(plan->backend->gpu, d->drawn);
+    const dp_gpu_buffer buffers[] = {d->best, d->scaled, d->work, d->ids, d->drawn};
+    for (size_t i = 0; i < DP_COUNT(buffers); i++) dp_gpu_buffer_free(plan->backend->gpu, buffers[i]);
     dp_free(d);
     plan->draws = NULL;
 }
 
 /* ---- setting up ---- */
 
-static dp_status add(dp_plan *plan, dp_kernel kernel, const dp_gpu_range *ranges, size_t count, uint32_t groups) {
-    dp_gpu_draws *d = plan->draws;
-    dp_gpu_dispatch *dispatch = &d->dispatches[d->dispatch_count];
-    *dispatch = (dp_gpu_dispatch){.params = d->params, .grid = {groups, 1, 1}};
-    TRY(dp_kernels_get(plan->backend->kernels, &(dp_kernel_variant){kernel, DP_F32, {0}}, &dispatch->pipeline));
-    TRY(dp_gpu_bindings_new(plan->backend->gpu, dispatch->pipeline, ranges, count, &dispatch->bindings));
-    d->dispatch_count++;
-    return DP_OK;
-}
-
-static dp_status make_dispatches(dp_plan *plan, uint32_t groups) {
-    const dp_gpu_draws *d = plan->draws;
-    dp_gpu_buffer ids = d->ids ? d->ids : plan->backend->sink;
-    const dp_gpu_range top[] = {whole(plan->step), whole(plan->slots[plan->program->logits]), whole(d->ids ? d->ids : plan->backend->nothing),
-                                whole(plan->backend->sink), whole(d->best)};
-    const dp_gpu_range pick[] = {whole(plan->step), whole(d->best), whole(plan->tokens), whole(ids), whole(d->drawn)};
-    forget_dispatches(plan);
-    TRY(add(plan, DP_KERNEL_SAMPLE_TOP, top, DP_COUNT(top), groups));
-    return add(plan, DP_KERNEL_SAMPLE_PICK, pick, DP_COUNT(pick), 1);
-}
-
 static dp_status make(dp_plan *plan) {
     dp_gpu *gpu = plan->backend->gpu;
-    uint32_t groups = ((uint32_t)plan->program->vocab + CHUNK - 1) / CHUNK;
-    plan->draws = dp_calloc(1, sizeof *plan->draws);
-    if (!plan->draws) return dp_no_memory(sizeof *plan->draws);
-    TRY(dp_gpu_params_take(plan->backend, &plan->draws->params));
-    plan->draws->has_params = true;
-    TRY(dp_gpu_buffer_new(gpu, (uint64_t)groups * 8, "best", &plan->draws->best));
-    return dp_gpu_buffer_new(gpu, 4, "drawn", &plan->draws->drawn);
+    dp_gpu_draws *d = plan->draws = dp_calloc(1, sizeof *d);
+    if (!d) return dp_no_memory(sizeof *d);
+    d->groups = ((uint32_t)plan->program->vocab + CHUNK - 1) / CHUNK;
+    TRY(dp_gpu_params_take(plan->backend, &d->params));
+    d->has_params = true;
+    TRY(dp_gpu_buffer_new(gpu, (uint64_t)d->groups * 16, "best", &d->best));
+    TRY(dp_gpu_buffer_new(gpu, (uint64_t)plan->program->vocab * 4, "scaled", &d->scaled));
+    TRY(dp_gpu_buffer_new(gpu, WORK_WORDS * 4, "work", &d->work));
+    return dp_gpu_buffer_new(gpu, 4, "drawn", &d->drawn);
+}
+
+/* Adds a stage to those chosen. */
+static dp_status choose(dp_plan *plan, draw_stage stage) {
+    static const dp_kernel kernels[] = {DP_KERNEL_SAMPLE_TOP, DP_KERNEL_SAMPLE_WEIGH, DP_KERNEL_SAMPLE_KEEP, DP_KERNEL_SAMPLE_PICK};
+    static const size_t counts[] = {6, 3, 4, 6};
+    dp_gpu_draws *d = plan->draws;
+    dp_gpu_dispatch *made = &d->stages[stage];
+    const dp_gpu_range step = whole(plan->step), logits = whole(plan->slots[plan->program->logits]), best = whole(d->best), scaled = whole(d->scaled),
+                       work = whole(d->work), read_ids = whole(d->ids ? d->ids : plan->backend->nothing),
+                       written_ids = whole(d->ids ? d->ids : plan->backend->sink);
+    const dp_gpu_range ranges[][6] = {{step, logits, read_ids, scaled, best, work}, {scaled, best, work}, {step, scaled, best, work},
+                                      {step, best, work, whole(plan->tokens), written_ids, whole(d->drawn)}};
+    if (!made->bindings) {
+        TRY(dp_kernels_get(plan->backend->kernels, &(dp_kernel_variant){kernels[stage], DP_F32, {0}}, &made->pipeline));
+        TRY(dp_gpu_bindings_new(plan->backend->gpu, made->pipeline, ranges[stage], counts[stage], &made->bindings));
+        made->params = d->params;
+        made->grid[0] = stage == PICK ? 1 : d->groups;
+        made->grid[1] = made->grid[2] = 1;
+    }
+    d->chosen[d->chosen_count++] = *made;
+    return DP_OK;
 }
 
 /* The ids that the repetition penalty looks at: those of the last positions; draws add theirs. */
@@ -82,7 +91,7 @@ static dp_status bring_ids(dp_plan *plan, const dp_draw_rules *rules, int32_t wi
     dp_gpu_draws *d = plan->draws;
     dp_gpu *gpu = plan->backend->gpu;
     if (d->ids_capacity < rules->context) {
-        forget_dispatches(plan);
+        forget_stages(plan);
         dp_gpu_buffer_free(gpu, d->ids);
         d->ids = 0;
         d->ids_capacity = 0;
@@ -94,29 +103,51 @@ static dp_status bring_ids(dp_plan *plan, const dp_draw_rules *rules, int32_t wi
     return dp_gpu_write(gpu, d->ids, (uint64_t)from * 4, rules->ids + from, (size_t)(rules->count - from) * 4);
 }
 
-static dp_status begin(dp_plan *plan, const dp_draw_rules *rules) {
+/* What of the rules has an effect. */
+typedef struct effect {
+    bool penalty, race, filtered, binned;
+    int32_t window, top_k;
+    float top_p, min_p;
+} effect;
+
+static effect effect_of(const dp_sampling *s, int32_t vocab) {
+    effect e = {.penalty = s->repetition_penalty != 0 && s->repetition_penalty != 1, .window = s->repeat_last ? s->repeat_last : 64, .top_p = 1};
+    if (s->temperature == 0) return e;
+    if (s->top_k < vocab) e.top_k = s->top_k;
+    if (s->top_p > 0) e.top_p = s->top_p;
+    e.min_p = s->min_p;
+    e.binned = e.top_k > 0 || e.top_p < 1;
+    e.filtered = e.binned || e.min_p > 0;
+    e.race = !e.filtered; /* else after the filters */
+    return e;
+}
+
+static dp_status set_rules(dp_plan *plan, const dp_draw_rules *rules, const effect *e) {
     const dp_sampling *s = &rules->sampling;
-    bool penalty = s->repetition_penalty != 0 && s->repetition_penalty != 1, race = s->temperature > 0;
-    int32_t window = s->repeat_last ? s->repeat_last : 64;
-    uint32_t groups = ((uint32_t)plan->program->vocab + CHUNK - 1) / CHUNK;
-    bool cut = s->top_k > 0 && s->top_k < plan->program->vocab;
-    if (race && (cut || (s->top_p > 0 && s->top_p < 1) || s->min_p > 0)) return dp_fail(DP_E_UNSUPPORTED, "top-k, top-p and min-p are not drawn on the GPU");
-    if (!plan->draws) {
-        dp_status status = make(plan);
-        if (status != DP_OK) {
-            dp_gpu_draws_free(plan);
-            return status;
-        }
-    }
     dp_gpu_draws *d = plan->draws;
-    if (penalty) TRY(bring_ids(plan, rules, window));
-    if (!d->dispatch_count) TRY(make_dispatches(plan, groups));
-    const uint32_t words[16] = {(uint32_t)plan->program->vocab, groups, race, penalty ? (uint32_t)window : 0, bits(s->temperature), bits(s->repetition_penalty),
-                                (uint32_t)s->seed, (uint32_t)(s->seed >> 32)};
-    TRY(dp_gpu_params(plan->backend->gpu, d->params, 1, words));
+    const uint32_t words[16] = {(uint32_t)plan->program->vocab, d->groups, e->race, e->penalty ? (uint32_t)e->window : 0, bits(s->temperature),
+                                bits(s->repetition_penalty), (uint32_t)s->seed, (uint32_t)(s->seed >> 32), (uint32_t)e->top_k, bits(e->top_p),
+                                bits(e->min_p), e->filtered};
     const uint32_t place[2] = {(uint32_t)rules->count, 0}, drawn = (uint32_t)rules->drawn; /* as if behind a step of no tokens */
+    TRY(dp_gpu_params(plan->backend->gpu, d->params, 1, words));
     TRY(dp_gpu_write(plan->backend->gpu, plan->step, 0, place, sizeof place));
     return dp_gpu_write(plan->backend->gpu, plan->step, 16, &drawn, sizeof drawn);
+}
+
+static dp_status begin(dp_plan *plan, const dp_draw_rules *rules) {
+    effect e = effect_of(&rules->sampling, plan->program->vocab);
+    if (!plan->draws) {
+        dp_status status = make(plan);
+        if (status != DP_OK) dp_gpu_draws_free(plan);
+        TRY(status);
+    }
+    if (e.penalty) TRY(bring_ids(plan, rules, e.window));
+    plan->draws->chosen_count = 0;
+    TRY(choose(plan, TOP));
+    if (e.binned) TRY(choose(plan, WEIGH));
+    if (e.filtered) TRY(choose(plan, KEEP));
+    TRY(choose(plan, PICK));
+    return set_rules(plan, rules, &e);
 }
 
 /* ---- drawing ---- */
@@ -126,15 +157,15 @@ static dp_status draw(dp_plan *plan, const dp_step *step) {
     dp_gpu_draws *d = plan->draws;
     dp_gpu *gpu = plan->backend->gpu;
     size_t count = 0, done = 0;
-    if (!d || !d->dispatch_count) return dp_fail(DP_E_ARG, "a token is drawn before rules are set");
+    if (!d || !d->chosen_count) return dp_fail(DP_E_ARG, "a token is drawn before rules are set");
     if (d->count == DP_DRAWS_MOST) return dp_fail(DP_E_ARG, "more than %d draws under way", DP_DRAWS_MOST);
     if (step) TRY(dp_gpu_step_queue(plan, step, &count));
     for (; d->count == 0 && count - done > DP_GPU_SUBMIT_PIECE; done += DP_GPU_SUBMIT_PIECE)
         TRY(dp_gpu_submit(gpu, plan->queue + done, DP_GPU_SUBMIT_PIECE));
-    const dp_gpu_dispatch *queue = d->dispatches;
-    size_t total = d->dispatch_count;
+    const dp_gpu_dispatch *queue = d->chosen;
+    size_t total = d->chosen_count;
     if (step) {
-        memcpy(plan->queue + count, d->dispatches, d->dispatch_count * sizeof *d->dispatches);
+        memcpy(plan->queue + count, d->chosen, d->chosen_count * sizeof *d->chosen);
         queue = plan->queue + done;
         total += count - done;
     }

@@ -9,7 +9,7 @@ typedef struct kernel_entry {
     bool weighted; /* a format_*.wgsl goes in front, or a dot_*.wgsl if `packed` */
     bool packed;   /* pack.wgsl goes in front */
     bool act;      /* act.wgsl goes in front */
-    bool sample;   /* sample.wgsl goes in front */
+    bool sample;   /* sample.wgsl and sample_bins.wgsl go in front */
     bool matrix;   /* for the matrix units: a halves*.wgsl follows the format */
     bool sized;    /* its constants are part of the source, since array sizes depend on them */
 } kernel_entry;
@@ -28,8 +28,10 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .packed = true},
     [DP_KERNEL_GROUP] = {"group", "rrwp", {0}, .weighted = false},
     [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS", "EXACT"}, .sized = true},
-    [DP_KERNEL_SAMPLE_TOP] = {"sample_top", "rrrwwp", {0}, .sample = true},
-    [DP_KERNEL_SAMPLE_PICK] = {"sample_pick", "wrwwwp", {0}, .sample = true},
+    [DP_KERNEL_SAMPLE_TOP] = {"sample_top", "rrrwwwp", {0}, .sample = true},
+    [DP_KERNEL_SAMPLE_WEIGH] = {"sample_weigh", "rrwp", {0}, .sample = true},
+    [DP_KERNEL_SAMPLE_KEEP] = {"sample_keep", "rrwwp", {0}, .sample = true},
+    [DP_KERNEL_SAMPLE_PICK] = {"sample_pick", "wrrwwwp", {0}, .sample = true},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, .weighted = true},
     [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS"}, .weighted = true},
@@ -107,6 +109,7 @@ static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu
     if (entry->packed) dp_buf_str(&wgsl, source("pack"));
     if (entry->act) dp_buf_str(&wgsl, source("act"));
     if (entry->sample) dp_buf_str(&wgsl, source("sample"));
+    if (entry->sample) dp_buf_str(&wgsl, source("sample_bins"));
     if (entry->weighted) dp_buf_str(&wgsl, source((entry->packed ? dots : formats)[v->dtype]));
     if (entry->matrix) dp_buf_str(&wgsl, source(halves[v->dtype] ? halves[v->dtype] : "halves"));
     dp_buf_str(&wgsl, source(entry->name));

@@ -128,6 +128,7 @@ TEST(sampled_tokens_in_flight_are_those_of_single_steps) {
         {.temperature = 1, .seed = 1},
         {.temperature = 0.7f, .seed = 99, .repetition_penalty = 1.2f, .repeat_last = 20},
         {.temperature = 1, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 5},
+        {.temperature = 1.2f, .top_p = 0.9f, .repetition_penalty = 1.1f, .seed = 6},
     };
     for (int plain = 0; plain < 2; plain++) {
         rig r;
@@ -256,6 +257,45 @@ TEST(a_generation_given_up_leaves_a_clean_session) {
         CHECK(more && dp_session_length(s) == 16 + DP_MAX(0, steps - 2));
         check_clean(&r, s, 16, 16);
         dp_session_free(s);
+    }
+    rig_close(&r);
+}
+
+/* Where the device cannot tell which token is next, the host draws, and the device goes on from there. */
+static const dp_backend_api *real;
+static int draws_seen, undecided_every;
+
+static dp_status sometimes_undecided(dp_plan *plan, int32_t *id) {
+    dp_status status = real->drawn(plan, id);
+    if (++draws_seen % undecided_every == 0) *id = -1;
+    return status;
+}
+
+TEST(draws_left_to_the_host_change_nothing) {
+    const dp_sampling sampling = {.temperature = 0.8f, .repetition_penalty = 1.2f, .repeat_last = 9, .seed = 3};
+    rig r;
+    int32_t expected[40];
+    if (!rig_open(&r, "gemma3", false)) return;
+    dp_session *s = open_session(&r, 0, 1);
+    CHECK(s);
+    CHECK_OK(step_by_step(s, r.prompt, PROMPT, &sampling, 40, expected));
+    dp_session_free(s);
+    real = r.engine->backend->api;
+    dp_backend_api patched = *real;
+    patched.drawn = sometimes_undecided;
+    for (int ahead = 1; ahead < 6; ahead += 2) {
+        for (undecided_every = 1; undecided_every < 16; undecided_every += 5) {
+            heard h = {0};
+            draws_seen = 0;
+            s = open_session(&r, 0, ahead);
+            CHECK(s);
+            r.engine->backend->api = &patched;
+            CHECK_OK(generate(s, r.prompt, PROMPT, &h, (dp_generate_desc){.max_tokens = 40, .ignore_end = true, .sampling = sampling}, NULL));
+            r.engine->backend->api = real;
+            CHECK_MSG(h.count == 40 && memcmp(h.ids, expected, sizeof expected) == 0, "%d ahead, every %dth left to the host: other tokens", ahead, undecided_every);
+            check_clean(&r, s, PROMPT, 0);
+            dp_session_free(s);
+        }
     }
     rig_close(&r);
 }
