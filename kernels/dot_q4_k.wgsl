@@ -1,24 +1,14 @@
 // Q4_K against packed activations; the matrix as format_q4_k.wgsl has it. A unit is 64 columns of a row: two sub-blocks.
-// Bindings 0 and 1 are the weight, 5 and 6 a second one of the same shape of row.
-@group(0) @binding(0) var<storage, read> wq: array<vec4u>;
-@group(0) @binding(1) var<storage, read> ws: array<vec4u>;
-@group(0) @binding(5) var<storage, read> wq2: array<vec4u>;
-@group(0) @binding(6) var<storage, read> ws2: array<vec4u>;
-struct Unit { a: vec4u, b: vec4u, header: vec4u }
+@group(0) @binding(2 * $) var<storage, read> wq$: array<vec4u>;
+@group(0) @binding(2 * $ + 1) var<storage, read> ws$: array<vec4u>;
+struct Unit$ { a: vec4u, b: vec4u, header: vec4u }
+const IN_ORDER$ = true;
 
-fn group_of(u: u32, k: u32) -> u32 { return 4u * u + k; }
+fn group_of$(u: u32, k: u32) -> u32 { return 4u * u + k; }
 
-fn load_unit(row: u32, units: u32, u: u32, second: bool) -> Unit {
-    let at = row * units + u;
-    if (second) { return Unit(wq2[2u * at], wq2[2u * at + 1u], ws2[at / 4u]); }
-    return Unit(wq[2u * at], wq[2u * at + 1u], ws[at / 4u]);
-}
+fn load_unit$(at: u32) -> Unit$ { return Unit$(wq$[2u * at], wq$[2u * at + 1u], ws$[at / 4u]); }
 
-fn dot_bytes(a: vec4u, b: vec4u) -> i32 {
-    return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
-}
-
-fn dot_unit(w: Unit, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
+fn dot_unit$(w: Unit$, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
     // two 6-bit scales and mins at once, in the low bytes of their halves
     let shift = u % 2u * 16u;
     let low = (w.header.yz >> vec2u(shift)) & vec2u(0xffffu);

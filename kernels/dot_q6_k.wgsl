@@ -1,39 +1,31 @@
 // Q6_K against packed activations; the matrix as format_q6_k.wgsl has it. A unit is 64 columns of a row: 16 columns at l,
 // l + 32, l + 64, l + 96 of a half of 128, each under one scale.
-// Bindings 0 and 1 are the weight, 5 and 6 a second one of the same shape of row.
-@group(0) @binding(0) var<storage, read> wq: array<vec4u>;
-@group(0) @binding(1) var<storage, read> ws: array<u32>;
-@group(0) @binding(5) var<storage, read> wq2: array<vec4u>;
-@group(0) @binding(6) var<storage, read> ws2: array<u32>;
-struct Unit { a: vec4u, b: vec4u, high: vec4u, scales: vec2u, d: u32 }
+@group(0) @binding(2 * $) var<storage, read> wq$: array<vec4u>;
+@group(0) @binding(2 * $ + 1) var<storage, read> ws$: array<u32>;
+struct Unit$ { a: vec4u, b: vec4u, high: vec4u, scales: vec2u, d: u32 }
+const IN_ORDER$ = false;
 
-fn group_of(u: u32, k: u32) -> u32 { return u / 4u * 16u + u % 4u / 2u * 8u + 2u * k + u % 2u; }
+fn group_of$(u: u32, k: u32) -> u32 { return u / 4u * 16u + u % 4u / 2u * 8u + 2u * k + u % 2u; }
 
-fn load_unit(row: u32, units: u32, u: u32, second: bool) -> Unit {
-    let at = row * units + u;
+fn load_unit$(at: u32) -> Unit$ {
     let base = at / 4u * 21u;
     let high = base + at % 4u * 4u;
     let scales = base + 16u + at % 4u / 2u * 2u;
-    if (second) {
-        return Unit(wq2[2u * at], wq2[2u * at + 1u], vec4u(ws2[high], ws2[high + 1u], ws2[high + 2u], ws2[high + 3u]),
-                    vec2u(ws2[scales], ws2[scales + 1u]), ws2[base + 20u]);
-    }
-    return Unit(wq[2u * at], wq[2u * at + 1u], vec4u(ws[high], ws[high + 1u], ws[high + 2u], ws[high + 3u]),
-                vec2u(ws[scales], ws[scales + 1u]), ws[base + 20u]);
+    return Unit$(wq$[2u * at], wq$[2u * at + 1u], vec4u(ws$[high], ws$[high + 1u], ws$[high + 2u], ws$[high + 3u]),
+                 vec2u(ws$[scales], ws$[scales + 1u]), ws$[base + 20u]);
 }
 
-fn part(nibbles: vec4u, high: vec4u, scale: i32, x: vec4u, s: vec2f) -> f32 {
+fn part$(nibbles: vec4u, high: vec4u, scale: i32, x: vec4u, s: vec2f) -> f32 {
     let q = (nibbles & vec4u(0x0f0f0f0fu)) | ((high & vec4u(0x03030303u)) << vec4u(4u));
-    let sum = dot4I8Packed(q.x, x.x) + dot4I8Packed(q.y, x.y) + dot4I8Packed(q.z, x.z) + dot4I8Packed(q.w, x.w);
-    return f32(scale) * (s.x * f32(sum) - 32.0 * s.y);
+    return f32(scale) * (s.x * f32(dot_bytes(q, x)) - 32.0 * s.y);
 }
 
-fn dot_unit(w: Unit, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
+fn dot_unit$(w: Unit$, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
     let even = vec4u(w.a.xy, w.b.xy);
     let odd = vec4u(w.a.zw, w.b.zw);
     let up = 24u - u % 2u * 8u; // brings this unit's scale bytes to the top: bytes u % 2 and u % 2 + 2 of each word
     let near = vec2i(w.scales << vec2u(up)) >> vec2u(24u);
     let far = vec2i(w.scales << vec2u(up - 16u)) >> vec2u(24u);
-    return unpack2x16float(w.d).x * (part(even, w.high, near.x, x[0], s[0]) + part(odd, w.high >> vec4u(2u), far.x, x[1], s[1]) +
-           part(even >> vec4u(4u), w.high >> vec4u(4u), near.y, x[2], s[2]) + part(odd >> vec4u(4u), w.high >> vec4u(6u), far.y, x[3], s[3]));
+    return unpack2x16float(w.d).x * (part$(even, w.high, near.x, x[0], s[0]) + part$(odd, w.high >> vec4u(2u), far.x, x[1], s[1]) +
+           part$(even >> vec4u(4u), w.high >> vec4u(4u), near.y, x[2], s[2]) + part$(odd >> vec4u(4u), w.high >> vec4u(6u), far.y, x[3], s[3]));
 }

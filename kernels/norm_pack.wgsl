@@ -1,25 +1,38 @@
-// Computes:  RMSNorm of one row, as f32 and packed: dst = x / sqrt(mean(x^2) + eps) * (weight + offset).
-// Shapes:    src, weight, dst [16 * groups]; packed as pack.wgsl says.
-// Bindings:  0 src, 1 weight, 2 dst, 3 packed, 4 params; behind pack.wgsl.
+// Computes:  RMSNorm of one row: dst = src / sqrt(mean(src^2) + eps) * (gain + offset); and what dot_residual.wgsl would leave
+//            of the row: src * (gain + offset), packed, with sums of squares.
+// Shapes:    src, gain, dst [16 * groups]; packed as pack.wgsl says, then a sum of squares for each group.
+// Bindings:  0 src, 1 gain, 2 dst, 3 packed, 4 params; behind pack.wgsl.
 // Work:      one workgroup: grid (1, rows), rows 0 or 1.
 // Limits:    none.
 struct Params { groups: u32, eps: f32, offset: f32, pad: u32 }
 @group(0) @binding(0) var<storage, read> src: array<vec4f>;
-@group(0) @binding(1) var<storage, read> weight: array<vec4f>;
+@group(0) @binding(1) var<storage, read> gain: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> dst: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> bytes: array<u32>;
+@group(0) @binding(3) var<storage, read_write> packed: array<u32>;
 @group(0) @binding(4) var<uniform> p: Params;
 const THREADS = 256u;
 var<workgroup> partial: array<f32, 256>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) thread: u32) {
-    var square = vec4f(0.0);
-    for (var i = thread; i < 4u * p.groups; i += THREADS) {
-        let x = src[i];
-        square = fma(x, x, square);
+    var square = 0.0;
+    for (var g = thread; g < p.groups; g += THREADS) {
+        var v = array<vec4f, 4>();
+        var own = vec4f(0.0);
+        for (var i = 0u; i < 4u; i++) {
+            let value = src[4u * g + i];
+            v[i] = value * (gain[4u * g + i] + vec4f(p.offset));
+            own = fma(value, value, own);
+        }
+        let group = pack_group(v[0], v[1], v[2], v[3]);
+        let sum = own.x + own.y + own.z + own.w;
+        for (var i = 0u; i < 4u; i++) { packed[4u * g + i] = group.bytes[i]; }
+        packed[4u * p.groups + 2u * g] = bitcast<u32>(group.scale);
+        packed[4u * p.groups + 2u * g + 1u] = bitcast<u32>(group.sum);
+        packed[6u * p.groups + g] = bitcast<u32>(sum);
+        square += sum;
     }
-    partial[thread] = square.x + square.y + square.z + square.w;
+    partial[thread] = square;
     workgroupBarrier();
     if (thread < 32u) {
         var sum = 0.0;
@@ -29,16 +42,6 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     workgroupBarrier();
     var total = 0.0;
     for (var i = 0u; i < 32u; i++) { total += partial[i]; }
-    let scale = inverseSqrt(total / f32(16u * p.groups) + p.eps);
-    for (var g = thread; g < p.groups; g += THREADS) {
-        var v: array<vec4f, 4>;
-        for (var i = 0u; i < 4u; i++) {
-            v[i] = src[4u * g + i] * scale * (weight[4u * g + i] + vec4f(p.offset));
-            dst[4u * g + i] = v[i];
-        }
-        let group = pack_group(v[0], v[1], v[2], v[3]);
-        for (var i = 0u; i < 4u; i++) { bytes[4u * g + i] = group.bytes[i]; }
-        bytes[4u * p.groups + 2u * g] = bitcast<u32>(group.scale);
-        bytes[4u * p.groups + 2u * g + 1u] = bitcast<u32>(group.sum);
-    }
+    let factor = inverseSqrt(total / f32(16u * p.groups) + p.eps);
+    for (var i = thread; i < 4u * p.groups; i += THREADS) { dst[i] = src[i] * factor * (gain[i] + vec4f(p.offset)); }
 }

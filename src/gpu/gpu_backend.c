@@ -117,7 +117,7 @@ static uint64_t partial_size(const dp_program *p) {
         const dp_kv_spec *s = &p->kv[p->ops[i].attention.kv];
         most = DP_MAX(most, (uint64_t)p->ops[i].attention.heads * (uint64_t)((s->v_dim ? s->v_dim : s->latent) + 2));
     }
-    return most * DP_GPU_SPLITS;
+    return most * DP_GPU_SPLITS_MOST;
 }
 
 static dp_status plan_buffers(dp_plan *plan) {

@@ -45,8 +45,9 @@ dp_status dp_gpu_plan_add(planner *p, const recipe *r) {
     if (planned.at_most == 0) planned.at_most = INT32_MAX;
     if (planned.per == 0) planned.per = 1;
     if (planned.times == 0) planned.times = 1;
-    planned.op = planned.last = p->index;
+    planned.op = p->index;
     planned.when = p->when;
+    planned.last = p->index;
     if (p->when != DP_WHEN_FUSED) planned.ops = 1;
     planned.either = !planned.by_length && p->op->kind != DP_OP_ATTENTION;
     memcpy(planned.dispatch.grid, r->grid, sizeof r->grid);
@@ -334,7 +335,7 @@ static dp_status plan_op(planner *p, size_t *fused_to) {
         p->when = DP_WHEN_FUSED;
         TRY(dp_gpu_fuse(p, &ops));
         if (p->plan->planned_count > first) p->plan->planned[p->plan->planned_count - 1].ops = ops;
-        for (size_t i = first; i < p->plan->planned_count; i++) p->plan->planned[i].last = p->index + ops - 1;
+        for (size_t i = first; i < p->plan->planned_count; i++) p->plan->planned[i].last = p->index + ops - 1 - p->plan->planned[i].behind;
         *fused_to = p->index + ops;
     }
     p->when = p->index < *fused_to ? DP_WHEN_PLAIN : DP_WHEN_ALWAYS;
@@ -343,9 +344,14 @@ static dp_status plan_op(planner *p, size_t *fused_to) {
 
 void dp_gpu_plan_clear(dp_plan *plan) {
     for (size_t i = 0; i < plan->planned_count; i++) release(plan->backend, &plan->planned[i]);
+    for (size_t i = 0; i < plan->owned_count; i++) dp_gpu_buffer_free(plan->backend->gpu, plan->owned[i]);
+    dp_free(plan->owned);
     dp_free(plan->planned);
     dp_free(plan->queue);
     dp_free(plan->queue_ops);
+    plan->owned = NULL;
+    plan->owned_count = plan->owned_capacity = 0;
+    plan->joined_size = 0;
     plan->planned = NULL;
     plan->queue = NULL;
     plan->queue_ops = NULL;

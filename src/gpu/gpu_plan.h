@@ -70,6 +70,7 @@ typedef struct dp_planned {
     size_t op;         /* index of the op it belongs to */
     size_t ops;        /* how many ops it does, from that one on; 0: part of one */
     size_t last;       /* index of the op whose result stands in its slot behind it: what a trace sees */
+    size_t behind;     /* ops that it does behind that one, whose results are in packed twins only */
     bool hidden;       /* that result is not in its slot but in its packed twin */
     dp_when when;
     int32_t at_least, at_most; /* tokens (or outputs) in the step for which it runs */
@@ -88,6 +89,10 @@ struct dp_plan {
     dp_gpu_buffer *slots, tokens, step, partial;
     dp_gpu_buffer halves, halves_scales, groups; /* scratch of gpu_prefill.c, 0 where it needs none */
     dp_gpu_buffer *packed; /* [slots]: packed twins of one row, 0 where none is needed */
+    dp_gpu_buffer joined;  /* q, k and v of one token side by side; one of `owned` */
+    uint64_t joined_size;
+    dp_gpu_buffer *owned;  /* made for the dispatches of gpu_decode*.c, freed with them */
+    size_t owned_count, owned_capacity;
     dp_planned *planned;
     size_t planned_count, planned_capacity;
     dp_gpu_dispatch *queue; /* [planned_count + DP_GPU_DRAW_DISPATCHES] of one step */
@@ -102,6 +107,9 @@ typedef struct dp_planner {
     const dp_kv *kv;
     dp_when when;        /* of the dispatches added now */
     int32_t packed_slot; /* the slot whose packed twin is up to date in one-token steps; -1: none */
+    const dp_op *packed_norm; /* the norm whose factor it wants yet, with sums of squares behind it; NULL: none */
+    bool joined;         /* q, k and v are in plan->joined and not in their slots */
+    bool routed;         /* the router of a mixture of experts that is fused stands right before */
     int32_t halves_slot, grouped_slot; /* what plan->halves and plan->groups hold in longer steps; -1: nothing */
     dp_dtype halves_order;             /* the weights' dtype, which decides the order of columns in plan->halves */
 } dp_planner;
@@ -124,7 +132,7 @@ void dp_gpu_params_give(dp_gpu_backend *backend, uint32_t slot);
 
 dp_status dp_gpu_plan_add(dp_planner *planner, const dp_recipe *recipe);
 /* Adds the dispatches of a one-token step for the op at planner->index and those behind it that they do with it: *ops of
- * them, 0 if there is nothing better than the plain ones (gpu_decode.c). */
+ * them, 0 if there is nothing better than the plain ones (gpu_decode*.c). */
 dp_status dp_gpu_fuse(dp_planner *planner, size_t *ops);
 
 /* Dispatches of the op for steps of at least `from` tokens; *done is false, and nothing added, where the device or the
@@ -154,6 +162,7 @@ void dp_gpu_draws_free(dp_plan *plan);
 
 enum {
     DP_GPU_SPLITS = 16,       /* workgroups that share one head's past in decode */
+    DP_GPU_SPLITS_MOST = 128, /* the same for fused attention */
     DP_GPU_SPLIT_FROM = 256,  /* positions from which that pays */
     DP_GPU_MATVEC_MOST = 4,   /* tokens up to which weights are read once per token */
     DP_GPU_STEP_WORDS = 8,    /* of plan->step: position, tokens, outputs, context, draws made */

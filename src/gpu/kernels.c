@@ -6,16 +6,18 @@
 typedef struct kernel_entry {
     const char *name, *bindings;
     const char *constants[DP_KERNEL_CONSTANTS];
-    bool weighted; /* a format_*.wgsl goes in front, or a dot_*.wgsl if `packed` */
-    bool packed;   /* pack.wgsl goes in front */
-    bool act;      /* act.wgsl goes in front */
-    bool sample;   /* sample.wgsl and sample_bins.wgsl go in front */
-    bool matrix;   /* for the matrix units: a halves*.wgsl follows the format */
-    bool sized;    /* its constants are part of the source, since array sizes depend on them */
+    bool weighted;         /* a format_*.wgsl goes in front */
+    uint8_t dots;          /* matrices against packed activations: a dot_*.wgsl for each goes in front */
+    const char *fronts[3]; /* files that go in front */
+    bool matrix;           /* for the matrix units: a halves*.wgsl follows the format */
+    bool sized;            /* its constants are part of the source, since array sizes depend on them */
+    const char *subgroup_name; /* takes its place where its last constant, the size of all subgroups, is not 0 */
 } kernel_entry;
 
+#define DOT_CONSTANTS {"LANES", "ROWS", "THREADS", "UNITS", "STEPS", "GROUPS", "NORM", "BIAS", "PACK", "ACT", "EXPERTS", "CHOICES", "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2"}
+
 static const kernel_entry entries[DP_KERNEL_COUNT] = {
-    [DP_KERNEL_ELEMENTWISE] = {"elementwise", "rrrwp", {"KIND", "IN_PLACE", "OUTPUTS"}, .act = true},
+    [DP_KERNEL_ELEMENTWISE] = {"elementwise", "rrrwp", {"KIND", "IN_PLACE", "OUTPUTS"}, .fronts = {"act"}},
     [DP_KERNEL_NORM] = {"norm", "rrrrwp", {"LAYER", "BIAS", "IN_PLACE"}, .weighted = false},
     [DP_KERNEL_ROPE] = {"rope", "rrrwp", {"PAIRS", "IN_PLACE"}, .weighted = false},
     [DP_KERNEL_ROWS] = {"rows", "rrrwp", {"MODE"}, .weighted = false},
@@ -23,22 +25,31 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS", "EXACT"}, .weighted = false},
     [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, .weighted = false},
     [DP_KERNEL_ROUTE] = {"route", "rrwwp", {"KIND", "CORRECTION"}, .weighted = false},
-    [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrrwp", {"SINKS", "SPLITS", "PACK", "PAIRS"}, .packed = true},
-    [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .packed = true},
-    [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .packed = true},
+    [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrwp", {"SINKS", "SPLITS", "PACK", "PAIRS", "NORMS", "BIAS", "K_DIM", "V_DIM", "HEADS", "KEYS", "SUBGROUP"},
+                                    .fronts = {"pack", "attention_share", "attention_token"}, .sized = true, .subgroup_name = "attention_decode_subgroups"},
+    [DP_KERNEL_ATTENTION_DECODE_MERGE] = {"attention_decode_merge", "rrrwp", {"SINKS", "SPLITS", "PACK", "V_DIM"}, .fronts = {"pack", "attention_share"}, .sized = true},
+    [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .fronts = {"pack"}},
+    [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .fronts = {"pack"}},
+    [DP_KERNEL_NORM_ADD] = {"norm_add", "rrwrwp", {0}, .fronts = {"pack"}},
     [DP_KERNEL_GROUP] = {"group", "rrwp", {0}, .weighted = false},
     [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS", "EXACT"}, .sized = true},
-    [DP_KERNEL_SAMPLE_TOP] = {"sample_top", "rrrwwwp", {0}, .sample = true},
-    [DP_KERNEL_SAMPLE_WEIGH] = {"sample_weigh", "rrwp", {0}, .sample = true},
-    [DP_KERNEL_SAMPLE_KEEP] = {"sample_keep", "rrwwp", {0}, .sample = true},
-    [DP_KERNEL_SAMPLE_PICK] = {"sample_pick", "wrrwwwp", {0}, .sample = true},
+    [DP_KERNEL_SAMPLE_TOP] = {"sample_top", "rrrwwwp", {0}, .fronts = {"sample", "sample_bins"}},
+    [DP_KERNEL_SAMPLE_WEIGH] = {"sample_weigh", "rrwp", {0}, .fronts = {"sample", "sample_bins"}},
+    [DP_KERNEL_SAMPLE_KEEP] = {"sample_keep", "rrwwp", {0}, .fronts = {"sample", "sample_bins"}},
+    [DP_KERNEL_SAMPLE_PICK] = {"sample_pick", "wrrwwwp", {0}, .fronts = {"sample", "sample_bins"}},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, .weighted = true},
     [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS"}, .weighted = true},
-    [DP_KERNEL_MATVEC_DOT] = {"matvec_dot", "rrrrwrrwp", {"LANES", "ROWS", "MODE", "BIAS", "ACT"}, .weighted = true, .packed = true, .act = true},
+    [DP_KERNEL_ROUTER] = {"router", "rrrrrrwp", {"BIAS"}, .weighted = true},
     [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_PACK_F16] = {"pack_f16", "rrrwwp", {0}, .weighted = true, .matrix = true},
     [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "SIDE_T", "SIDE_N", "FRAG_T"}, .weighted = true, .matrix = true, .sized = true},
+    [DP_KERNEL_DOT_STORE] = {"dot_store", "rrrrwp", DOT_CONSTANTS, .dots = 1, .sized = true},
+    [DP_KERNEL_DOT_JOIN] = {"dot_join", "rrrrrrrwp", DOT_CONSTANTS, .dots = 3, .sized = true},
+    [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrwp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "dot_pack", "dot_residual"}, .sized = true},
+    [DP_KERNEL_DOT_ACT] = {"dot_act", "rrrrrwp", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "dot_pack"}, .sized = true},
+    [DP_KERNEL_DOT_EXPERTS_ACT] = {"dot_experts_act", "rrrrrrrwp", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "dot_pack"}, .sized = true},
+    [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrwrp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "dot_pack", "dot_residual"}, .sized = true},
 };
 
 static const char *const formats[DP_DTYPE_COUNT] = {
@@ -49,7 +60,10 @@ static const char *const formats[DP_DTYPE_COUNT] = {
 };
 
 /* What reads a matrix against packed activations. */
-static const char *const dots[DP_DTYPE_COUNT] = {[DP_Q4_K] = "dot_q4_k", [DP_Q6_K] = "dot_q6_k"};
+static const char *const dots[DP_DTYPE_COUNT] = {
+    [DP_Q4_0] = "dot_q4_0", [DP_Q5_0] = "dot_q5_0", [DP_Q8_0] = "dot_q8_0",   [DP_Q4_K] = "dot_q4_k",
+    [DP_Q5_K] = "dot_q5_k", [DP_Q6_K] = "dot_q6_k", [DP_MXFP4] = "dot_mxfp4",
+};
 
 /* How a matrix becomes f16 for the matrix units, where there is a shorter way than halves.wgsl. */
 static const char *const halves[DP_DTYPE_COUNT] = {[DP_Q4_K] = "halves_q4_k", [DP_Q6_K] = "halves_q6_k", [DP_MXFP4] = "halves_mxfp4"};
@@ -101,18 +115,47 @@ static void put_constants(dp_buf *wgsl, const kernel_entry *entry, const dp_kern
         dp_buf_printf(wgsl, "const %s = %uu;\n", entry->constants[i], v->constants[i]);
 }
 
+/* A file that is made once for each matrix: its number stands for the dollar signs. */
+static void put_numbered(dp_buf *wgsl, const char *text, size_t number) {
+    for (const char *dollar; (dollar = strchr(text, '$')) != NULL; text = dollar + 1) {
+        dp_buf_append(wgsl, text, (size_t)(dollar - text));
+        dp_buf_printf(wgsl, "%zu", number);
+    }
+    dp_buf_str(wgsl, text);
+}
+
+/* Lanes that share a row reduce by subgroup operations if they surely lie in one. */
+static bool reduces_by_subgroup(const dp_gpu_caps *caps, const dp_kernel_variant *v) {
+    return caps->subgroups && caps->subgroup_min == caps->subgroup_max && v->constants[DP_DOT_LANES] <= caps->subgroup_max &&
+           v->constants[DP_DOT_THREADS] % caps->subgroup_max == 0;
+}
+
+static void put_dots(dp_buf *wgsl, const dp_gpu_caps *caps, const kernel_entry *entry, const dp_kernel_variant *v) {
+    bool subgroups = reduces_by_subgroup(caps, v);
+    if (subgroups) dp_buf_printf(wgsl, "const SUBGROUP = %uu;\n", caps->subgroup_max);
+    dp_buf_str(wgsl, source("dot_input"));
+    for (size_t i = 0; i < entry->dots; i++) {
+        put_numbered(wgsl, source(dots[i ? v->constants[DP_DOT_SECOND + i - 1] : v->dtype]), i);
+        put_numbered(wgsl, source("dot_rows"), i);
+    }
+    if (entry->dots == 2) dp_buf_str(wgsl, source("dot_pair"));
+    if (v->constants[DP_DOT_EXPERTS]) dp_buf_str(wgsl, source("choose"));
+    dp_buf_str(wgsl, source(subgroups ? "dot_reduce_subgroups" : "dot_reduce"));
+}
+
 static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu_pipeline *out) {
     const kernel_entry *entry = &entries[v->kernel];
+    const dp_gpu_caps *caps = dp_gpu_get_caps(kernels->gpu);
     dp_buf wgsl = {0};
-    if (entry->matrix) put_matrix_head(&wgsl, dp_gpu_get_caps(kernels->gpu));
+    if (entry->matrix) put_matrix_head(&wgsl, caps);
+    bool subgroups = entry->subgroup_name && v->constants[DP_ATTEND_SUBGROUP];
+    if (subgroups || (entry->dots && reduces_by_subgroup(caps, v))) dp_buf_str(&wgsl, "enable subgroups;\n");
     if (entry->sized) put_constants(&wgsl, entry, v);
-    if (entry->packed) dp_buf_str(&wgsl, source("pack"));
-    if (entry->act) dp_buf_str(&wgsl, source("act"));
-    if (entry->sample) dp_buf_str(&wgsl, source("sample"));
-    if (entry->sample) dp_buf_str(&wgsl, source("sample_bins"));
-    if (entry->weighted) dp_buf_str(&wgsl, source((entry->packed ? dots : formats)[v->dtype]));
+    for (size_t i = 0; i < DP_COUNT(entry->fronts) && entry->fronts[i]; i++) dp_buf_str(&wgsl, source(entry->fronts[i]));
+    if (entry->weighted) dp_buf_str(&wgsl, source(formats[v->dtype]));
     if (entry->matrix) dp_buf_str(&wgsl, source(halves[v->dtype] ? halves[v->dtype] : "halves"));
-    dp_buf_str(&wgsl, source(entry->name));
+    if (entry->dots) put_dots(&wgsl, caps, entry, v);
+    dp_buf_str(&wgsl, source(subgroups ? entry->subgroup_name : entry->name));
     if (wgsl.failed) {
         dp_buf_free(&wgsl);
         return dp_no_memory(wgsl.size);

@@ -1,0 +1,37 @@
+// Computes:  act(gate) * up, packed again, of one row of packed activations, for each of the token's chosen experts: ACT as
+//            KIND in elementwise.wgsl.
+// Shapes:    gate, up [EXPERTS][MATRIX0][64 * UNITS]; bias [2][EXPERTS][MATRIX0]: gate's, up's; logits [EXPERTS]; packed
+//            [CHOICES * MATRIX0] as pack.wgsl says.
+// Bindings:  0, 1 gate, 2, 3 up, 4 x, 5 logits, 6 bias (any buffer when BIAS is 0), 7 packed, 8 params.
+// Work:      LANES threads share ROWS rows: grid (MATRIX0 / TILE, CHOICES or 0).
+// Limits:    LANES a power of two, at least ROWS; TILE a multiple of 16 that divides MATRIX0.
+struct Params { eps: f32, alpha: f32, limit: f32, pad: u32 }
+const X_AT = 4;
+@group(0) @binding(5) var<storage, read> logits: array<f32>;
+@group(0) @binding(6) var<storage, read> bias: array<f32>;
+@group(0) @binding(7) var<storage, read_write> packed: array<u32>;
+@group(0) @binding(8) var<uniform> p: Params;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let lane = thread % LANES;
+    let team = thread / LANES;
+    let factor = norm_factor(thread, p.eps);
+    choose(thread);
+    let base = chosen[at.y] * MATRIX0;
+    let n = base + at.x * TILE + team * ROWS;
+    let sums = sum_pairs(n, base + MATRIX0, lane);
+    var gate = factor * reduce(sums.a, lane, thread);
+    var up = factor * reduce(sums.b, lane, thread);
+    if (lane < ROWS) {
+        if (BIAS == 1u) {
+            gate += bias[n + lane];
+            up += bias[EXPERTS * MATRIX0 + n + lane];
+        }
+        put_value(team * ROWS + lane, activate(ACT, gate, up, p.alpha, p.limit));
+    }
+    workgroupBarrier();
+    if (thread < TILE / 16u) {
+        store_group((at.y * MATRIX0 + at.x * TILE) / 16u + thread, CHOICES * MATRIX0 / 16u, pack_values(thread));
+    }
+}

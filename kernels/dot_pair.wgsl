@@ -1,0 +1,26 @@
+// sum_rows of two matrices of one dtype and shape at once.
+struct Pair { a: array<f32, ROWS>, b: array<f32, ROWS> }
+
+fn sum_pairs(first: u32, rows: u32, lane: u32) -> Pair {
+    var sums = Pair();
+    var w = load_rows0(first, rows, lane);
+    var w2 = load_rows1(first, rows, lane);
+    for (var i = 0u; i < STEPS; i++) {
+        let u = lane + i * LANES;
+        var next = w;
+        var next2 = w2;
+        if (i + 1u < STEPS) {
+            next = load_rows0(first, rows, u + LANES);
+            next2 = load_rows1(first, rows, u + LANES);
+        }
+        let in = load_input0(min(u, UNITS - 1u));
+        let over = UNITS % LANES != 0u && u >= UNITS;
+        for (var r = 0u; r < ROWS; r++) {
+            sums.a[r] += select(dot_unit0(w[r], u, in.bytes, in.scale), 0.0, over);
+            sums.b[r] += select(dot_unit1(w2[r], u, in.bytes, in.scale), 0.0, over);
+        }
+        w = next;
+        w2 = next2;
+    }
+    return sums;
+}

@@ -1,0 +1,15 @@
+// Q8_0 against packed activations; the matrix as format_q8_0.wgsl has it. A unit is 64 columns of a row: two blocks.
+@group(0) @binding(2 * $) var<storage, read> wq$: array<vec4u>;
+@group(0) @binding(2 * $ + 1) var<storage, read> ws$: array<u32>;
+struct Unit$ { a: vec4u, b: vec4u, c: vec4u, d: vec4u, scales: u32 }
+const IN_ORDER$ = true;
+
+fn group_of$(u: u32, k: u32) -> u32 { return 4u * u + k; }
+
+fn load_unit$(at: u32) -> Unit$ { return Unit$(wq$[4u * at], wq$[4u * at + 1u], wq$[4u * at + 2u], wq$[4u * at + 3u], ws$[at]); }
+
+fn dot_unit$(w: Unit$, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
+    let d = unpack2x16float(w.scales);
+    return d.x * (s[0].x * f32(dot_bytes(w.a, x[0])) + s[1].x * f32(dot_bytes(w.b, x[1]))) +
+           d.y * (s[2].x * f32(dot_bytes(w.c, x[2])) + s[3].x * f32(dot_bytes(w.d, x[3])));
+}

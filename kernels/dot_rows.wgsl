@@ -1,0 +1,41 @@
+// The sums of one lane for ROWS rows of a matrix, from row `first` of `rows` on: units lane, lane + LANES, ... of UNITS.
+// The next units are fetched while the present ones are multiplied.
+fn load_input$(u: u32) -> Input {
+    var in = Input();
+    for (var k = 0u; k < 4u; k++) { in.bytes[k] = x[group_of$(u, k)]; }
+    if (IN_ORDER$) {
+        let near = bitcast<vec4f>(x[GROUPS + 2u * u]);
+        let far = bitcast<vec4f>(x[GROUPS + 2u * u + 1u]);
+        in.scale = array<vec2f, 4>(near.xy, near.zw, far.xy, far.zw);
+    } else {
+        for (var k = 0u; k < 4u; k++) {
+            let g = group_of$(u, k);
+            let two = bitcast<vec4f>(x[GROUPS + g / 2u]);
+            in.scale[k] = select(two.xy, two.zw, g % 2u == 1u);
+        }
+    }
+    return in;
+}
+
+fn load_rows$(first: u32, rows: u32, u: u32) -> array<Unit$, ROWS> {
+    var w = array<Unit$, ROWS>();
+    for (var r = 0u; r < ROWS; r++) { w[r] = load_unit$(min(first + r, rows - 1u) * UNITS + min(u, UNITS - 1u)); }
+    return w;
+}
+
+fn sum_rows$(first: u32, rows: u32, lane: u32) -> array<f32, ROWS> {
+    var sums = array<f32, ROWS>();
+    var w = load_rows$(first, rows, lane);
+    for (var i = 0u; i < STEPS; i++) {
+        let u = lane + i * LANES;
+        var next = w;
+        if (i + 1u < STEPS) { next = load_rows$(first, rows, u + LANES); }
+        let in = load_input$(min(u, UNITS - 1u));
+        for (var r = 0u; r < ROWS; r++) {
+            let s = dot_unit$(w[r], u, in.bytes, in.scale);
+            sums[r] += select(s, 0.0, UNITS % LANES != 0u && u >= UNITS);
+        }
+        w = next;
+    }
+    return sums;
+}
