@@ -1,0 +1,147 @@
+// convert.mjs: conversion in the page gives the same files as the tool; local files and folders run; what goes wrong with
+// devices and workers is told, and loading again helps.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, openPage, runTests, startChromium, startServer, test } from './browser.mjs';
+import { sendFile } from '../../tools/serve.mjs';
+
+const server = await startServer(async (request, response) => {
+  const match = /^\/data\/([A-Za-z0-9._/-]+)$/.exec(request.url);
+  if (!match || match[1].includes('..')) return false;
+  await sendFile(request, response, join('tests/data', match[1]));
+  return true;
+});
+const context = await startChromium();
+const page = await openPage(context, server);
+const folder = mkdtempSync(join(tmpdir(), 'doppler-convert-'));
+const sha256 = (data) => createHash('sha256').update(data).digest('hex');
+
+/** The files that the tool makes: {name: sha256}. */
+function byTool(input, options = []) {
+  const out = join(folder, 'model');
+  rmSync(out, { recursive: true, force: true });
+  execFileSync('build/doppler', ['convert', input, out, '--quiet', ...options]);
+  return Object.fromEntries(readdirSync(out).sort().map((name) => [name, sha256(readFileSync(join(out, name)))]));
+}
+
+/** The same from the page: the model is converted, its files read back from the storage. */
+const byPage = (name, options = {}) => page.evaluate(async ([from, o]) => {
+  const file = new File([await (await fetch(`/data/gguf/${from}`)).blob()], from);
+  const phases = new Set();
+  const { key } = await Doppler.convert(file, { ...o, onProgress: (p) => phases.add(p.phase) });
+  const model = await (await (await navigator.storage.getDirectory()).getDirectoryHandle('doppler')).getDirectoryHandle(key);
+  const hex = async (data) => Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', data)), (b) => b.toString(16).padStart(2, '0')).join('');
+  const about = JSON.parse(await (await (await model.getFileHandle('model.json')).getFile()).text());
+  const shards = await (await model.getFileHandle('shards.bin')).getFile(), files = {};
+  for (const s of about.shards) files[s.filename] = await hex(await shards.slice(s.offset, s.offset + s.size).arrayBuffer());
+  for await (const [filename, handle] of (await model.getDirectoryHandle('files')).entries()) files[decodeURIComponent(filename)] = await hex(await (await handle.getFile()).arrayBuffer());
+  return { key, files: Object.fromEntries(Object.entries(files).sort()), phases: [...phases] };
+}, [name, options]);
+
+for (const [name, quantize, sharding] of [['llama.Q4_K_M.gguf', 'keep', 'auto'], ['mixtral.Q4_K_M.gguf', 'q8_0', 'expert'], ['qwen3.Q4_K_M.gguf', 'f16', 'layer']]) {
+  test(`${name} becomes the same ${quantize} model in the page as in the tool`, async () => {
+    const expected = byTool(`tests/data/gguf/${name}`, ['--quantize', quantize, '--sharding', sharding]);
+    const found = await byPage(name, { quantize, sharding });
+    expect(JSON.stringify(found.files) === JSON.stringify(expected), `expected ${JSON.stringify(expected, null, 1)}, found ${JSON.stringify(found.files, null, 1)}`);
+    expect(found.phases.includes('convert'), 'no progress was told');
+    const logits = await page.evaluate(async (key) => {
+      const engine = await Doppler.load({ key }, { backend: 'cpu' });
+      const values = await engine.logits([1, 2, 3]);
+      await engine.unload();
+      return values.length > 0 && values.every(Number.isFinite);
+    }, found.key);
+    expect(logits, 'the converted model does not run');
+  });
+}
+
+test('a conversion that is aborted leaves no model', async () => {
+  const found = await page.evaluate(async () => {
+    const before = (await Doppler.cache.list()).filter((m) => m.complete).length;
+    const file = new File([await (await fetch('/data/gguf/llama.Q4_K_M.gguf')).blob()], 'cut.gguf');
+    const stop = new AbortController();
+    stop.abort();
+    const name = await Doppler.convert(file, { signal: stop.signal }).catch((error) => error.name);
+    return { name, more: (await Doppler.cache.list()).filter((m) => m.complete).length - before };
+  });
+  expect(found.name === 'AbortError' && found.more === 0, JSON.stringify(found));
+});
+
+test('a GGUF file from the user runs in place, on the CPU and on the GPU alike', async () => {
+  const [cpu, gpu] = await page.evaluate(async () => {
+    const file = new File([await (await fetch('/data/gguf/llama.Q4_K_M.gguf')).blob()], 'llama.gguf');
+    const found = [];
+    for (const backend of ['cpu', 'gpu']) {
+      const engine = await Doppler.load(file, { backend });
+      found.push(Array.from(await engine.logits([1, 5, 9, 13])));
+      await engine.unload();
+    }
+    return found;
+  });
+  const error = Math.sqrt(cpu.reduce((sum, v, i) => sum + (v - gpu[i]) ** 2, 0) / cpu.reduce((sum, v) => sum + v * v, 0));
+  expect(cpu.length > 0 && error < 5e-2, `relative error ${error}`);
+});
+
+test('what is no model is refused with a reason', async () => {
+  const codes = await page.evaluate(async () => {
+    const code = (source) => Doppler.load(source, { backend: 'cpu' }).then(() => 'none', (error) => `${error.code}: ${error.message}`);
+    return [await code(new File(['GGUF and then nonsense'], 'a.gguf')), await code(new File([''], 'b.gguf')), await code([new File(['{}'], 'manifest.json')])];
+  });
+  expect(/^(format|unsupported)/.test(codes[0]) && /^format/.test(codes[1]) && !/^none|^internal/.test(codes[2]), codes.join('\n'));
+});
+
+test('a lost device is an error, and the next load works', async () => {
+  const found = await page.evaluate(async () => {
+    // the worker's device is destroyed from inside, as a crashed driver would
+    const source = `import '/web/src/worker.js';
+      const request = GPUAdapter.prototype.requestDevice;
+      GPUAdapter.prototype.requestDevice = async function (...a) { const d = await request.apply(this, a); globalThis.device = d; return d; };
+      addEventListener('message', ({ data }) => data === 'lose' && globalThis.device.destroy());`;
+    let inner;
+    const worker = () => inner = new Worker(URL.createObjectURL(new Blob([source.replaceAll("'/web", `'${location.origin}/web`)], { type: 'text/javascript' })), { type: 'module' });
+    const engine = await Doppler.load('/models/storyteller/', { backend: 'gpu', worker });
+    const text = await engine.generate('Once', { maxTokens: 2 }).text();
+    inner.postMessage('lose');
+    const code = await engine.generate('Once upon a time', { maxTokens: 5 }).text().then(() => 'none', (error) => `${error.name} ${error.code}`);
+    await engine.unload();
+    const again = await Doppler.load('/models/storyteller/', { backend: 'gpu' });
+    const works = await again.generate('Once', { maxTokens: 2 }).text();
+    await again.unload();
+    return { text, code, works };
+  });
+  expect(found.code === 'DeviceError device' && found.works.length > 0, JSON.stringify(found));
+});
+
+test('a worker that dies fails what is under way, and the next load works', async () => {
+  const found = await page.evaluate(async () => {
+    const source = `import '${location.origin}/web/src/worker.js'; addEventListener('message', ({ data }) => { if (data === 'die') setTimeout(() => { throw new Error('out of memory'); }); });`;
+    let inner;
+    const worker = () => inner = new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })), { type: 'module' });
+    const engine = await Doppler.load('/models/storyteller/', { backend: 'cpu', worker });
+    const pending = engine.generate('Once', { maxTokens: 500 }).text().then(() => 'none', (error) => error.code);
+    inner.postMessage('die');
+    const codes = [await pending, await engine.tokenize('a').catch((error) => error.code)];
+    const again = await Doppler.load('/models/storyteller/', { backend: 'cpu' });
+    const works = await again.generate('Once', { maxTokens: 2 }).text();
+    await again.unload();
+    return { codes, works };
+  });
+  expect(JSON.stringify(found.codes) === '["crashed","crashed"]' && found.works.length > 0, JSON.stringify(found));
+});
+
+test('two engines in one page, one on the GPU, one on the CPU', async () => {
+  const texts = await page.evaluate(async () => {
+    const engines = await Promise.all([Doppler.load('/models/storyteller/', { backend: 'gpu' }), Doppler.load('/models/storyteller/', { backend: 'cpu' })]);
+    const found = await Promise.all(engines.map((e) => e.generate('Once upon a time', { temperature: 0, maxTokens: 6 }).text()));
+    await Promise.all(engines.map((e) => e.unload()));
+    return found;
+  });
+  expect(texts[0] === texts[1] && texts[0].length > 0, JSON.stringify(texts));
+});
+
+await runTests().finally(async () => {
+  await context.close();
+  rmSync(folder, { recursive: true, force: true });
+});
