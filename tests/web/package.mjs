@@ -1,0 +1,47 @@
+// package.mjs: what npm would publish: every file it needs and none besides, its size, and that the types name what there is.
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { expect, runTests, test } from './browser.mjs';
+
+const MOST = 600e3; // bytes of JavaScript and WebAssembly, compressed
+const [pack] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: 'web', encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+const files = pack.files.map((file) => file.path).sort();
+const scripts = files.filter((name) => name.endsWith('.js'));
+
+test('the package holds its scripts, types, module and worker, and no demo or test', async () => {
+  for (const name of ['README.md', 'LICENSE', 'doppler.wasm', 'index.d.ts', 'index.js', 'package.json', 'src/worker.js', 'sw.js']) expect(files.includes(name), `${name} is missing of ${files}`);
+  const odd = files.filter((name) => !/^(README\.md|LICENSE|package\.json|doppler\.wasm|index\.(js|d\.ts)|sw\.js|src\/[a-z]+\.js)$/.test(name));
+  expect(odd.length === 0, `unexpected: ${odd}`);
+});
+
+test('every import leads to a file of the package', async () => {
+  for (const script of scripts) {
+    const text = readFileSync(join('web', script), 'utf8');
+    for (const [, target] of text.matchAll(/(?:from|import) '([^']+)'/g)) {
+      const path = join(script, '..', target);
+      expect(target.startsWith('.') && files.includes(path), `${script} imports ${target}`);
+    }
+  }
+});
+
+test('the service worker keeps every script', async () => {
+  const kept = [...readFileSync('web/sw.js', 'utf8').matchAll(/'\.\/([^']+)'/g)].map(([, name]) => name);
+  for (const name of [...scripts.filter((s) => s !== 'sw.js'), 'doppler.wasm']) expect(kept.includes(name), `sw.js does not keep ${name}`);
+});
+
+test('the types declare what index.js exports', async () => {
+  const names = (text, pattern) => [...new Set([...text.matchAll(pattern)].flatMap(([, list]) => list.split(',').map((n) => n.trim())))].sort();
+  const made = names(readFileSync('web/index.js', 'utf8'), /export (?:class |const |\{ )([\w, ]+)/g);
+  const declared = names(readFileSync('web/index.d.ts', 'utf8'), /export (?:class |const )(\w+)/g);
+  expect(JSON.stringify(made) === JSON.stringify(declared), `exported ${made}, declared ${declared}`);
+});
+
+test('scripts and module stay below 600 kB compressed', async () => {
+  const size = [...scripts, 'doppler.wasm'].reduce((sum, name) => sum + gzipSync(readFileSync(join('web', name)), { level: 9 }).length, 0);
+  console.log(`     ${Math.round(size / 1000)} kB`);
+  expect(size < MOST, `${size} bytes`);
+});
+
+await runTests();
