@@ -18,7 +18,7 @@ enum { OPEN_NO_F16 = 1, OPEN_NO_SUBGROUPS = 2, OPEN_TIMESTAMPS = 4, CAPS_MAX = 4
 IMPORT(gpu_open) int32_t gpu_open(uint32_t flags, char *caps, uint32_t capacity); /* waits; caps: JSON */
 IMPORT(gpu_close) void gpu_close(void);
 IMPORT(gpu_error) void gpu_error(char *message, uint32_t capacity); /* of the last status that was not DP_OK */
-IMPORT(gpu_check) int32_t gpu_check(void);
+IMPORT(gpu_check) int32_t gpu_check(void); /* waits */
 IMPORT(gpu_provoke) void gpu_provoke(uint32_t fault);
 IMPORT(gpu_buffer_new) int32_t gpu_buffer_new(double size, const char *label, uint32_t *out); /* waits */
 IMPORT(gpu_buffer_free) void gpu_buffer_free(uint32_t buffer);

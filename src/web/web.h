@@ -67,7 +67,7 @@ typedef struct web_result {
     int32_t cached_tokens; /* of the conversation, that were not evaluated again */
     int32_t more;          /* steps follow */
 } web_result;
-DP_EXPORT(web_begin) const web_result *web_begin(const web_request *request); /* NULL on failure */
+DP_EXPORT(web_begin) const web_result *web_begin(const web_request *request); /* waits; NULL on failure */
 DP_EXPORT(web_step) int32_t web_step(void);                                   /* waits */
 DP_EXPORT(web_end) void web_end(void);
 

@@ -41,7 +41,7 @@ export class Core {
     const instance = await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi(tree, { memory }), doppler: core.imports() });
     core.exports = instance.exports;
     core.exports._initialize();
-    core.waiting = core.jspi ? Object.fromEntries(['web_open', 'web_load', 'web_session', 'web_eval', 'web_step', 'web_convert', 'web_inspect']
+    core.waiting = core.jspi ? Object.fromEntries(['web_open', 'web_load', 'web_session', 'web_eval', 'web_begin', 'web_step', 'web_convert', 'web_inspect']
       .map((name) => [name, WebAssembly.promising(core.exports[name])])) : core.exports;
     return core;
   }
@@ -232,18 +232,20 @@ export class Core {
 
   begin(ids, options) {
     const stops = options.stop ?? [];
-    return this.lend([ids, stops.join('\0')], (idsAt, stopsAt) => {
+    return this.lend([ids, stops.join('\0')], async (idsAt, stopsAt) => {
       const request = this.putRequest(idsAt, { ...options, idCount: ids.length }, stopsAt, stops.length);
-      const result = this.exports.web_begin(request) >>> 0;
-      this.exports.web_free(request);
-      return this.need(result);
+      try {
+        return this.need(await this.wait('web_begin', request));
+      } finally {
+        this.exports.web_free(request);
+      }
     });
   }
 
   /** Generates behind the conversation `ids`; texts go to onText. An abort ends it with reason "abort". */
   async generate(ids, options, { onText, onPrefill, signal } = {}) {
     return this.during({ onText, onPrefill }, signal, async () => {
-      const result = this.begin(ids, options);
+      const result = await this.begin(ids, options);
       try {
         while (this.readResult(result).more) {
           if (signal?.aborted) return { ...this.readResult(result), reason: 'abort', more: false };

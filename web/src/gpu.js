@@ -1,13 +1,13 @@
 // gpu.js: the device interface of src/gpu/gpu.h over navigator.gpu. Objects stay here; C holds handles, 1 + an index.
 //
 // Errors come in three ways: from error scopes around what is made, as uncaptured errors of what is queued, and as the loss
-// of the device. The first one is kept until a check. Where C can wait (JSPI), making a large buffer waits for its result;
-// otherwise and for all else, results are waited for together with the next readback.
+// of the device. The first one is kept until a check. Where C can wait (JSPI), a check waits for the
+// results of what is being made, and so does making buffers once much is under way; otherwise they come with a later call.
 
 const OK = 0, ARG = 1, MEMORY = 2, UNSUPPORTED = 7, DEVICE = 11; // dp_status
 const NO_F16 = 1, NO_SUBGROUPS = 2, TIMESTAMPS = 4;
 const PARAM_BYTES = 64, PARAM_SLOTS = 16384;
-const WAIT_FROM = 1 << 20; // bytes of a buffer whose making is waited for
+const UNSURE = 256 << 20; // bytes of buffers that may be under way before their results are waited for
 const READBACK_KEEP = 1 << 20, READBACK_LEAST = 4096;
 const TIMED_MAX = 1024;
 const LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup',
@@ -96,6 +96,7 @@ export class GpuHost {
     this.lost = undefined;
     this.making = new Set(); // results not waited for yet
     this.refuse = false;
+    this.unsure = 0;
     this.buffers = new Table();
     this.pipelines = new Table();
     this.bindings = new Table();
@@ -176,7 +177,9 @@ export class GpuHost {
     const handle = this.buffers.add({ buffer: scope.made, size });
     this.bytes += size;
     new DataView(this.memory()).setUint32(out, handle, true);
-    if (!this.strict && (!this.canWait || size < WAIT_FROM)) return OK;
+    this.unsure += size;
+    if (!this.strict && (!this.canWait || this.unsure < UNSURE)) return OK;
+    this.unsure = 0;
     return scope.result.then(() => {
       const result = this.take();
       if (result !== OK) this.freeBuffer(handle);
@@ -445,7 +448,7 @@ export class GpuHost {
       },
       gpu_close: () => this.close(),
       gpu_error: (pointer, capacity) => putText(this.message, pointer, capacity),
-      gpu_check: () => this.take(),
+      gpu_check: () => (this.canWait && this.making.size ? this.settle() : this.take()),
       gpu_provoke: (fault) => {
         if (fault === 1) this.refuse = true;
         else {
@@ -480,7 +483,7 @@ export class GpuHost {
   }
 }
 
-GpuHost.waiting = ['gpu_open', 'gpu_buffer_new', 'gpu_read_end', 'gpu_pipeline_new', 'gpu_submit_timed', 'gpu_wait'];
+GpuHost.waiting = ['gpu_open', 'gpu_check', 'gpu_buffer_new', 'gpu_read_end', 'gpu_pipeline_new', 'gpu_submit_timed', 'gpu_wait'];
 
 /** What the compiler says of a shader that failed, one line per error. */
 async function compilerMessage(module, label) {
