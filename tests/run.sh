@@ -8,7 +8,7 @@
 #   threads   clang, ThreadSanitizer: the unit tests that start threads
 #   clang     the whole tree compiles with clang, warnings as errors
 #   wasm      the core links as a WebAssembly module and runs the bundled model and the op tests in Node
-#   web       doppler-web in Chromium, with WebGPU on the CPU
+#   web       doppler-web in Chromium, with WebGPU on the CPU, and in Firefox; op and golden tests there; the demo page
 #   arm64     cross compiled; unit, ops and the bundled model under qemu
 #   fuzz      each libFuzzer target for FUZZ_SECONDS (10) from its seeds
 # Logs: build/test-logs/STAGE/. The last line printed is "N passed, N failed, N skipped"; the exit code is 0 if none failed.
@@ -267,9 +267,9 @@ stage_wasm() {
 
 # Scripts of tests/web, one after the other: each has a browser to itself.
 stage_web() {
-    has web cmake ninja clang-19 wasm-ld-19 node npm chromium || return
+    has web cmake ninja clang-19 wasm-ld-19 node npm chromium firefox-esr || return
     build web release doppler_tool || return
-    build web wasm doppler_web || return
+    build web wasm doppler_web doppler_web_tests || return
     npm_packages tests/web || return
     local script
     for script in tests/web/*.mjs; do
