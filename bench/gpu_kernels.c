@@ -147,9 +147,9 @@ static void bench(const product *p, uint32_t lanes, uint32_t each, uint32_t thre
     const uint32_t constants[] = {lanes, each, threads, units, (units + lanes - 1) / lanes, p->cols / 16, 1, 0, p->kernel != DP_KERNEL_DOT_STORE, 1};
     memcpy(v.constants, constants, sizeof constants);
     v.constants[DP_DOT_SECOND] = p->dtype;
+    v.constants[DP_DOT_MATRIX0] = p->rows;
     dp_gpu_pipeline pipeline;
     check(dp_kernels_get(kernels, &v, &pipeline));
-    v.constants[DP_DOT_MATRIX0] = p->rows;
     uint32_t params[16] = {0};
     check(dp_gpu_params(gpu, 0, 1, params));
     for (size_t i = 0; i < CHAIN; i++) {
@@ -174,7 +174,7 @@ static void attend(uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t pos
     for (; copies < COPIES_MOST && (copies < 2 || copies * bytes < SPAN); copies++) fill(caches[copies] = buffer(bytes), bytes, 0x3bff3bffu);
     fill(q, (uint64_t)heads * dim * 4, 0x3fffffffu);
     check(dp_gpu_write(gpu, step, 0, (uint32_t[]){position, 1, 1, capacity}, 16));
-    dp_kernel_variant v = {DP_KERNEL_ATTENTION_DECODE, DP_F32, {0, splits, splits == 1, 0, 0, 0, dim, dim, together, keys, subgroup}};
+    dp_kernel_variant v = {DP_KERNEL_ATTENTION_DECODE, DP_F32, {0, splits, splits == 1, 0, 0, 0, dim, dim, together, keys, subgroup, keys / 32, (dim + 63) / 64, (dim + 63) / 64}};
     dp_gpu_pipeline pipeline;
     check(dp_kernels_get(kernels, &v, &pipeline));
     float scale = 0.1f;
@@ -196,17 +196,17 @@ static void attend(uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t pos
 static void attentions(uint32_t heads, uint32_t kv_heads, uint32_t dim) {
     const dp_gpu_caps *caps = dp_gpu_get_caps(gpu);
     uint32_t subgroup = caps->subgroups && caps->subgroup_min == caps->subgroup_max ? caps->subgroup_max : 0;
-    for (uint32_t position = 64; position <= 512; position *= 2)
-        for (uint32_t keys = 32; keys <= 256; keys *= 2) {
+    for (uint32_t position = 128; position <= 512; position *= 2)
+        for (uint32_t keys = 64; keys <= 128; keys *= 2) {
             attend(heads, kv_heads, dim, position, 1, keys, 0, 1);
-            if (subgroup && keys < 256) attend(heads, kv_heads, dim, position, 1, keys, subgroup, 1);
+            if (subgroup) attend(heads, kv_heads, dim, position, 1, keys, subgroup, 1);
         }
     for (uint32_t position = 512; position <= 32768; position *= 4)
-        for (uint32_t together = 1; together <= heads / kv_heads && together <= 8; together *= 2)
-            for (uint32_t splits = 32; splits <= 128; splits *= 2) {
-                if (splits * heads / together > 4096 || splits * heads / together < 200) continue;
-                attend(heads, kv_heads, dim, position, together, 256 / together, 0, splits);
-                for (uint32_t keys = 32; subgroup && together * dim <= 512 && keys <= 128; keys *= 2) attend(heads, kv_heads, dim, position, together, keys, subgroup, splits);
+        for (uint32_t together = 1; together <= heads / kv_heads && together <= 4; together *= 2)
+            for (uint32_t splits = 16; splits <= 128; splits *= 2) {
+                if (splits * heads / together > 2048 || splits * heads / together < 200) continue;
+                if (together == 1) attend(heads, kv_heads, dim, position, together, 128, 0, splits);
+                for (uint32_t keys = 32; subgroup && keys <= 128; keys *= 2) attend(heads, kv_heads, dim, position, together, keys, subgroup, splits);
             }
 }
 

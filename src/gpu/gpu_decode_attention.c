@@ -2,7 +2,7 @@
  * or in two where the past is long and shared out among workgroups. */
 #include "gpu/gpu_decode.h"
 
-enum { THREADS = 256, UNSPLIT_WINDOW = 512, SPLIT_GROUPS = 1024 };
+enum { THREADS = 256, UNSPLIT_WINDOW = 512, SPLIT_GROUPS = 256 };
 
 typedef struct attend {
     const dp_op *q_norm, *k_norm; /* NULL: none */
@@ -111,13 +111,24 @@ static uint32_t subgroup_of(const dp_planner *p, const attend *a) {
     return caps->subgroup_max;
 }
 
-/* A workgroup a query head: the kernels could take several that share keys and values, but then keep too little in registers.
- * Keys of a round: many at once hide the memory's latency, up to what registers hold. */
-static void set_heads(const dp_planner *p, dp_recipe *r, const attend *a) {
-    r->variant.constants[DP_ATTEND_HEADS] = 1;
-    r->variant.constants[DP_ATTEND_KEYS] = a->kv->v_dim > 128 ? 64 : 128;
-    r->variant.constants[DP_ATTEND_SUBGROUP] = subgroup_of(p, a);
-    r->grid[1] = (uint32_t)a->attention->attention.heads;
+/* Query heads that a workgroup takes at once where the past is long: two. Four read less, but too few threads fit at once; the
+ * kernel without subgroups keeps too little in registers for two. */
+static uint32_t heads_of(const dp_planner *p, const attend *a) {
+    uint32_t group = (uint32_t)(a->attention->attention.heads / a->kv->heads);
+    return subgroup_of(p, a) && group % 2 == 0 && a->kv->k_dim + a->kv->v_dim <= 256 ? 2 : 1;
+}
+
+/* heads: query heads of a workgroup, which share keys and values. Keys of a round: many at once hide the memory's latency, up
+ * to what registers hold. */
+static void set_heads(const dp_planner *p, dp_recipe *r, const attend *a, uint32_t heads) {
+    uint32_t k_own = ((uint32_t)a->kv->k_dim + 63) / 64, v_own = ((uint32_t)a->kv->v_dim + 63) / 64, *c = r->variant.constants;
+    c[DP_ATTEND_HEADS] = heads;
+    c[DP_ATTEND_KEYS] = k_own + v_own > 4 || heads > 1 ? 64 : 128;
+    c[DP_ATTEND_SUBGROUP] = subgroup_of(p, a);
+    c[DP_ATTEND_ROUND] = c[DP_ATTEND_KEYS] / 32;
+    c[DP_ATTEND_K_OWN] = k_own;
+    c[DP_ATTEND_V_OWN] = v_own;
+    r->grid[1] = (uint32_t)a->attention->attention.heads / heads;
 }
 
 static uint32_t splits_for(uint32_t groups) {
@@ -138,7 +149,7 @@ static dp_status merge(dp_planner *p, const attend *a, const vectors *v, const d
 }
 
 static dp_status split(dp_planner *p, const attend *a, const vectors *v, dp_recipe *r, dp_gpu_range dst, bool packs) {
-    set_heads(p, r, a);
+    set_heads(p, r, a, heads_of(p, a));
     r->variant.constants[DP_ATTEND_SPLITS] = splits_for(r->grid[1]);
     r->variant.constants[DP_ATTEND_PACK] = false;
     r->ranges[6] = dp_decode_whole(p->plan->partial);
@@ -185,7 +196,7 @@ dp_status dp_decode_attention(dp_planner *p, size_t *ops) {
     bool splits = !a.kv->window || a.kv->window > UNSPLIT_WINDOW;
     r.planned.by_length = splits;
     r.planned.hidden = packs;
-    set_heads(p, &r, &a);
+    set_heads(p, &r, &a, 1);
     TRY(dp_gpu_plan_add(p, &r));
     if (splits) TRY(split(p, &a, &v, &r, dst, packs));
     p->packed_slot = packs ? o->dst : -1;

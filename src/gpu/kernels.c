@@ -25,7 +25,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS", "EXACT"}, .weighted = false},
     [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, .weighted = false},
     [DP_KERNEL_ROUTE] = {"route", "rrwwp", {"KIND", "CORRECTION"}, .weighted = false},
-    [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrwp", {"SINKS", "SPLITS", "PACK", "PAIRS", "NORMS", "BIAS", "K_DIM", "V_DIM", "HEADS", "KEYS", "SUBGROUP"},
+    [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrwp", {"SINKS", "SPLITS", "PACK", "PAIRS", "NORMS", "BIAS", "K_DIM", "V_DIM", "HEADS", "KEYS", "SUBGROUP", "ROUND", "K_OWN", "V_OWN"},
                                     .fronts = {"pack", "attention_share", "attention_token"}, .sized = true, .subgroup_name = "attention_decode_subgroups"},
     [DP_KERNEL_ATTENTION_DECODE_MERGE] = {"attention_decode_merge", "rrrwp", {"SINKS", "SPLITS", "PACK", "V_DIM"}, .fronts = {"pack", "attention_share"}, .sized = true},
     [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .fronts = {"pack"}},
@@ -115,13 +115,71 @@ static void put_constants(dp_buf *wgsl, const kernel_entry *entry, const dp_kern
         dp_buf_printf(wgsl, "const %s = %uu;\n", entry->constants[i], v->constants[i]);
 }
 
-/* A file that is made once for each matrix: its number stands for the dollar signs. */
-static void put_numbered(dp_buf *wgsl, const char *text, size_t number) {
-    for (const char *dollar; (dollar = strchr(text, '$')) != NULL; text = dollar + 1) {
-        dp_buf_append(wgsl, text, (size_t)(dollar - text));
-        dp_buf_printf(wgsl, "%zu", number);
+/* ---- sources that are written out: lines between //#each NAME CONSTANT and //#end stand as many times as the constant says,
+ * with the number of the copy for #NAME#. Drivers unroll such loops too seldom, and arrays that loops index leave registers. ---- */
+
+typedef struct copy {
+    const char *name;
+    size_t name_size;
+    uint32_t number;
+    const struct copy *outer;
+} copy;
+
+static uint32_t constant_of(const kernel_entry *entry, const dp_kernel_variant *v, const char *name, size_t size) {
+    for (size_t i = 0; i < DP_KERNEL_CONSTANTS && entry->constants[i]; i++)
+        if (strlen(entry->constants[i]) == size && memcmp(entry->constants[i], name, size) == 0) return v->constants[i];
+    return 0;
+}
+
+static void put_number(dp_buf *wgsl, const copy *copies, const char *name, size_t size) {
+    for (const copy *c = copies; c; c = c->outer) {
+        if (c->name_size != size || memcmp(c->name, name, size) != 0) continue;
+        dp_buf_printf(wgsl, "%u", (unsigned)c->number);
+        return;
     }
-    dp_buf_str(wgsl, text);
+}
+
+/* Text without blocks: numbers for #NAME#, and for the dollar sign, which is the name of a matrix's. */
+static void put_numbers(dp_buf *wgsl, const char *text, const char *end, const copy *copies) {
+    while (text < end) {
+        size_t plain = strcspn(text, "#$");
+        if (plain >= (size_t)(end - text)) break;
+        dp_buf_append(wgsl, text, plain);
+        text += plain;
+        size_t size = *text == '$' ? 1 : strcspn(text + 1, "#");
+        put_number(wgsl, copies, *text == '$' ? text : text + 1, size);
+        text += *text == '$' ? 1 : size + 2;
+    }
+    if (text < end) dp_buf_append(wgsl, text, (size_t)(end - text));
+}
+
+/* Behind the //#end that belongs to the block that begins at text. */
+static const char *block_end(const char *text) {
+    for (int depth = 1; depth > 0;) {
+        text = strstr(text, "//#e") + 4;
+        depth += *text == 'a' ? 1 : -1;
+    }
+    return text;
+}
+
+static void put_written_out(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_variant *v, const char *text, const char *end, const copy *outer) {
+    static const char each[] = "//#each ", stop[] = "//#end";
+    for (const char *block; (block = strstr(text, each)) != NULL && block < end;) {
+        put_numbers(wgsl, text, block, outer);
+        copy c = {.name = block + sizeof each - 1, .outer = outer};
+        c.name_size = strcspn(c.name, " ");
+        const char *constant = c.name + c.name_size + 1, *behind = block_end(block + sizeof each - 1);
+        uint32_t count = constant_of(entry, v, constant, strcspn(constant, "\n"));
+        for (c.number = 0; c.number < count; c.number++)
+            put_written_out(wgsl, entry, v, constant + strcspn(constant, "\n"), behind - (sizeof stop - 3), &c);
+        text = behind + 2;
+    }
+    put_numbers(wgsl, text, end, outer);
+}
+
+static void put_file(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_variant *v, const char *name, const copy *copies) {
+    const char *text = source(name);
+    put_written_out(wgsl, entry, v, text, text + strlen(text), copies);
 }
 
 /* Lanes that share a row reduce by subgroup operations if they surely lie in one. */
@@ -135,12 +193,13 @@ static void put_dots(dp_buf *wgsl, const dp_gpu_caps *caps, const kernel_entry *
     if (subgroups) dp_buf_printf(wgsl, "const SUBGROUP = %uu;\n", caps->subgroup_max);
     dp_buf_str(wgsl, source("dot_input"));
     for (size_t i = 0; i < entry->dots; i++) {
-        put_numbered(wgsl, source(dots[i ? v->constants[DP_DOT_SECOND + i - 1] : v->dtype]), i);
-        put_numbered(wgsl, source("dot_rows"), i);
+        copy matrix = {.name = "$", .name_size = 1, .number = (uint32_t)i}; /* files made once for each matrix */
+        put_file(wgsl, entry, v, dots[i ? v->constants[DP_DOT_SECOND + i - 1] : v->dtype], &matrix);
+        put_file(wgsl, entry, v, "dot_rows", &matrix);
     }
-    if (entry->dots == 2) dp_buf_str(wgsl, source("dot_pair"));
+    if (entry->dots == 2) put_file(wgsl, entry, v, "dot_pair", NULL);
     if (v->constants[DP_DOT_EXPERTS]) dp_buf_str(wgsl, source("choose"));
-    dp_buf_str(wgsl, source(subgroups ? "dot_reduce_subgroups" : "dot_reduce"));
+    put_file(wgsl, entry, v, subgroups ? "dot_reduce_subgroups" : "dot_reduce", NULL);
 }
 
 static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu_pipeline *out) {
@@ -155,7 +214,7 @@ static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu
     if (entry->weighted) dp_buf_str(&wgsl, source(formats[v->dtype]));
     if (entry->matrix) dp_buf_str(&wgsl, source(halves[v->dtype] ? halves[v->dtype] : "halves"));
     if (entry->dots) put_dots(&wgsl, caps, entry, v);
-    dp_buf_str(&wgsl, source(subgroups ? entry->subgroup_name : entry->name));
+    put_file(&wgsl, entry, v, subgroups ? entry->subgroup_name : entry->name, NULL);
     if (wgsl.failed) {
         dp_buf_free(&wgsl);
         return dp_no_memory(wgsl.size);

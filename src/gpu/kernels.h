@@ -37,7 +37,7 @@ enum {
 /* The same for DP_KERNEL_ATTENTION_DECODE. SUBGROUP: the size of all subgroups if they are to be used, else 0. */
 enum {
     DP_ATTEND_SINKS, DP_ATTEND_SPLITS, DP_ATTEND_PACK, DP_ATTEND_PAIRS, DP_ATTEND_NORMS, DP_ATTEND_BIAS, DP_ATTEND_K_DIM, DP_ATTEND_V_DIM,
-    DP_ATTEND_HEADS, DP_ATTEND_KEYS, DP_ATTEND_SUBGROUP
+    DP_ATTEND_HEADS, DP_ATTEND_KEYS, DP_ATTEND_SUBGROUP, DP_ATTEND_ROUND, DP_ATTEND_K_OWN, DP_ATTEND_V_OWN
 };
 
 /* A kernel with its overrides: what makes one pipeline. Unused constants are 0. */
