@@ -61,7 +61,7 @@ export type Source = string | URL | File | File[] | FileList | FileSystemFileHan
 export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
-  /** Default "auto": the GPU where there is one, else the CPU; `engine.notice` then says why. */
+  /** Default "auto": the GPU where there is a real one, else the CPU; `engine.notice` then says why. */
   backend?: 'auto' | 'gpu' | 'cpu' | 'cpu-ref';
   budgets?: {
     /** Positions of the KV cache; default: the smaller of the model's context and 4096. */

@@ -34,6 +34,7 @@ IMPORT(gpu_pipeline_free) void gpu_pipeline_free(uint32_t pipeline);
 IMPORT(gpu_bindings_new) int32_t gpu_bindings_new(uint32_t pipeline, const double *ranges, uint32_t count, uint32_t *out);
 IMPORT(gpu_bindings_free) void gpu_bindings_free(uint32_t bindings);
 IMPORT(gpu_params) int32_t gpu_params(uint32_t first, uint32_t count, const void *data);
+/* both wait, for pipelines that compile at their first dispatch */
 IMPORT(gpu_submit) int32_t gpu_submit(const dp_gpu_dispatch *dispatches, uint32_t count);
 IMPORT(gpu_submit_read) int32_t gpu_submit_read(const dp_gpu_dispatch *dispatches, uint32_t count, uint32_t buffer, double offset, uint32_t size,
                                                 uint32_t *out);

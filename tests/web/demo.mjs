@@ -14,6 +14,9 @@ page.setDefaultTimeout(240000);
 test('the bundled model loads with a click and tells a story on the GPU', async () => {
   await page.setViewportSize({ width: 1280, height: 800 });
   await page.goto(`${server.address_}/web/demo/`);
+  await page.click('#settings-open');
+  await page.selectOption('#backend', 'gpu');
+  await page.click('#settings button[type=submit]');
   await page.click('#bundled');
   await page.waitForSelector('#chat:not([hidden])');
   expect(/storyteller on the GPU/.test(await page.textContent('#status')), `status: ${await page.textContent('#status')}`);

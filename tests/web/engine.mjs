@@ -105,6 +105,21 @@ test('without suspending the CPU is chosen and the engine says why', async () =>
   expect(loaded.backend === 'cpu' && /JSPI/.test(loaded.notice), `unexpected ${JSON.stringify(loaded)}`);
 });
 
+test('left to itself the engine prefers the CPU to a GPU that is a program, says so, and is quick', async () => {
+  await page.evaluate(() => engine.unload());
+  const fresh = await openPage(context, server);
+  const found = await fresh.evaluate(async (prompt) => {
+    for (const { key } of await Doppler.cache.list()) await Doppler.cache.evict(key);
+    const start = performance.now();
+    const engine = await Doppler.load('/models/storyteller/');
+    for await (const piece of engine.generate(prompt, { maxTokens: 4 })) if (piece) break;
+    return { seconds: (performance.now() - start) / 1000, backend: engine.backend, notice: engine.notice };
+  }, PROMPT);
+  await fresh.close();
+  console.log(`     first token after ${found.seconds.toFixed(2)} s, from an empty cache`);
+  expect(found.backend === 'cpu' && /SwiftShader/i.test(found.notice) && found.seconds < 10, JSON.stringify(found));
+});
+
 test('no stall of the page above 50 ms while loading and generating', async () => {
   const longest = await page.evaluate(async (prompt) => {
     const long = [];

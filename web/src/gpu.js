@@ -305,6 +305,21 @@ export class GpuHost {
     return result;
   }
 
+  /** The same for several at once: the browser compiles them side by side. Needs that C waits. */
+  async compileAll(items) {
+    await Promise.all(items.map(async (item) => {
+      const { label, code, entryPoint, constants, layout } = item;
+      const module = this.device.createShaderModule({ label, code });
+      try {
+        item.pipeline = await this.device.createComputePipelineAsync({ label, layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint, constants } });
+        item.code = '';
+      } catch (error) {
+        const message = await compilerMessage(module, label);
+        this.error ??= { status: DEVICE, message: message === label ? `${label}: ${error.message}` : message };
+      }
+    }));
+  }
+
   newBindings(handle, ranges, count, out) {
     const status = this.take();
     const pipeline = this.pipelines.get(handle);
@@ -367,6 +382,22 @@ export class GpuHost {
     for (let at = 0; at < words.length; at += 6) this.encode(pass, words, at);
     pass.end();
     return encoder;
+  }
+
+  /** The pipelines of these dispatches that have not been compiled yet. */
+  notCompiled(pointer, count) {
+    const words = new Uint32Array(this.memory(), pointer, 6 * count), found = new Set();
+    for (let at = 0; at < words.length; at += 6) {
+      const item = this.pipelines.get(words[at]);
+      if (item && !item.pipeline) found.add(item);
+    }
+    return [...found];
+  }
+
+  /** Runs `submit`, behind the compilation of what its dispatches need. */
+  compiled(pointer, count, submit) {
+    const missing = this.canWait ? this.notCompiled(pointer, count) : [];
+    return missing.length ? this.compileAll(missing).then(() => this.take() || submit()) : submit();
   }
 
   submit(pointer, count) {
@@ -475,15 +506,16 @@ export class GpuHost {
       gpu_bindings_new: (pipeline, ranges, count, out) => this.newBindings(pipeline, ranges >>> 0, count, out),
       gpu_bindings_free: (bindings) => this.bindings.drop(bindings),
       gpu_params: (first, count, pointer) => this.writeParams(first, count, pointer >>> 0),
-      gpu_submit: (pointer, count) => this.submit(pointer >>> 0, count),
-      gpu_submit_read: (pointer, count, buffer, offset, size, out) => this.submitRead(pointer >>> 0, count, buffer, offset, size, out),
+      gpu_submit: (pointer, count) => this.compiled(pointer >>> 0, count, () => this.submit(pointer >>> 0, count)),
+      gpu_submit_read: (pointer, count, buffer, offset, size, out) => this.compiled(pointer >>> 0, count,
+        () => this.submitRead(pointer >>> 0, count, buffer, offset, size, out)),
       gpu_submit_timed: (pointer, count, out) => this.submitTimed(pointer >>> 0, count, out >>> 0),
       gpu_wait: () => this.wait(),
     };
   }
 }
 
-GpuHost.waiting = ['gpu_open', 'gpu_check', 'gpu_buffer_new', 'gpu_read_end', 'gpu_pipeline_new', 'gpu_submit_timed', 'gpu_wait'];
+GpuHost.waiting = ['gpu_open', 'gpu_check', 'gpu_submit', 'gpu_submit_read', 'gpu_buffer_new', 'gpu_read_end', 'gpu_pipeline_new', 'gpu_submit_timed', 'gpu_wait'];
 
 /** What the compiler says of a shader that failed, one line per error. */
 async function compilerMessage(module, label) {

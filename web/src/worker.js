@@ -45,18 +45,25 @@ async function newCore() {
   return Core.create(await wasmModule(), tree, { jspi: options.jspi ?? hasJspi });
 }
 
+/** A GPU that is one, or DopplerError "device". */
+async function needRealGpu() {
+  const { adapter: found } = await adapter();
+  if (found?.software) throw makeError('device', `the only GPU here, ${found.name}, is a program on the CPU`);
+}
+
 /** Opens what was asked for; "auto" takes the GPU where there is one that C can wait for, else the CPU, and says why. */
 async function openBackend(wanted, plain) {
   const core = await newCore();
   if (wanted !== 'cpu' && wanted !== 'cpu-ref') {
     try {
       if (!core.jspi) throw makeError('device', 'this browser cannot let WebAssembly wait for the GPU (no JSPI)');
+      if (wanted === 'auto') await needRealGpu();
       await core.open('gpu', plain);
       return { core, backend: 'gpu', notice: '' };
     } catch (error) {
       if (wanted === 'gpu' || error.code !== 'device') throw error;
       await core.open('cpu');
-      return { core, backend: 'cpu', notice: `running on the CPU, which is slower: ${error.message}` };
+      return { core, backend: 'cpu', notice: `running on the CPU: ${error.message}` };
     }
   }
   await core.open(wanted);
