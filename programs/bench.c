@@ -2,11 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bandwidth.h"
 #include "base/hash.h"
 #include "host/host.h"
 #include "profile.h"
 #include "progress.h"
+#include "roofline.h"
 #include "routing.h"
 #include "tool.h"
 
@@ -24,7 +24,7 @@ static const option options[] = {
     {"sampled", 0, OPTION_FLAG, &sampled, NULL, "decode: draw with temperature 0.8, top-k 40, top-p 0.95 and min-p 0.05 instead of greedily", 0, 0},
     {"forced", 0, OPTION_FLAG, &forced, NULL, "decode: evaluate given tokens, logits read after each, instead of generating", 0, 0},
     {"repeat", 'r', OPTION_INT, &repeats, "N", "runs of each measurement; medians count (default: 3)", 1, REPEATS_MAX},
-    {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure the read bandwidth of this machine", 0, 0},
+    {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure this machine's read bandwidth and peak rates", 0, 0},
     {"routing", 0, OPTION_TEXT, &how_routed, "HOW",
      "how experts are chosen: uniform, local:P (each of the token before again with probability P), trace:FILE (default: by the model)", 0, 0},
     {"profile", 0, OPTION_FLAG, &profiling, NULL, "split the time of a prompt and of a token by op", 0, 0},
@@ -47,8 +47,8 @@ typedef struct job {
     double first_seconds; /* from the first of these prompts to its first new token, median */
     decoding decodes[LIST_MAX];
     size_t decode_count;
-    double bandwidth;     /* bytes per second; 0: not measured */
-    uint64_t peak_memory; /* before the bandwidth was measured, whose buffer would count */
+    roofline bounds;      /* of this machine */
+    uint64_t peak_memory; /* before the bounds were measured, whose buffers would count */
     int32_t *ids;         /* random tokens, as many as the longest run needs */
     double *token_times;
     progress bar;
@@ -208,7 +208,7 @@ static dp_status measure(job *j) {
     for (size_t i = 0; i < j->decode_count; i++) TRY(measure_decode(j, &j->decodes[i]));
     progress_end(&j->bar);
     j->peak_memory = dp_host_memory_peak();
-    return no_bandwidth ? DP_OK : bandwidth_measure(set.threads ? set.threads : dp_host_cpu_count(), &j->bandwidth);
+    return no_bandwidth ? DP_OK : roofline_measure(strncmp(dp_engine_describe(j->s.engine), "cpu", 3) == 0, &j->bounds);
 }
 
 /* ---- report ---- */
@@ -225,6 +225,12 @@ static void report_decodes(const job *j) {
     }
 }
 
+static phases phases_of(const job *j) {
+    phases p = {.token_seconds = j->decode_count ? j->decodes[0].token_seconds : 0};
+    for (size_t i = 0; i < j->prefill_count; i++) p.prefill_rate = DP_MAX(p.prefill_rate, j->prefills[i] / j->prefill_seconds[i]);
+    return p;
+}
+
 static void report_text(const job *j) {
     const dp_model_info *info = dp_model_get_info(j->s.model);
     double bytes = (double)info->active_bytes, rate = j->decode_count ? per_second(bytes, j->decodes[0].token_seconds) : 0;
@@ -239,9 +245,7 @@ static void report_text(const job *j) {
         printf("first      %.1f ms from a prompt of %d tokens to its first new token\n", j->first_seconds * 1e3, (int)j->prefills[0]);
     report_decodes(j);
     if (j->decode_count) printf("reads      %s of weights a token, %s/s\n", show_bytes(bytes), show_bytes(rate));
-    if (j->bandwidth > 0) printf("bandwidth  %s/s read from memory, measured now", show_bytes(j->bandwidth));
-    if (j->bandwidth > 0 && j->decode_count) printf("; decoding uses %.0f %%", 100 * rate / j->bandwidth);
-    if (j->bandwidth > 0) putchar('\n');
+    roofline_print(&j->bounds, info, phases_of(j));
     printf("memory     %s at the peak, mapped weights included\n", show_bytes((double)j->peak_memory));
     dp_device_memory m;
     dp_engine_memory(j->s.engine, &m);
@@ -273,7 +277,7 @@ static void put_decode(const job *j, const decoding *d, dp_buf *out) {
     json_number(out, "median_token_seconds", d->token_seconds);
     json_number(out, "bytes_per_token", bytes);
     json_number(out, "bytes_per_second", rate);
-    if (j->bandwidth > 0) json_number(out, "bandwidth_share", rate / j->bandwidth);
+    if (j->bounds.bandwidth > 0) json_number(out, "bandwidth_share", rate / j->bounds.bandwidth);
     json_close(out, '}');
 }
 
@@ -310,7 +314,7 @@ static dp_status report_json(const job *j) {
     put_prefills(j, &out);
     if (j->prefill_count) json_number(&out, "first_token_seconds", j->first_seconds);
     put_decodes(j, &out);
-    if (j->bandwidth > 0) json_number(&out, "bandwidth_bytes_per_second", j->bandwidth);
+    roofline_put(&j->bounds, info, phases_of(j), &out);
     json_integer(&out, "peak_memory_bytes", (int64_t)j->peak_memory);
     if (how_routed) json_text(&out, "routing", dp_str_of(how_routed));
     setup_put_paging(&j->s, &out);
@@ -346,8 +350,8 @@ const command command_bench = {
     .summary = "measure how fast a model runs here",
     .arguments = "[MODEL]",
     .details = "Measures prefill on random tokens, greedy generation as `run` does it (a GPU draws tokens itself, several\n"
-               "under way at a time), then how fast as many threads read memory: decoding one token reads all active\n"
-               "weights once, so that bandwidth is its bound. Medians of all repeats.\n",
+               "under way at a time), then how fast as many threads read memory, the bound of decoding, which reads all\n"
+               "active weights once a token, and how fast they multiply, the bound of prefill. Medians of all repeats.\n",
     .examples = "  doppler bench\n"
                 "  doppler bench model.gguf --prefill 128,512,2048 --decode 256 --json\n"
                 "  doppler bench model/ --prefill 0 --depth 0,2000,8000 --context 8200\n",

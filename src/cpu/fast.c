@@ -37,18 +37,23 @@ static dp_status first_allowed(const char *isa, size_t *out) {
     return dp_fail(DP_E_ARG, "unknown instruction set \"%s\": expected amx, avx512, avxvnni, avx2, i8mm, dotprod, neon, wasm or scalar", isa);
 }
 
-dp_status dp_cpu_fast_table(const char *isa, dp_cpu_table *table, const char **describe) {
+dp_status dp_cpu_fast_kernels(const char *isa, const dp_cpu_kernels **out) {
     size_t first;
     TRY(first_allowed(isa, &first));
     for (size_t i = first; i < DP_COUNT(choices); i++) {
-        const dp_cpu_kernels *kernels = choices[i].present() ? choices[i].kernels() : NULL;
-        if (!kernels) continue;
-        for (int op = 0; op < DP_OP_COUNT; op++)
-            if (kernels->table.op[op]) table->op[op] = kernels->table.op[op];
-        *describe = kernels->describe;
-        return DP_OK;
+        *out = choices[i].present() ? choices[i].kernels() : NULL;
+        if (*out) return DP_OK;
     }
     return dp_fail(DP_E_UNSUPPORTED, "no instruction set up to \"%s\" on this machine", isa ? isa : "best");
+}
+
+dp_status dp_cpu_fast_table(const char *isa, dp_cpu_table *table, const char **describe) {
+    const dp_cpu_kernels *kernels;
+    TRY(dp_cpu_fast_kernels(isa, &kernels));
+    for (int op = 0; op < DP_OP_COUNT; op++)
+        if (kernels->table.op[op]) table->op[op] = kernels->table.op[op];
+    *describe = kernels->describe;
+    return DP_OK;
 }
 
 bool dp_fast_is_quantized(dp_dtype dtype) { return dtype >= DP_Q4_0 && dtype <= DP_MXFP4; }

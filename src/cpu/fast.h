@@ -87,6 +87,9 @@ static inline size_t dp_pack_bytes(int32_t cols, int32_t parts) {
 /* Weights that are more exact than a bf16 is want the second part of the activations too. */
 static inline int32_t dp_pack_parts(dp_dtype dtype) { return dtype < DP_Q4_0 ? 2 : 1; }
 
+/* Makes multiply-adds on one unit of the processor, `rounds` times many; returns how many. */
+typedef double (*dp_spin_fn)(int32_t rounds);
+
 typedef void (*dp_row_fn)(const dp_cpu_run *run, const dp_op *op, int32_t row);
 
 /* The kernels of one instruction set. */
@@ -101,6 +104,7 @@ typedef struct dp_cpu_kernels {
     dp_pack_fn pack;      /* NULL: panel takes x; else it takes blocks of DP_PACK_TOKENS tokens, made by this */
     void (*attend)(const dp_attend *attend);
     void (*head)(const dp_cpu_run *run, const dp_op *op, int32_t head, float *row); /* one head of HEAD_MATMUL; row: [cols] */
+    dp_spin_fn spin_bytes, spin_floats, spin_halves; /* halves: bf16 on matrix units, else NULL */
     dp_row_fn row[DP_OP_COUNT];         /* ops that treat rows one by one */
     dp_cpu_table table;                 /* NULL entries stay with the reference */
 } dp_cpu_kernels;
@@ -115,6 +119,9 @@ const dp_cpu_kernels *dp_kernels_avxvnni(void);
 const dp_cpu_kernels *dp_kernels_i8mm(void);
 const dp_cpu_kernels *dp_kernels_dotprod(void);
 const dp_cpu_kernels *dp_kernels_wasm(void);
+
+/* The best of this machine up to `isa`, as dp_cpu_fast_table chooses. */
+dp_status dp_cpu_fast_kernels(const char *isa, const dp_cpu_kernels **out);
 
 /* True if the fast path multiplies with this dtype through int8 activations / at all. */
 bool dp_fast_is_quantized(dp_dtype dtype);

@@ -10,6 +10,7 @@
 #define PANEL_TILE packed_tile
 #define PACK_TOKENS pack_tokens
 #define TASK_ROWS GROUP_ROWS
+#define SPIN_HALVES spin_tiles
 #include "cpu/fast_table.h"
 
 KERNELS(amx, "amx-bf16, avx512+vnni", 6)

@@ -266,6 +266,20 @@ INLINE void store_sums(const amx_panel *p) {
         }
 }
 
+static double spin_tiles(int32_t rounds) {
+    configure_tiles();
+    _tile_zero(4);
+    _tile_zero(6);
+    for (int32_t r = 0; r < rounds; r++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 6);
+        _tile_dpbf16ps(2, 4, 6);
+        _tile_dpbf16ps(3, 4, 6);
+    }
+    _tile_release();
+    return 4.0 * rounds * TILE * TILE * STEP_COLS;
+}
+
 static void packed_tile(const dp_tile *tile) {
     if (tile->weight->dtype == DP_F32) {
         panel_tile(tile);

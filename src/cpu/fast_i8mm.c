@@ -9,6 +9,7 @@
 #define PANEL_TILE pairs_tile
 #define PACK_TOKENS NULL
 #define TASK_ROWS PANEL_ROWS
+#define SPIN_BYTES spin_pairs
 #include "cpu/fast_table.h"
 
 KERNELS(i8mm, "neon+i8mm", 6)

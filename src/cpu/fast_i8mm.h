@@ -109,6 +109,22 @@ INLINE void panel_pairs(const dp_tile *tile, unpack_fn unpack, int unit_bytes, i
 #define PAIRS_CASE(NAME, name, bytes, grain, is_signed)                                                                \
     case DP_##NAME: panel_pairs(tile, unpack_##name, bytes, grain); break;
 
+static double spin_pairs(int32_t rounds) {
+    int8_t w[2][16];
+    for (int i = 0; i < 16; i++) w[0][i] = (int8_t)-(w[1][i] = (int8_t)i);
+    int32x4_t sum[12];
+    for (int i = 0; i < 12; i++) sum[i] = vdupq_n_s32(i);
+    for (int32_t r = 0; r < rounds; r++) {
+        int8x16_t row = vld1q_s8(w[r % 2]);
+        UNROLL(12)
+        for (int i = 0; i < 12; i++) sum[i] = vmmlaq_s32(sum[i], row, vdupq_n_s8((int8_t)i));
+    }
+    for (int i = 1; i < 12; i++) sum[0] = vaddq_s32(sum[0], sum[i]);
+    volatile int32_t sink = vaddvq_s32(sum[0]);
+    (void)sink;
+    return 12.0 * 32 * rounds;
+}
+
 static void pairs_tile(const dp_tile *tile) {
     switch (tile->weight->dtype) {
         QUANTIZED_FORMATS(PAIRS_CASE)

@@ -2,8 +2,7 @@
 #ifndef DP_FAST_TABLE_H
 #define DP_FAST_TABLE_H
 
-#include "cpu/fast_heads.h"
-#include "cpu/fast_rows.h"
+#include "cpu/fast_spin.h"
 
 static const dp_cpu_kernels kernels;
 
@@ -26,6 +25,13 @@ static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows
 #define PACK_TOKENS NULL
 #endif
 
+#ifndef SPIN_BYTES
+#define SPIN_BYTES spin_bytes
+#endif
+#ifndef SPIN_HALVES
+#define SPIN_HALVES NULL
+#endif
+
 /* few: up to how many tokens rows are multiplied one by one. */
 #define KERNELS(name, text, few)                                                                                       \
     static const dp_cpu_kernels kernels = {                                                                            \
@@ -39,6 +45,9 @@ static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows
         .pack = PACK_TOKENS,                                                                                           \
         .attend = attend,                                                                                              \
         .head = head_product,                                                                                          \
+        .spin_bytes = SPIN_BYTES,                                                                                      \
+        .spin_floats = spin_floats,                                                                                    \
+        .spin_halves = SPIN_HALVES,                                                                                    \
         .row = {ROW_OPS(ROW_FUNCTION)},                                                                                \
         .table = {.op = {[DP_OP_MATMUL] = op_matmul, [DP_OP_MOE_MATMUL] = op_moe_matmul,                               \
                          [DP_OP_HEAD_MATMUL] = op_head_matmul, [DP_OP_ATTENTION] = op_attention,                       \
