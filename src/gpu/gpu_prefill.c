@@ -187,15 +187,28 @@ dp_status dp_gpu_prefill_moe_matmul(planner *p, int32_t from, bool *done) {
 
 /* ---- attention ---- */
 
-enum { TILE_TOKENS = 32, V_DIM_MOST = 512 };
+enum { TILE_TOKENS = 32, V_DIM_MOST = 512, MATRICES_MOST = 16 };
+
+/* Matrices across a head on the matrix units; 0 where attention_matrix.wgsl does not take it. */
+static uint32_t matrices_across(const planner *p, const dp_kv_spec *s) {
+    const dp_gpu_caps *caps = dp_gpu_get_caps(p->plan->backend->gpu);
+    uint32_t m = caps->matrix_m, dim = (uint32_t)s->k_dim;
+    if (!usable(p->plan) || p->kv->exact || s->v_dim != s->k_dim || dim % m != 0 || dim / m > MATRICES_MOST || caps->subgroup_max % m != 0) return 0;
+    uint32_t memory = 2 * m * (dim / 8 + 1) * 16 + 4 * m * (m / 2 + 1) * 16 + 6 * m * 4;
+    return memory <= caps->workgroup_memory ? dim / m : 0;
+}
 
 dp_status dp_gpu_prefill_attention(planner *p, const recipe *single, int32_t from, bool *done) {
     const dp_kv_spec *s = &p->plan->program->kv[p->op->attention.kv];
-    uint32_t v_dim = (uint32_t)(s->v_dim ? s->v_dim : s->latent), lanes = v_dim <= 64 ? 16 : 32;
+    uint32_t v_dim = (uint32_t)(s->v_dim ? s->v_dim : s->latent), lanes = v_dim <= 64 ? 16 : 32, matrices = matrices_across(p, s);
     *done = s->k_dim % 4 == 0 && v_dim % 4 == 0 && v_dim <= V_DIM_MOST;
     if (!*done) return DP_OK;
     recipe r = *single;
-    r.variant = (dp_kernel_variant){DP_KERNEL_ATTENTION_TILED, DP_F32, {p->op->weight >= 0, lanes, ceil_div(v_dim, 4 * lanes), p->kv->exact}};
     r.planned = (dp_planned){.rows = DP_GRID_TOKENS, .axis = 0, .per = TILE_TOKENS, .at_least = from};
+    r.variant = (dp_kernel_variant){DP_KERNEL_ATTENTION_TILED, DP_F32, {p->op->weight >= 0, lanes, ceil_div(v_dim, 4 * lanes), p->kv->exact}};
+    if (matrices) {
+        r.planned.per = 4 * side(p->plan);
+        r.variant = (dp_kernel_variant){DP_KERNEL_ATTENTION_MATRIX, DP_F32, {p->op->weight >= 0, matrices}};
+    }
     return dp_gpu_plan_add(p, &r);
 }

@@ -9,7 +9,7 @@ typedef struct kernel_entry {
     bool weighted;         /* a format_*.wgsl goes in front */
     uint8_t dots;          /* matrices against packed activations: a dot_*.wgsl for each goes in front */
     const char *fronts[3]; /* files that go in front */
-    bool matrix;           /* for the matrix units: a halves*.wgsl follows the format */
+    bool matrix;           /* for the matrix units: extensions go in front, a halves*.wgsl behind the format */
     bool sized;            /* its constants are part of the source, since array sizes depend on them */
     const char *subgroup_name; /* takes its place where its last constant, the size of all subgroups, is not 0 */
 } kernel_entry;
@@ -33,6 +33,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_NORM_ADD] = {"norm_add", "rrwrwp", {0}, .fronts = {"pack"}},
     [DP_KERNEL_GROUP] = {"group", "rrwp", {0}, .weighted = false},
     [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS", "EXACT"}, .sized = true},
+    [DP_KERNEL_ATTENTION_MATRIX] = {"attention_matrix", "rrrrwp", {"SINKS", "FRAGS"}, .matrix = true, .sized = true},
     [DP_KERNEL_SAMPLE_TOP] = {"sample_top", "rrrwwwp", {0}, .fronts = {"sample", "sample_bins"}},
     [DP_KERNEL_SAMPLE_WEIGH] = {"sample_weigh", "rrwp", {0}, .fronts = {"sample", "sample_bins"}},
     [DP_KERNEL_SAMPLE_KEEP] = {"sample_keep", "rrwwp", {0}, .fronts = {"sample", "sample_bins"}},
@@ -212,7 +213,7 @@ static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu
     if (entry->sized) put_constants(&wgsl, entry, v);
     for (size_t i = 0; i < DP_COUNT(entry->fronts) && entry->fronts[i]; i++) dp_buf_str(&wgsl, source(entry->fronts[i]));
     if (entry->weighted) dp_buf_str(&wgsl, source(formats[v->dtype]));
-    if (entry->matrix) dp_buf_str(&wgsl, source(halves[v->dtype] ? halves[v->dtype] : "halves"));
+    if (entry->matrix && entry->weighted) dp_buf_str(&wgsl, source(halves[v->dtype] ? halves[v->dtype] : "halves"));
     if (entry->dots) put_dots(&wgsl, caps, entry, v);
     put_file(&wgsl, entry, v, subgroups ? entry->subgroup_name : entry->name, NULL);
     if (wgsl.failed) {
