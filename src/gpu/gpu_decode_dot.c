@@ -25,7 +25,7 @@ dp_dot_shape dp_decode_shape(const dp_planner *p, uint32_t rows, uint32_t units,
     dp_dot_shape s = {.lanes = lanes_for(p, units), .threads = 128};
     s.steps = ceil_div(units, s.lanes);
     if (tile) {
-        s.rows = rows >= 8192 || (rows >= 4096 && units >= 128) ? 4 : 2;
+        s.rows = rows >= 8192 ? 4 : 2;
         while (s.rows < 4 && (tile / s.rows * s.lanes > 512 || tile / s.rows * s.lanes > caps->workgroup_size)) s.rows *= 2;
         s.threads = tile / s.rows * s.lanes;
     } else {
