@@ -84,10 +84,17 @@ typedef struct dp_engine_desc {
 
 dp_status dp_engine_open(const dp_engine_desc *desc, dp_engine **out);
 void dp_engine_close(dp_engine *engine);
-/* The CPU and the GPUs of this machine as JSON: "cpu" {name, cores, memoryBytes}, "gpus" [{index, name, vendor, driver,
- * api, software, unifiedMemory, memoryBytes, f16, subgroups, subgroupSize [least, most], subgroupMatrix, matrixShape,
- * timestamps, and limits}], best first, "gpuError": null or why there is none. library: as gpu_library above. */
+/* The CPU and the GPUs of this machine as JSON: "cpu" {name, cores, memoryBytes, memoryAvailableBytes (now), diskFreeBytes
+ * (for the current folder)}, "gpus" [{index, name, vendor, driver, api, software, unifiedMemory, memoryBytes, f16,
+ * subgroups, subgroupSize [least, most], subgroupMatrix, matrixShape, timestamps, and limits}], best first, "gpuError":
+ * null or why there is none. library: as gpu_library above. */
 dp_status dp_devices(const char *library, char **json);
+/* How much the tiers of memory hold and how fast they feed each other, measured with reads of a model's files and, where
+ * there is a GPU, uploads; a few seconds. JSON: "host" {totalBytes, availableBytes}, "store" {freeBytes, smallReadP50,
+ * smallReadP95 (4 KiB), readBytes, readP50, readP95, bytesPerSecond (one reader), readers, readersP50, readersP95,
+ * readersBytesPerSecond}, "device" null or {name, memoryBytes, unifiedMemory, uploadBytesPerSecond, roundTripSeconds}.
+ * Of desc backend, gpu_adapter and gpu_library count. Reads go past the system's file cache. */
+dp_status dp_measure_tiers(const dp_engine_desc *desc, const char *model, char **json);
 /* What runs: e.g. "cpu avx512+vnni, 8 threads". Valid as long as the engine. */
 const char *dp_engine_describe(const dp_engine *engine);
 /* Bytes on the GPU of all that is open there; transfer: buffers to write to it, read from it and pass parameters. All 0 on the

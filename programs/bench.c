@@ -8,6 +8,7 @@
 #include "progress.h"
 #include "roofline.h"
 #include "routing.h"
+#include "tiers.h"
 #include "tool.h"
 
 enum { LIST_MAX = 16, REPEATS_MAX = 100 };
@@ -16,6 +17,7 @@ static const char *prefill_list = "512", *depth_list = "0";
 static int32_t decode_tokens = 128, repeats = 3;
 static bool no_bandwidth, profiling, forced, sampled;
 static const char *how_routed;
+static bool tiers;
 
 static const option options[] = {
     {"prefill", 'p', OPTION_TEXT, &prefill_list, "N,...", "prompt lengths to measure; 0: none (default: 512)", 0, 0},
@@ -25,6 +27,7 @@ static const option options[] = {
     {"forced", 0, OPTION_FLAG, &forced, NULL, "decode: evaluate given tokens, logits read after each, instead of generating", 0, 0},
     {"repeat", 'r', OPTION_INT, &repeats, "N", "runs of each measurement; medians count (default: 3)", 1, REPEATS_MAX},
     {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure this machine's read bandwidth and peak rates", 0, 0},
+    {"tiers", 0, OPTION_FLAG, &tiers, NULL, "instead: how fast files get to memory, and memory to the GPU", 0, 0},
     {"routing", 0, OPTION_TEXT, &how_routed, "HOW",
      "how experts are chosen: uniform, local:P (each of the token before again with probability P), trace:FILE (default: by the model)", 0, 0},
     {"profile", 0, OPTION_FLAG, &profiling, NULL, "split the time of a prompt and of a token by op", 0, 0},
@@ -329,6 +332,11 @@ static dp_status run(char **arguments, int count) {
     TRY(parse_lists(&j));
     TRY(routing_choose(how_routed));
     if (count == 0) TRY(setup_find_bundled(&bundled));
+    if (tiers) {
+        dp_status status = tiers_report(count ? arguments[0] : bundled);
+        dp_free(bundled);
+        return status;
+    }
     dp_status status = setup_open(&j.s, count ? arguments[0] : bundled);
     if (status == DP_OK) status = measure(&j);
     progress_end(&j.bar);

@@ -29,6 +29,11 @@ static dp_status parse_device(const char *name, dp_engine_desc *desc) {
     return DP_OK;
 }
 
+dp_status setup_engine(dp_engine_desc *desc) {
+    *desc = (dp_engine_desc){.threads = set.threads, .cpu_isa = set.isa, .gpu_library = set.gpu_library};
+    return parse_device(set.device, desc);
+}
+
 static dp_status open_model(setup *s, const dp_engine_desc *desc, const char *model) {
     progress bar = {0};
     TRY(dp_engine_open(desc, &s->engine));
@@ -56,10 +61,10 @@ static dp_status open_auto(setup *s, dp_engine_desc *desc, const char *model) {
 }
 
 dp_status setup_open(setup *s, const char *model) {
-    dp_engine_desc desc = {.threads = set.threads, .cpu_isa = set.isa, .gpu_library = set.gpu_library};
+    dp_engine_desc desc;
     double start = dp_host_seconds();
     *s = (setup){0};
-    TRY(parse_device(set.device, &desc));
+    TRY(setup_engine(&desc));
     if (dp_path_what(model) == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", model);
     dp_status status = desc.backend == DP_BACKEND_AUTO ? open_auto(s, &desc, model) : open_model(s, &desc, model);
     s->load_seconds = dp_host_seconds() - start;

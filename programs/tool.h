@@ -59,6 +59,8 @@ typedef struct setup {
     double load_seconds;
 } setup;
 
+/* The engine that the settings ask for. */
+dp_status setup_engine(dp_engine_desc *desc);
 /* Opens engine and model from the settings. On failure setup_close() is still due. */
 dp_status setup_open(setup *s, const char *model);
 /* Adds a session for at least `positions`: enlarges the default context, never one that was asked for. */

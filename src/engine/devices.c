@@ -51,8 +51,9 @@ static dp_status put_cpu(dp_buf *out) {
     TRY(dp_engine_open(&desc, &engine));
     dp_buf_str(out, "{\"cpu\": {");
     put_text(out, "name", dp_engine_describe(engine));
-    dp_buf_printf(out, "\"cores\": %d, \"memoryBytes\": %llu}, \"gpus\": [", dp_host_cpu_count(),
-                  (unsigned long long)dp_host_memory_total());
+    dp_buf_printf(out, "\"cores\": %d, \"memoryBytes\": %llu, \"memoryAvailableBytes\": %llu, \"diskFreeBytes\": %llu}, \"gpus\": [", dp_host_cpu_count(),
+                  (unsigned long long)dp_host_memory_total(), (unsigned long long)dp_host_memory_available(),
+                  (unsigned long long)dp_path_free_space("."));
     dp_engine_close(engine);
     return DP_OK;
 }

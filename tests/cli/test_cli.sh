@@ -99,6 +99,8 @@ test_memory() {
     run bench --prefill 8 --decode 0 --no-bandwidth --routing trace:near.txt --device cpu; expect "bench --routing trace" 0
     run bench --routing sideways; fails "unknown routing" 2 'uniform, local:P'
     run cache-replay near.txt --policy fifo; fails "unknown policy" 2 'lru, lrfu and belady'
+    run bench "$model" --tiers --device cpu; expect "bench --tiers" 0 out '^host memory +[0-9]' out 'a read of 4 KiB +[0-9.]+ ms' out '8 at a time'
+    run bench "$model" --tiers --device cpu --json; expect "bench --tiers --json" 0 out '"store": \{"freeBytes": [0-9]+' out '"device": null'
     run cache-replay spoilt/manifest.json; fails "no trace" 15 'doppler-routing 1'
 }
 

@@ -1,0 +1,64 @@
+#!/bin/bash
+# paging.sh: the paging tables of docs/PERFORMANCE.md.
+#   bench/paging.sh routing                         hit rates of the cache policies on the bundled model's routing
+#   bench/paging.sh tiers MODEL                     what the store of MODEL's files gives
+#   bench/paging.sh budget SHAPE TYPE RAM [FOLDER]  makes SHAPE in TYPE with `doppler synth` below FOLDER (default
+#                                                   /tmp/doppler-bench), runs it with --ram RAM, removes it again
+#   bench/paging.sh resident MODEL OTHER            decode speed of all weights in memory: this program and OTHER, in turn
+# DOPPLER: the program, default build/doppler. Where /sys/fs/cgroup/memory can be written (root), `budget` runs in a control
+# group that is limited to RAM and prints what the kernel counted.
+set -eu
+cd "$(dirname "$0")/.."
+doppler=${DOPPLER:-build/doppler}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+routing() {
+    "$doppler" perplexity models/storyteller tests/data/storyteller/eval.jsonl --device cpu --batch 1 --quiet \
+        --record-routing "$work/all.txt" >/dev/null
+    head -30001 "$work/all.txt" >"$work/trace.txt" # 5,000 tokens of 6 layers
+    "$doppler" cache-replay "$work/trace.txt"
+}
+
+# Bytes of a size such as 16G.
+bytes() { awk -v s="$1" 'BEGIN { n = s + 0; u = toupper(substr(s, length(s))); i = index("KMG", u); print n * (i ? 1024 ^ i : 1) }'; }
+
+budget() {
+    local shape=$1 type=$2 ram=$3 dir=${4:-/tmp/doppler-bench} group=/sys/fs/cgroup/memory/doppler-$$ limited=
+    mkdir -p "$dir"
+    "$doppler" synth --like "$shape" --quantize "$type" --overwrite --quiet "$dir/$shape"
+    if mkdir "$group" 2>/dev/null; then
+        bytes "$ram" >"$group/memory.limit_in_bytes" && limited=yes
+    fi
+    for routing in uniform local:0.4; do
+        (
+            [ -z "$limited" ] || echo $BASHPID >"$group/cgroup.procs"
+            exec "$doppler" bench "$dir/$shape" --device cpu --ram "$ram" --routing $routing --prefill 64 --decode 16 --repeat 1 \
+                --no-bandwidth --paging
+        ) 2>&1 | sed "s/^/$routing: /"
+    done
+    if [ -n "$limited" ]; then
+        echo "control group: limit $(cat "$group/memory.limit_in_bytes"), peak $(cat "$group/memory.max_usage_in_bytes")," \
+            "limit reached $(cat "$group/memory.failcnt") times, $(grep -E '^swap ' "$group/memory.stat" || echo swap not counted)"
+        sleep 1
+        rmdir "$group"
+    fi
+    rm -rf "${dir:?}/$shape"
+}
+
+# Taken in turn, because other load changes with time.
+resident() {
+    for _ in 1 2 3 4 5; do
+        for program in "$doppler" "$2"; do
+            echo "$program $("$program" bench "$1" --prefill 0 --decode 64 --repeat 3 --no-bandwidth | grep ^decode)"
+        done
+    done
+}
+
+case ${1:-} in
+routing) routing ;;
+tiers) "$doppler" bench "$2" --tiers ;;
+budget) shift && budget "$@" ;;
+resident) shift && resident "$@" ;;
+*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+esac
