@@ -8,20 +8,20 @@ import { expect, runTests, test } from './browser.mjs';
 const MOST = 600e3; // bytes of JavaScript and WebAssembly, compressed
 const [pack] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: 'web', encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
 const files = pack.files.map((file) => file.path).sort();
-const scripts = files.filter((name) => name.endsWith('.js'));
+const all = files.filter((name) => name.endsWith('.js')), scripts = all.filter((name) => name !== 'node.js'); // of a page
 
 test('the package holds its scripts, types, module and worker, and no demo or test', async () => {
   for (const name of ['README.md', 'LICENSE', 'doppler.wasm', 'index.d.ts', 'index.js', 'package.json', 'src/worker.js', 'sw.js']) expect(files.includes(name), `${name} is missing of ${files}`);
-  const odd = files.filter((name) => !/^(README\.md|LICENSE|package\.json|doppler\.wasm|index\.(js|d\.ts)|sw\.js|src\/[a-z]+\.js)$/.test(name));
+  const odd = files.filter((name) => !/^(README\.md|LICENSE|package\.json|doppler\.wasm|index\.(js|d\.ts)|node\.js|sw\.js|src\/[a-z]+\.js)$/.test(name));
   expect(odd.length === 0, `unexpected: ${odd}`);
 });
 
 test('every import leads to a file of the package', async () => {
-  for (const script of scripts) {
+  for (const script of all) {
     const text = readFileSync(join('web', script), 'utf8');
     for (const [, target] of text.matchAll(/(?:from|import) '([^']+)'/g)) {
       const path = join(script, '..', target);
-      expect(target.startsWith('.') && files.includes(path), `${script} imports ${target}`);
+      expect(target.startsWith('.') ? files.includes(path) : script === 'node.js' && target.startsWith('node:'), `${script} imports ${target}`);
     }
   }
 });

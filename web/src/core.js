@@ -14,13 +14,16 @@ const BREATH = 30; // milliseconds that the worker may be deaf to its messages
 /** Whether WebAssembly can wait for promises here. */
 export const hasJspi = typeof WebAssembly.Suspending === 'function' && typeof WebAssembly.promising === 'function';
 
-const channel = new MessageChannel();
+const channel = typeof setImmediate === 'function' ? undefined : new MessageChannel(); // Node has setImmediate
 /** Lets messages that have arrived be read. */
 export function breathe() {
   return new Promise((resolve) => {
+    if (!channel) {
+      setImmediate(resolve);
+      return;
+    }
     channel.port1.onmessage = () => resolve();
     channel.port2.postMessage(0);
-    channel.port1.unref?.(); // Node: an idle channel must not keep the process alive
   });
 }
 

@@ -1,0 +1,155 @@
+// service.js: one engine with one model, as methods that a page calls (through worker.js) or Node (node.js). What differs between
+// the two is the host: {module(): WebAssembly.Module, gpu: GPU or undefined, jspi?, mount(tree, source, request, context)},
+// where mount puts a model into the tree and returns {path, release}.
+import { Core, hasJspi } from './core.js';
+import { DopplerError, makeError, throwIfAborted } from './errors.js';
+import { FileTree } from './files.js';
+import { describeAdapter } from './gpu.js';
+
+/** Tokens of a prompt per step. The CPU must come up for air; on a software GPU the kernels for many tokens take longer to
+ * compile than a short prompt takes without them. */
+function batchFor(backend, { gpu }) {
+  if (backend !== 'gpu') return 32;
+  return gpu.caps.software ? 4 : 0;
+}
+
+export class Service {
+  constructor(host) {
+    this.host = host;
+    this.tree = new FileTree();
+    this.last = Promise.resolve();
+    this.state = {};
+  }
+
+  /** One at a time: C has one stack. */
+  exclusive(work) {
+    const next = this.last.then(work, work);
+    this.last = next.catch(() => {});
+    return next;
+  }
+
+  // ---- opening the core on a backend ----
+
+  async newCore() {
+    return Core.create(await this.host.module(), this.tree, { jspi: this.host.jspi ?? hasJspi, gpu: this.host.gpu });
+  }
+
+  async adapter() {
+    const { gpu } = this.host, found = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
+    return { webgpu: Boolean(gpu), jspi: hasJspi, adapter: found ? describeAdapter(found) : null };
+  }
+
+  /** A GPU that is one, or DopplerError "device". */
+  async needRealGpu() {
+    const { adapter } = await this.adapter();
+    if (adapter?.software) throw makeError('device', `the only GPU here, ${adapter.name}, is a program on the CPU`);
+  }
+
+  /** Opens what was asked for; "auto" takes the GPU where there is one that C can wait for, else the CPU, and says why. */
+  async openBackend(wanted, plain) {
+    const core = await this.newCore();
+    if (wanted !== 'cpu' && wanted !== 'cpu-ref') {
+      try {
+        if (!core.jspi) throw makeError('device', 'WebAssembly cannot wait for the GPU here (no JSPI)');
+        if (wanted === 'auto') await this.needRealGpu();
+        await core.open('gpu', plain);
+        return { core, backend: 'gpu', notice: '' };
+      } catch (error) {
+        if (wanted === 'gpu' || error.code !== 'device') throw error;
+        await core.open('cpu');
+        return { core, backend: 'cpu', notice: `running on the CPU: ${error.message}` };
+      }
+    }
+    await core.open(wanted);
+    return { core, backend: wanted, notice: '' };
+  }
+
+  // ---- the model ----
+
+  async close() {
+    const { core, release } = this.state;
+    this.state = {};
+    try {
+      core?.close();
+    } finally {
+      this.tree.unmount('model');
+      await release?.();
+    }
+  }
+
+  async openModel({ source, request }, context) {
+    await this.close();
+    const start = performance.now(), state = this.state;
+    const opening = this.openBackend(request.backend ?? 'auto', request.plain); // while the shards come
+    opening.catch(() => {});
+    try {
+      const { path, release } = await this.host.mount(this.tree, source, request, context);
+      state.release = release;
+      throwIfAborted(context.signal);
+      Object.assign(state, await opening);
+      const onProgress = (what, done, total) => context.tell({ phase: 'load', what, done, total });
+      state.model = await state.core.load(path, { onProgress, signal: context.signal });
+      await state.core.session({ context: request.context ?? 0, batch: request.batch ?? batchFor(state.backend, state.core), kv: request.kv === 'f32' ? 1 : 0 });
+    } catch (error) {
+      state.core ??= (await opening.catch(() => undefined))?.core;
+      await this.close();
+      throw error;
+    }
+    state.load = { seconds: (performance.now() - start) / 1000 };
+    return { model: state.model, backend: state.backend, notice: state.notice, device: state.core.describe(), load: state.load };
+  }
+
+  core() {
+    if (!this.state.model) throw new DopplerError('closed', 'no model is loaded');
+    return this.state.core;
+  }
+
+  // ---- generation ----
+
+  async run({ prompt, messages, tools, variables, special, request }, { tell, signal }) {
+    const core = this.core(), text = messages ? core.chat(messages, tools, variables) : prompt;
+    const ids = Array.isArray(text) ? Int32Array.from(text) : core.encode(text, special ?? !messages);
+    const start = performance.now();
+    let first;
+    const result = await core.generate(ids, request, { signal,
+      onPrefill: (done, total) => tell({ prefill: { done, total } }),
+      onText: (piece) => {
+        first ??= performance.now() - start;
+        tell({ text: piece });
+      } });
+    const { more, ...numbers } = result;
+    this.state.last = { ...numbers, firstTokenSeconds: first === undefined ? undefined : first / 1000,
+      prefillTokensPerSecond: result.prefillSeconds > 0 ? result.promptTokens / result.prefillSeconds : 0,
+      decodeTokensPerSecond: result.decodeSeconds > 0 ? result.newTokens / result.decodeSeconds : 0 };
+    return this.state.last;
+  }
+
+  // ---- what is called by name ----
+
+  load(args, context) {
+    return this.exclusive(() => this.openModel(args, context));
+  }
+  unload() {
+    return this.exclusive(() => this.close());
+  }
+  generate(args, context) {
+    return this.exclusive(() => this.run(args, context));
+  }
+  tokenize({ text, special }) {
+    return this.exclusive(() => [...this.core().encode(text, special)]);
+  }
+  detokenize({ ids, skipSpecial }) {
+    return this.exclusive(() => this.core().decode(ids, skipSpecial));
+  }
+  template({ messages, tools, variables }) {
+    return this.exclusive(() => this.core().chat(messages, tools, variables));
+  }
+  logits({ ids }) {
+    return this.exclusive(() => this.core().logits(ids, this.state.model.vocab));
+  }
+  stats() {
+    const { core, backend = '', notice = '', model, load, last } = this.state;
+    return { backend, device: core?.describe() ?? '', notice, model, jspi: core?.jspi ?? hasJspi, adapter: core?.gpu.caps, load, last,
+      memory: { gpu: core?.gpu.bytes ?? 0, wasm: core?.memoryBytes() ?? 0, js: performance.memory?.usedJSHeapSize } };
+  }
+}
