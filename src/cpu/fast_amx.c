@@ -13,7 +13,7 @@
 #define SPIN_HALVES spin_tiles
 #include "cpu/fast_table.h"
 
-KERNELS(amx, "amx-bf16, avx512+vnni", 6)
+KERNELS(amx, "amx-bf16, avx512+vnni", 8)
 
 #else
 
