@@ -54,5 +54,6 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         for (var i = 0u; i < 4u; i++) { dst[4u * g + i] = group.bytes[i]; }
         dst[p.heads * V_DIM / 4u + 2u * g] = bitcast<u32>(group.scale);
         dst[p.heads * V_DIM / 4u + 2u * g + 1u] = bitcast<u32>(group.sum);
+        for (var i = 0u; i < 4u; i++) { dst[p.heads * V_DIM / 16u * 7u + 4u * g + i] = group.low[i]; }
     }
 }

@@ -183,4 +183,5 @@ fn pack_result(head: u32, thread: u32) {
     for (var i = 0u; i < 4u; i++) { dst[4u * g + i] = group.bytes[i]; }
     dst[scales] = bitcast<u32>(group.scale);
     dst[scales + 1u] = bitcast<u32>(group.sum);
+    for (var i = 0u; i < 4u; i++) { dst[p.heads * V_DIM / 16u * 7u + 4u * g + i] = group.low[i]; }
 }

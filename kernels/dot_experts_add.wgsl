@@ -36,7 +36,7 @@ fn sum_choices(first: u32, lane: u32) -> array<f32, ROWS> {
         let at = min(v, ALL - 1u);
         let in = load_input0(at);
         let weight = select(share[at / UNITS], 0.0, v >= ALL);
-        for (var r = 0u; r < ROWS; r++) { sums[r] += weight * dot_unit0(w[r], at % UNITS, in.bytes, in.scale); }
+        for (var r = 0u; r < ROWS; r++) { sums[r] += weight * dot_unit0(w[r], at % UNITS, in); }
         w = next;
     }
     return sums;

@@ -3,7 +3,7 @@
 // Binding: X_AT. The files behind this one are made once for each matrix of a kernel, with its number for the dollar sign;
 // matrix i has bindings 2 i and 2 i + 1.
 @group(0) @binding(X_AT) var<storage, read> x: array<vec4u>;
-struct Input { bytes: array<vec4u, 4>, scale: array<vec2f, 4> }
+struct Input { bytes: array<vec4u, 4>, low: array<vec4u, 4>, scale: array<vec2f, 4> } // low: only for FINE weights
 
 fn dot_bytes(a: vec4u, b: vec4u) -> i32 {
     return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);

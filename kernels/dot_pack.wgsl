@@ -10,4 +10,5 @@ fn store_group(g: u32, groups: u32, group: Group) {
     for (var i = 0u; i < 4u; i++) { packed[4u * g + i] = group.bytes[i]; }
     packed[4u * groups + 2u * g] = bitcast<u32>(group.scale);
     packed[4u * groups + 2u * g + 1u] = bitcast<u32>(group.sum);
+    for (var i = 0u; i < 4u; i++) { packed[7u * groups + 4u * g + i] = group.low[i]; }
 }

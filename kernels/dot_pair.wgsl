@@ -16,8 +16,8 @@ fn sum_pairs(first: u32, rows: u32, lane: u32) -> Pair {
         let in = load_input0(min(u, UNITS - 1u));
         let over = UNITS % LANES != 0u && u >= UNITS;
         for (var r = 0u; r < ROWS; r++) {
-            sums.a[r] += select(dot_unit0(w[r], u, in.bytes, in.scale), 0.0, over);
-            sums.b[r] += select(dot_unit1(w2[r], u, in.bytes, in.scale), 0.0, over);
+            sums.a[r] += select(dot_unit0(w[r], u, in), 0.0, over);
+            sums.b[r] += select(dot_unit1(w2[r], u, in), 0.0, over);
         }
         w = next;
         w2 = next2;

@@ -3,15 +3,16 @@
 @group(0) @binding(2 * $ + 1) var<storage, read> ws$: array<u32>;
 struct Unit$ { a: vec4u, b: vec4u, scales: u32 }
 const IN_ORDER$ = true;
+const FINE$ = false;
 
 fn group_of$(u: u32, k: u32) -> u32 { return 4u * u + k; }
 
 fn load_unit$(at: u32) -> Unit$ { return Unit$(wq$[2u * at], wq$[2u * at + 1u], ws$[at]); }
 
-fn dot_unit$(w: Unit$, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
+fn dot_unit$(w: Unit$, u: u32, in: Input) -> f32 {
     let d = unpack2x16float(w.scales);
     let mask = vec4u(0x0f0f0f0fu);
-    let first = s[0].x * f32(dot_bytes(w.a & mask, x[0])) + s[1].x * f32(dot_bytes((w.a >> vec4u(4u)) & mask, x[1]));
-    let next = s[2].x * f32(dot_bytes(w.b & mask, x[2])) + s[3].x * f32(dot_bytes((w.b >> vec4u(4u)) & mask, x[3]));
-    return d.x * (first - 8.0 * (s[0].y + s[1].y)) + d.y * (next - 8.0 * (s[2].y + s[3].y));
+    let first = in.scale[0].x * f32(dot_bytes(w.a & mask, in.bytes[0])) + in.scale[1].x * f32(dot_bytes((w.a >> vec4u(4u)) & mask, in.bytes[1]));
+    let next = in.scale[2].x * f32(dot_bytes(w.b & mask, in.bytes[2])) + in.scale[3].x * f32(dot_bytes((w.b >> vec4u(4u)) & mask, in.bytes[3]));
+    return d.x * (first - 8.0 * (in.scale[0].y + in.scale[1].y)) + d.y * (next - 8.0 * (in.scale[2].y + in.scale[3].y));
 }

@@ -3,6 +3,7 @@
 @group(0) @binding(2 * $ + 1) var<storage, read> ws$: array<u32>;
 struct Unit$ { a: vec4u, b: vec4u, high_a: u32, high_b: u32, scales: u32 }
 const IN_ORDER$ = true;
+const FINE$ = false;
 
 fn group_of$(u: u32, k: u32) -> u32 { return 4u * u + k; }
 
@@ -14,9 +15,9 @@ fn five$(nibbles: vec4u, high: u32) -> vec4u {
     return (nibbles & vec4u(0x0f0f0f0fu)) | (((fours * 0x00204081u) & vec4u(0x01010101u)) << vec4u(4u));
 }
 
-fn dot_unit$(w: Unit$, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
+fn dot_unit$(w: Unit$, u: u32, in: Input) -> f32 {
     let d = unpack2x16float(w.scales);
-    let first = s[0].x * f32(dot_bytes(five$(w.a, w.high_a), x[0])) + s[1].x * f32(dot_bytes(five$(w.a >> vec4u(4u), w.high_a >> 16u), x[1]));
-    let next = s[2].x * f32(dot_bytes(five$(w.b, w.high_b), x[2])) + s[3].x * f32(dot_bytes(five$(w.b >> vec4u(4u), w.high_b >> 16u), x[3]));
-    return d.x * (first - 16.0 * (s[0].y + s[1].y)) + d.y * (next - 16.0 * (s[2].y + s[3].y));
+    let first = in.scale[0].x * f32(dot_bytes(five$(w.a, w.high_a), in.bytes[0])) + in.scale[1].x * f32(dot_bytes(five$(w.a >> vec4u(4u), w.high_a >> 16u), in.bytes[1]));
+    let next = in.scale[2].x * f32(dot_bytes(five$(w.b, w.high_b), in.bytes[2])) + in.scale[3].x * f32(dot_bytes(five$(w.b >> vec4u(4u), w.high_b >> 16u), in.bytes[3]));
+    return d.x * (first - 16.0 * (in.scale[0].y + in.scale[1].y)) + d.y * (next - 16.0 * (in.scale[2].y + in.scale[3].y));
 }

@@ -3,6 +3,7 @@
 @group(0) @binding(2 * $ + 1) var<storage, read> ws$: array<vec4u>;
 struct Unit$ { a: vec4u, b: vec4u, header: vec4u, high_a: vec4u, high_b: vec4u }
 const IN_ORDER$ = true;
+const FINE$ = false;
 
 fn group_of$(u: u32, k: u32) -> u32 { return 4u * u + k; }
 
@@ -16,7 +17,7 @@ fn five$(nibbles: vec4u, high: vec4u, bit: u32) -> vec4u {
     return (nibbles & vec4u(0x0f0f0f0fu)) | (((high >> vec4u(bit)) & vec4u(0x01010101u)) << vec4u(4u));
 }
 
-fn dot_unit$(w: Unit$, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
+fn dot_unit$(w: Unit$, u: u32, in: Input) -> f32 {
     // two 6-bit scales and mins at once, in the low bytes of their halves
     let shift = u % 2u * 16u;
     let low = (w.header.yz >> vec2u(shift)) & vec2u(0xffffu);
@@ -25,10 +26,10 @@ fn dot_unit$(w: Unit$, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
     let scales = select(low & vec2u(0x3f3fu), top, u % 4u >= 2u);
     let d = unpack2x16float(w.header.x);
     let bit = u % 4u * 2u;
-    let first = s[0].x * f32(dot_bytes(five$(w.a, w.high_a, bit), x[0])) + s[1].x * f32(dot_bytes(five$(w.b, w.high_b, bit), x[1]));
-    let next = s[2].x * f32(dot_bytes(five$(w.a >> vec4u(4u), w.high_a, bit + 1u), x[2])) +
-               s[3].x * f32(dot_bytes(five$(w.b >> vec4u(4u), w.high_b, bit + 1u), x[3]));
-    let sums = vec2f(s[0].y + s[1].y, s[2].y + s[3].y);
+    let first = in.scale[0].x * f32(dot_bytes(five$(w.a, w.high_a, bit), in.bytes[0])) + in.scale[1].x * f32(dot_bytes(five$(w.b, w.high_b, bit), in.bytes[1]));
+    let next = in.scale[2].x * f32(dot_bytes(five$(w.a >> vec4u(4u), w.high_a, bit + 1u), in.bytes[2])) +
+               in.scale[3].x * f32(dot_bytes(five$(w.b >> vec4u(4u), w.high_b, bit + 1u), in.bytes[3]));
+    let sums = vec2f(in.scale[0].y + in.scale[1].y, in.scale[2].y + in.scale[3].y);
     return d.x * (f32(scales.x & 255u) * first + f32(scales.x >> 8u) * next) -
            d.y * (f32(scales.y & 255u) * sums.x + f32(scales.y >> 8u) * sums.y);
 }

@@ -4,6 +4,7 @@
 @group(0) @binding(2 * $ + 1) var<storage, read> ws$: array<u32>;
 struct Unit$ { a: vec4u, b: vec4u, high: vec4u, scales: vec2u, d: u32 }
 const IN_ORDER$ = false;
+const FINE$ = false;
 
 fn group_of$(u: u32, k: u32) -> u32 { return u / 4u * 16u + u % 4u / 2u * 8u + 2u * k + u % 2u; }
 
@@ -20,12 +21,12 @@ fn part$(nibbles: vec4u, high: vec4u, scale: i32, x: vec4u, s: vec2f) -> f32 {
     return f32(scale) * (s.x * f32(dot_bytes(q, x)) - 32.0 * s.y);
 }
 
-fn dot_unit$(w: Unit$, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
+fn dot_unit$(w: Unit$, u: u32, in: Input) -> f32 {
     let even = vec4u(w.a.xy, w.b.xy);
     let odd = vec4u(w.a.zw, w.b.zw);
     let up = 24u - u % 2u * 8u; // brings this unit's scale bytes to the top: bytes u % 2 and u % 2 + 2 of each word
     let near = vec2i(w.scales << vec2u(up)) >> vec2u(24u);
     let far = vec2i(w.scales << vec2u(up - 16u)) >> vec2u(24u);
-    return unpack2x16float(w.d).x * (part$(even, w.high, near.x, x[0], s[0]) + part$(odd, w.high >> vec4u(2u), far.x, x[1], s[1]) +
-           part$(even >> vec4u(4u), w.high >> vec4u(4u), near.y, x[2], s[2]) + part$(odd >> vec4u(4u), w.high >> vec4u(6u), far.y, x[3], s[3]));
+    return unpack2x16float(w.d).x * (part$(even, w.high, near.x, in.bytes[0], in.scale[0]) + part$(odd, w.high >> vec4u(2u), far.x, in.bytes[1], in.scale[1]) +
+           part$(even >> vec4u(4u), w.high >> vec4u(4u), near.y, in.bytes[2], in.scale[2]) + part$(odd >> vec4u(4u), w.high >> vec4u(6u), far.y, in.bytes[3], in.scale[3]));
 }

@@ -3,13 +3,14 @@
 @group(0) @binding(2 * $ + 1) var<storage, read> ws$: array<u32>;
 struct Unit$ { a: vec4u, b: vec4u, c: vec4u, d: vec4u, scales: u32 }
 const IN_ORDER$ = true;
+const FINE$ = false;
 
 fn group_of$(u: u32, k: u32) -> u32 { return 4u * u + k; }
 
 fn load_unit$(at: u32) -> Unit$ { return Unit$(wq$[4u * at], wq$[4u * at + 1u], wq$[4u * at + 2u], wq$[4u * at + 3u], ws$[at]); }
 
-fn dot_unit$(w: Unit$, u: u32, x: array<vec4u, 4>, s: array<vec2f, 4>) -> f32 {
+fn dot_unit$(w: Unit$, u: u32, in: Input) -> f32 {
     let d = unpack2x16float(w.scales);
-    return d.x * (s[0].x * f32(dot_bytes(w.a, x[0])) + s[1].x * f32(dot_bytes(w.b, x[1]))) +
-           d.y * (s[2].x * f32(dot_bytes(w.c, x[2])) + s[3].x * f32(dot_bytes(w.d, x[3])));
+    return d.x * (in.scale[0].x * f32(dot_bytes(w.a, in.bytes[0])) + in.scale[1].x * f32(dot_bytes(w.b, in.bytes[1]))) +
+           d.y * (in.scale[2].x * f32(dot_bytes(w.c, in.bytes[2])) + in.scale[3].x * f32(dot_bytes(w.d, in.bytes[3])));
 }

@@ -3,6 +3,9 @@
 fn load_input$(u: u32) -> Input {
     var in = Input();
     for (var k = 0u; k < 4u; k++) { in.bytes[k] = x[group_of$(u, k)]; }
+    if (FINE$) {
+        for (var k = 0u; k < 4u; k++) { in.low[k] = x[GROUPS / 4u * 7u + group_of$(u, k)]; }
+    }
     if (IN_ORDER$) {
         let near = bitcast<vec4f>(x[GROUPS + 2u * u]);
         let far = bitcast<vec4f>(x[GROUPS + 2u * u + 1u]);
@@ -32,7 +35,7 @@ fn sum_rows$(first: u32, rows: u32, lane: u32) -> array<f32, ROWS> {
         if (i + 1u < STEPS) { next = load_rows$(first, rows, u + LANES); }
         let in = load_input$(min(u, UNITS - 1u));
         for (var r = 0u; r < ROWS; r++) {
-            let s = dot_unit$(w[r], u, in.bytes, in.scale);
+            let s = dot_unit$(w[r], u, in);
             sums[r] += select(s, 0.0, UNITS % LANES != 0u && u >= UNITS);
         }
         w = next;

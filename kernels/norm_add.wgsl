@@ -46,6 +46,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
         for (var i = 0u; i < 4u; i++) { packed[4u * g + i] = group.bytes[i]; }
         packed[4u * p.groups + 2u * g] = bitcast<u32>(group.scale);
         packed[4u * p.groups + 2u * g + 1u] = bitcast<u32>(group.sum);
+        for (var i = 0u; i < 4u; i++) { packed[7u * p.groups + 4u * g + i] = group.low[i]; }
         packed[6u * p.groups + g] = bitcast<u32>(own.x + own.y + own.z + own.w);
     }
 }

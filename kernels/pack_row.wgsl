@@ -16,4 +16,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     for (var i = 0u; i < 4u; i++) { dst[4u * g + i] = group.bytes[i]; }
     dst[4u * p.groups + 2u * g] = bitcast<u32>(group.scale);
     dst[4u * p.groups + 2u * g + 1u] = bitcast<u32>(group.sum);
+    for (var i = 0u; i < 4u; i++) { dst[7u * p.groups + 4u * g + i] = group.low[i]; }
 }

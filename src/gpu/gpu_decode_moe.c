@@ -101,7 +101,7 @@ static dp_status gate_up(dp_planner *p, const moe *m) {
     TRY(dp_decode_source(p, m->gate, &src));
     TRY(dp_decode_packed(p, m->act->dst, &packed));
     TRY(join_biases(p, m, (size_t)w->experts * rows, &biases));
-    dp_dot_shape shape = dp_decode_shape(p, rows * k, (uint32_t)w->cols / 64, 16);
+    dp_dot_shape shape = dp_decode_shape(p, rows, (uint32_t)w->cols / 64, 16);
     dp_recipe r = {.variant = {DP_KERNEL_DOT_EXPERTS_ACT, w->dtype, {0}},
                    .ranges = {dp_decode_whole(a->quants), dp_decode_whole(a->scales), dp_decode_whole(b->quants), dp_decode_whole(b->scales), src,
                               dp_decode_slot(p, m->router->dst), biases, packed},

@@ -45,10 +45,14 @@ static void q8_0(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
     copy_words(q + 8 * i, in + 2, 8);
 }
 
+/* -0 becomes 0, so that kernels may negate bytes without a carry. */
 static void mxfp4(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
     uint32_t *w = &s[i / 4];
     *w = i % 4 ? *w | (uint32_t)in[0] << (i % 4 * 8) : in[0];
-    copy_words(q + 4 * i, in + 1, 4);
+    for (size_t k = 0; k < 4; k++) {
+        uint32_t eight = dp_load_u32(in + 1 + 4 * k), m = eight & 0x77777777u, some = (m | m >> 1 | m >> 2) & 0x11111111u;
+        q[4 * i + k] = m | (eight & some << 3);
+    }
 }
 
 static void q2_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {

@@ -22,9 +22,7 @@ static void check_families(const golden_how *how) {
         snprintf(folder, sizeof folder, "%s/%s", test_folder(), name);
         snprintf(golden_file, sizeof golden_file, "tests/data/models/%s/golden.safetensors", name);
         CHECK_OK(refmodel_write(name, "config.json", folder));
-        golden_how one = *how;
-        if (strcmp(name, "gpt-oss") == 0 && how->kv == DP_KV_F16) one.no_singles = true; /* MXFP4 experts in 8 bits, and a near tie of its router */
-        golden_check(name, folder, test_path(golden_file), &one);
+        golden_check(name, folder, test_path(golden_file), how);
     }
 }
 
@@ -91,9 +89,7 @@ TEST(long_contexts_on_the_gpu) {
     if (device_missing(&gpu)) return;
     check_long("gemma3", 256, &gpu);
     check_long("mistral", 256, &gpu);
-    golden_how oss = gpu;
-    oss.tolerance = 8e-2; /* eight tokens behind each other */
-    check_long("gpt-oss", LONG, &oss);
+    check_long("gpt-oss", LONG, &gpu);
     check_long("deepseek-v3", LONG, &gpu);
 }
 TEST(quantised_files_on_the_gpu) {
