@@ -341,7 +341,7 @@ static const heads attentions[] = {
 static void with_device(const dp_gpu_desc *desc, double most, void (*body)(const bench *)) {
     bench b = {.most = most};
     dp_status status = dp_gpu_backend_open(desc, &b.gpu);
-    if (status == DP_E_DEVICE) {
+    if (status == DP_E_UNSUPPORTED) {
         test_skip("%s", dp_error_message());
         return;
     }
