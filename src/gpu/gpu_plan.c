@@ -251,25 +251,9 @@ static dp_status matvec(planner *p, const matvec_desc *m) {
 static dp_status matmul(planner *p) {
     const dp_op *op = p->op;
     const dp_weight *w = &p->plan->program->weights[op->weight];
-    const dp_gpu_weight *data = weight(p, op->weight);
     matvec_desc few = {.rows = (uint32_t)w->rows, .src_cols = cols(p, op->src), .src_share = 1, .depth = 1, .times = 1, .at_most = DP_GPU_MATVEC_MOST};
     TRY(matvec(p, &few));
-    bool done;
-    TRY(dp_gpu_prefill_matmul(p, DP_GPU_MATVEC_MOST + 1, &done));
-    if (done) return DP_OK;
-    bool outputs = rows_of(p, op->dst) == DP_GRID_OUTPUTS;
-    for (size_t i = 0; i < data->part_count; i++) {
-        const dp_gpu_part *part = &data->parts[i];
-        recipe r = {.variant = {DP_KERNEL_MATMUL, w->dtype, {op->bias >= 0, outputs}},
-                    .ranges = {whole(part->quants), whole(part->scales), whole(p->plan->step), slot(p, op->src), bias_from(p, part->first),
-                               from(slot(p, op->dst), part->first)},
-                    .range_count = 6,
-                    .params = {part->count, (uint32_t)w->cols / 32, (uint32_t)w->rows},
-                    .grid = {ceil_div(part->count, 64), 1, 1},
-                    .planned = {.rows = rows_of(p, op->dst), .axis = 1, .per = 64, .at_least = DP_GPU_MATVEC_MOST + 1}};
-        TRY(dp_gpu_plan_add(p, &r));
-    }
-    return DP_OK;
+    return dp_gpu_prefill_matmul(p, DP_GPU_MATVEC_MOST + 1);
 }
 
 static dp_status moe_matmul(planner *p) {

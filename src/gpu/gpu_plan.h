@@ -137,7 +137,7 @@ dp_status dp_gpu_fuse(dp_planner *planner, size_t *ops);
 
 /* Dispatches of the op for steps of at least `from` tokens; *done is false, and nothing added, where the device or the
  * shapes allow none better than the plain ones (gpu_prefill.c). */
-dp_status dp_gpu_prefill_matmul(dp_planner *planner, int32_t from, bool *done);
+dp_status dp_gpu_prefill_matmul(dp_planner *planner, int32_t from);
 dp_status dp_gpu_prefill_moe_matmul(dp_planner *planner, int32_t from, bool *done);
 /* plain: the dispatch that takes token by token. */
 dp_status dp_gpu_prefill_attention(dp_planner *planner, const dp_recipe *plain, int32_t from, bool *done);

@@ -1,6 +1,6 @@
-/* gpu_prefill.c: steps of many tokens: attention in tiles, and products with weights on the matrix units. Activations are packed to f16 first (once for
- * the products that share them); experts' products are grouped, so that each expert's weights are read once a tile of its
- * pairs. Without matrix units gpu_plan.c's portable kernels do this work. */
+/* gpu_prefill.c: steps of many tokens: attention and products with weights in tiles, on the matrix units where there are such
+ * units. For these activations are packed to f16 first (once for the products that share them). Experts' products are
+ * grouped, so that each expert's weights are read once a tile of its pairs. */
 #include "gpu/gpu_plan.h"
 
 typedef dp_planner planner;
@@ -8,6 +8,7 @@ typedef dp_recipe recipe;
 
 enum {
     PACKED_MIN = 256, /* bytes of a scratch buffer at least */
+    PLAIN_ROWS = 64, PLAIN_COLS = 128, /* of a tile without matrix units */
     BUSY = 96,        /* workgroups that keep a large GPU busy: with fewer, smaller tiles are faster */
 };
 
@@ -41,8 +42,8 @@ static bool usable(const dp_plan *plan) {
 
 static uint32_t side(const dp_plan *plan) { return dp_gpu_get_caps(plan->backend->gpu)->matrix_m; }
 
-static uint32_t tile_rows(const dp_plan *plan, tile t) { return t.side_t * t.frag_t * side(plan); }
-static uint32_t tile_cols(const dp_plan *plan, tile t) { return t.side_n * 2 * side(plan); }
+static uint32_t tile_rows(const dp_plan *plan, tile t) { return usable(plan) ? t.side_t * t.frag_t * side(plan) : PLAIN_ROWS; }
+static uint32_t tile_cols(const dp_plan *plan, tile t) { return usable(plan) ? t.side_n * 2 * side(plan) : PLAIN_COLS; }
 
 static bool fits(const dp_plan *plan, tile t) {
     const dp_gpu_caps *caps = dp_gpu_get_caps(plan->backend->gpu);
@@ -52,7 +53,7 @@ static bool fits(const dp_plan *plan, tile t) {
 
 /* Rows of src from which large tiles are faster for a product of n columns. */
 static int32_t large_from(const dp_plan *plan, uint32_t n) {
-    if (!fits(plan, large_tile)) return INT32_MAX;
+    if (!usable(plan) || !fits(plan, large_tile)) return INT32_MAX;
     uint32_t across = ceil_div(n, tile_cols(plan, large_tile)), least = (ceil_div(BUSY, across) - 1) * tile_rows(plan, large_tile);
     return (int32_t)DP_MAX(least, tile_rows(plan, small_tile)) + 1;
 }
@@ -69,7 +70,6 @@ static uint32_t experts_of(const dp_program *program, const dp_op *op) { return 
 
 dp_status dp_gpu_prefill_buffers(dp_plan *plan) {
     uint64_t packed = PACKED_MIN, scales = PACKED_MIN, groups = 0;
-    if (!usable(plan)) return DP_OK;
     for (size_t i = 0; i < plan->program->op_count; i++) {
         const dp_op *op = &plan->program->ops[i];
         bool moe = op->kind == DP_OP_MOE_MATMUL;
@@ -81,8 +81,8 @@ dp_status dp_gpu_prefill_buffers(dp_plan *plan) {
         if (moe) groups = DP_MAX(groups, 4 * (1 + 3 * (uint64_t)tiles_most(plan, experts_of(plan->program, op), k) + (uint64_t)plan->size.tokens * k));
     }
     dp_gpu *gpu = plan->backend->gpu;
-    TRY(dp_gpu_buffer_new(gpu, packed + 64, "halves", &plan->halves));
-    TRY(dp_gpu_buffer_new(gpu, scales, "halves scales", &plan->halves_scales));
+    if (usable(plan)) TRY(dp_gpu_buffer_new(gpu, packed + 64, "halves", &plan->halves));
+    if (usable(plan)) TRY(dp_gpu_buffer_new(gpu, scales, "halves scales", &plan->halves_scales));
     return groups ? dp_gpu_buffer_new(gpu, groups, "groups", &plan->groups) : DP_OK;
 }
 
@@ -104,7 +104,7 @@ void dp_gpu_prefill_written(planner *p) {
 static dp_status pack(planner *p, uint32_t times, int32_t from) {
     const dp_op *op = p->op;
     const dp_weight *w = &p->plan->program->weights[op->weight];
-    if (p->halves_slot == op->src && p->halves_order == w->dtype) return DP_OK;
+    if (!usable(p->plan) || (p->halves_slot == op->src && p->halves_order == w->dtype)) return DP_OK;
     recipe r = {.variant = {DP_KERNEL_PACK_F16, w->dtype, {0}},
                 .ranges = {nothing(p), nothing(p), slot(p, op->src), whole(p->plan->halves), whole(p->plan->halves_scales)},
                 .range_count = 5,
@@ -138,6 +138,12 @@ static recipe product(const planner *p, const dp_gpu_part *part, uint32_t groupe
     if (!grouped) dst.offset = 4 * (uint64_t)part->first;
     if (!grouped && op->bias >= 0) bias.offset = dst.offset;
     bool outputs = rows_of(p, op->dst) == DP_GRID_OUTPUTS;
+    if (!usable(p->plan))
+        return (recipe){.variant = {DP_KERNEL_MATMUL, w->dtype, {op->bias >= 0, outputs, grouped}},
+                        .ranges = {whole(part->quants), whole(part->scales), whole(grouped ? p->plan->groups : p->plan->step), slot(p, op->src), bias, dst},
+                        .range_count = 6,
+                        .params = {n, (uint32_t)w->cols / 32, 1, (uint32_t)w->rows, grouped ? part->first : 0, part->count},
+                        .grid = {1, 1, 1}};
     return (recipe){.variant = {DP_KERNEL_MATMUL_MATRIX, w->dtype, {op->bias >= 0, outputs, grouped, t.side_t, t.side_n, t.frag_t}},
                     .ranges = {whole(part->quants), whole(part->scales), whole(grouped ? p->plan->groups : p->plan->step), whole(p->plan->halves),
                                whole(p->plan->halves_scales), bias, dst},
@@ -153,9 +159,7 @@ static dp_status dense(planner *p, const dp_gpu_part *part, tile t, int32_t from
     return dp_gpu_plan_add(p, &r);
 }
 
-dp_status dp_gpu_prefill_matmul(planner *p, int32_t from, bool *done) {
-    *done = usable(p->plan);
-    if (!*done) return DP_OK;
+dp_status dp_gpu_prefill_matmul(planner *p, int32_t from) {
     TRY(pack(p, 1, from));
     const dp_gpu_weight *data = weight(p, p->op->weight);
     for (size_t i = 0; i < data->part_count; i++) {
@@ -168,7 +172,7 @@ dp_status dp_gpu_prefill_matmul(planner *p, int32_t from, bool *done) {
 
 dp_status dp_gpu_prefill_moe_matmul(planner *p, int32_t from, bool *done) {
     uint32_t experts = experts_of(p->plan->program, p->op), k = (uint32_t)p->op->moe_matmul.k;
-    *done = usable(p->plan) && experts <= 512;
+    *done = experts <= 512;
     if (!*done) return DP_OK;
     uint32_t tiles = tiles_most(p->plan, experts, k);
     TRY(group(p, tile_rows(p->plan, small_tile), tiles, from));

@@ -40,7 +40,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_SAMPLE_PICK] = {"sample_pick", "wrrwwwp", {0}, .fronts = {"sample", "sample_bins"}},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, .weighted = true},
-    [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS"}, .weighted = true},
+    [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS", "GROUPED"}, .weighted = true, .sized = true},
     [DP_KERNEL_ROUTER] = {"router", "rrrrrrwp", {"BIAS"}, .weighted = true},
     [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_PACK_F16] = {"pack_f16", "rrrwwp", {0}, .weighted = true, .matrix = true},
