@@ -35,7 +35,10 @@ static void check_gguf(const golden_how *how, bool mixture) {
         snprintf(file, sizeof file, "tests/data/gguf/%s.Q4_K_M.gguf", names[i]);
         snprintf(golden_file, sizeof golden_file, "tests/data/gguf/%s.Q4_K_M.golden.safetensors", names[i]);
         golden_how one = *how;
-        if (!mixture && strcmp(names[i], "mixtral") == 0) one.no_singles = true;
+        if (!mixture && strcmp(names[i], "mixtral") == 0) {
+            one.no_singles = true;
+            one.tolerance = 8e-2; /* what the other expert makes of that token, where attention in f16 chooses it */
+        }
         golden_check(file + 16, test_path(file), test_path(golden_file), &one);
     }
 }
