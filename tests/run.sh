@@ -271,7 +271,8 @@ stage_web() {
     build web release doppler_tool || return
     build web wasm doppler_web doppler_web_tests || return
     npm_packages tests/web || return
-    local script
+    local script limit=${TEST_TIMEOUT:-1800} # programs.mjs compiles every kernel on SwiftShader
+    export limit
     for script in tests/web/*.mjs; do
         [ "$script" = tests/web/browser.mjs ] || run_one web "$(basename "$script" .mjs)" node --no-warnings "$script"
     done
