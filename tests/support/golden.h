@@ -10,6 +10,7 @@ typedef struct golden_how {
     double tolerance; /* of the relative logit error */
     double singles;   /* the same when the prompt runs token by token; 0: the same */
     bool no_singles;  /* not token by token */
+    int32_t compared; /* tokens of the prompt whose logits count, without decoding behind them; 0: all, and decoding */
 } golden_how;
 
 /* Opens `path` as `how` says, runs the golden prompt whole, token by token and in chunks of 7, then decodes
