@@ -5,7 +5,7 @@
 #include "files.h"
 #include "golden.h"
 
-enum { PROMPT = 48, VOCAB = 512, LAYERS = 3, EXPERTS = 8, CHOSEN = 2, RECORDS = 80, WIDEST = 512 };
+enum { PROMPT = 48, VOCAB = 512, EXPERTS = 8, RECORDS = 120, WIDEST = 1024 };
 
 /* One traced step. */
 typedef struct record {
@@ -64,29 +64,28 @@ static dp_status run_token(rig *r, const int32_t *ids, int t, recorded *to) {
     return dp_session_eval(r->session, ids + t, 1, NULL);
 }
 
-/* The experts with the largest router logits as bits, and by how much the last of them beats the next one. */
-static unsigned chosen(const float *logits, float *gap) {
+/* The k experts with the largest router logits as bits, and by how much the last of them beats the next one. */
+static unsigned chosen(const float *logits, int k_most, float *gap) {
     unsigned bits = 0;
     float last = 0;
-    for (int k = 0; k <= CHOSEN; k++) {
+    for (int k = 0; k <= k_most; k++) {
         int top = -1;
         for (int i = 0; i < EXPERTS; i++)
             if (!(bits >> i & 1) && (top < 0 || logits[i] > logits[top])) top = i;
         *gap = last - logits[top];
         last = logits[top];
-        if (k < CHOSEN) bits |= 1u << top;
+        if (k < k_most) bits |= 1u << top;
     }
     return bits;
 }
 
 /* Whether the two steps chose different experts in a layer; *gap is that of the expected ones in the first such layer. */
 static bool chose_differently(const recorded *expected, const recorded *found, float *gap) {
-    for (int layer = 0; layer < LAYERS; layer++) {
-        char label[32];
-        float other;
-        snprintf(label, sizeof label, "layers.%d.gate", layer);
-        const record *a = find(expected, label), *b = find(found, label);
-        if (a && b && chosen(a->data, gap) != chosen(b->data, &other)) return true;
+    for (size_t i = 1; i < expected->count; i++) {
+        const record *route = &expected->records[i], *router = route - 1, *other = find(found, router->label);
+        float other_gap;
+        if (!strstr(route->label, ".route")) continue;
+        if (other && chosen(router->data, (int)route->n, gap) != chosen(other->data, (int)route->n, &other_gap)) return true;
     }
     return false;
 }
@@ -102,7 +101,7 @@ static void load_ids(const char *golden, int32_t *ids) {
  * comes before it is rounded by 1 %. */
 static const float near_tie = 0.05f;
 
-static void check_tokens(rig *exact, rig *gpu, const int32_t *ids, const float *logits, int *ties, double *error) {
+static void check_tokens(rig *exact, rig *gpu, const int32_t *ids, const float *logits, double most, int *ties, double *error) {
     static recorded expected, found;
     double difference = 0, size = 0;
     for (int t = 1; t < PROMPT; t++) {
@@ -116,7 +115,7 @@ static void check_tokens(rig *exact, rig *gpu, const int32_t *ids, const float *
         }
         const float *want = logits + t * VOCAB, *have = dp_session_logits(gpu->session);
         double one = ref_relative_error(have, want, VOCAB);
-        CHECK_MSG(one < 4e-2, "token %d: relative error %g", t, one);
+        CHECK_MSG(one < 2.5 * most, "token %d: relative error %g", t, one);
         for (int i = 0; i < VOCAB; i++) {
             difference += ((double)have[i] - (double)want[i]) * ((double)have[i] - (double)want[i]);
             size += (double)want[i] * (double)want[i];
@@ -134,26 +133,31 @@ static bool device_missing(void) {
     return status != DP_OK;
 }
 
-static void check_file(const char *name, int most_ties) {
-    char file[100], golden[100];
+/* most: of the relative error of all tokens' logits. */
+static void check_model(const char *name, const char *path, const char *golden, double most, int most_ties) {
     int32_t ids[PROMPT];
     rig exact = {0}, gpu = {0};
     ref_tensor logits;
     int ties = 0;
     double error = INFINITY;
-    snprintf(file, sizeof file, "tests/data/gguf/%s.Q4_K_M.gguf", name);
-    snprintf(golden, sizeof golden, "tests/data/gguf/%s.Q4_K_M.golden.safetensors", name);
-    load_ids(test_path(golden), ids);
-    CHECK_OK(ref_tensor_load(test_path(golden), "logits", &logits));
-    CHECK_OK(rig_open(&exact, DP_BACKEND_CPU_REF, test_path(file), PROMPT));
-    CHECK_OK(rig_open(&gpu, DP_BACKEND_GPU, test_path(file), PROMPT));
-    check_tokens(&exact, &gpu, ids, logits.data, &ties, &error);
+    load_ids(golden, ids);
+    CHECK_OK(ref_tensor_load(golden, "logits", &logits));
+    CHECK_OK(rig_open(&exact, DP_BACKEND_CPU_REF, path, PROMPT));
+    CHECK_OK(rig_open(&gpu, DP_BACKEND_GPU, path, PROMPT));
+    check_tokens(&exact, &gpu, ids, logits.data, most, &ties, &error);
     printf("  %-8s relative logit error of single tokens %.2e, %d of %d at near ties of a router\n", name, error, ties, PROMPT - 1);
     rig_close(&exact);
     rig_close(&gpu);
     dp_free(logits.data);
-    CHECK_MSG(error < 2e-2, "%s: relative error %g", name, error);
+    CHECK_MSG(error < most, "%s: relative error %g", name, error);
     CHECK_MSG(ties <= most_ties, "%s: %d near ties", name, ties);
+}
+
+static void check_file(const char *name, int most_ties) {
+    char file[100], golden[100];
+    snprintf(file, sizeof file, "tests/data/gguf/%s.Q4_K_M.gguf", name);
+    snprintf(golden, sizeof golden, "tests/data/gguf/%s.Q4_K_M.golden.safetensors", name);
+    check_model(name, test_path(file), test_path(golden), 2e-2, most_ties);
 }
 
 TEST(single_tokens_on_the_gpu) {
@@ -161,6 +165,16 @@ TEST(single_tokens_on_the_gpu) {
     check_file("llama", 0);
     check_file("qwen3", 0);
     check_file("mixtral", 4);
+}
+
+/* Experts make up nearly all of this model's residual, and each layer of them doubles what rounding has moved: 1 % behind the
+ * first layer, four times that at the end. */
+TEST(single_tokens_and_mxfp4) {
+    char folder[300];
+    if (device_missing()) return;
+    snprintf(folder, sizeof folder, "%s/gpt-oss", test_folder());
+    CHECK_OK(refmodel_write("gpt-oss", "config.json", folder));
+    check_model("gpt-oss", folder, test_path("tests/data/models/gpt-oss/golden.safetensors"), 5e-2, 8);
 }
 
 /* Ops that became one dispatch show the last one's result; what is shown is right. */
@@ -180,7 +194,7 @@ TEST(trace_of_a_token_on_the_gpu) {
         double error = ref_relative_error(f->data, e->data, e->n);
         CHECK_MSG(error < 3e-2, "%s: relative error %g", f->label, error);
     }
-    CHECK_MSG(found.count < expected.count && found.count >= 2 * LAYERS + 3, "%zu results of %zu ops", found.count, expected.count);
+    CHECK_MSG(found.count < expected.count && found.count >= 2 * 3 + 3, "%zu results of %zu ops", found.count, expected.count);
     CHECK(find(&found, "layers.0.input_norm") && find(&found, "layers.0.residual") && find(&found, "lm_head"));
     rig_close(&exact);
     rig_close(&gpu);
