@@ -25,10 +25,11 @@ typedef struct rig {
     dp_session *session;
 } rig;
 
+/* Steps of a few tokens compute in f32, longer ones perhaps on matrix units: a prompt must choose the reference's experts. */
 static dp_status rig_open(rig *r, dp_backend_kind backend, const char *file, int32_t context) {
     TRY(dp_engine_open(&(dp_engine_desc){.backend = backend}, &r->engine));
     TRY(dp_model_open(r->engine, file, NULL, &r->model));
-    return dp_session_new(r->model, &(dp_session_desc){.context = context}, &r->session);
+    return dp_session_new(r->model, &(dp_session_desc){.context = context, .batch = 4}, &r->session);
 }
 
 static void rig_close(rig *r) {
@@ -167,14 +168,13 @@ TEST(single_tokens_on_the_gpu) {
     check_file("mixtral", 4);
 }
 
-/* Experts make up nearly all of this model's residual, and each layer of them doubles what rounding has moved: 1 % behind the
- * first layer, four times that at the end. */
+/* Experts make up nearly all of this model's residual, and each layer of them doubles what rounding has moved. */
 TEST(single_tokens_and_mxfp4) {
     char folder[300];
     if (device_missing()) return;
     snprintf(folder, sizeof folder, "%s/gpt-oss", test_folder());
     CHECK_OK(refmodel_write("gpt-oss", "config.json", folder));
-    check_model("gpt-oss", folder, test_path("tests/data/models/gpt-oss/golden.safetensors"), 5e-2, 8);
+    check_model("gpt-oss", folder, test_path("tests/data/models/gpt-oss/golden.safetensors"), 2e-2, 8);
 }
 
 /* Ops that became one dispatch show the last one's result; what is shown is right. */
