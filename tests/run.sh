@@ -162,7 +162,7 @@ webgpu_driver() {
         case $1/$test in
         swiftshader/test_gpu) filter=on_the_gpu ;;
         swiftshader/test_gpu_tokens) filter=forced ;; # the rest takes minutes
-        swiftshader/test_gpu_blocks) filter=masked ;; # it has nothing to mask, and compiles each kernel for seconds
+        swiftshader/test_gpu_blocks) filter=experts_masked ;; # it has nothing to mask, and compiles each kernel for seconds
         swiftshader/test_gpu_decode) filter=without_subgroups ;;
         swiftshader/test_gpu_flight) filter=sampled_tokens ;;
         swiftshader/test_gpu_sampling) filter=small_vocabularies ;;
