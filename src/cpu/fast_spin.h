@@ -9,6 +9,8 @@ enum { SPIN_SUMS = VL == 16 ? 12 : 8 };
 
 static volatile float spin_sink;
 
+#ifndef SPIN_BYTES /* an instruction set with a product of its own has its own loop of it */
+#define SPIN_BYTES spin_bytes
 static double spin_bytes(int32_t rounds) {
     uint8_t w[2][VL * 4];
     dp_act_unit a;
@@ -25,6 +27,7 @@ static double spin_bytes(int32_t rounds) {
     spin_sink = vf_sum(vf_of(sum[0]));
     return (double)rounds * SPIN_SUMS * VL * 4;
 }
+#endif
 
 static double spin_floats(int32_t rounds) {
     float w[2][VL], a[SPIN_SUMS];

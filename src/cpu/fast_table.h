@@ -25,9 +25,6 @@ static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows
 #define PACK_TOKENS NULL
 #endif
 
-#ifndef SPIN_BYTES
-#define SPIN_BYTES spin_bytes
-#endif
 #ifndef SPIN_HALVES
 #define SPIN_HALVES NULL
 #endif
@@ -37,7 +34,7 @@ static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows
     static const dp_cpu_kernels kernels = {                                                                            \
         .isa = #name,                                                                                                  \
         .describe = text,                                                                                              \
-        .panel_rows = TASK_ROWS,                                                                                            \
+        .panel_rows = TASK_ROWS,                                                                                       \
         .panel_tokens = (few) + 1,                                                                                     \
         .quantize = quantize_row,                                                                                      \
         .dot = dot_tile,                                                                                               \
