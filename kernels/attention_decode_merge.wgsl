@@ -1,8 +1,8 @@
 // Computes:  joins the partial results of attention_decode.wgsl by log-sum-exp: o = sum_i e^(m_i - M) o_i / (sum_i e^(m_i - M)
 //            l_i [+ sink]), packed (PACK) or f32.
 // Shapes:    partial [heads][SPLITS][V_DIM + 2] (o, m, l), of which as many as attention_share.wgsl says are there; vectors:
-//            sinks [heads] at sinks_at; dst [heads][V_DIM], or packed as pack.wgsl says.
-// Bindings:  0 step, 1 partial, 2 vectors, 3 dst, 4 params; behind pack.wgsl, attention_share.wgsl.
+//            sinks [heads] at sinks_at; packed as pack.wgsl says, or f32 [heads][V_DIM].
+// Bindings:  0 step, 1 partial, 2 vectors, 3 packed, 4 params; behind pack.wgsl, pack_store.wgsl, attention_share.wgsl.
 // Work:      a workgroup a head: grid (heads).
 // Limits:    V_DIM a multiple of 16 up to 256; SPLITS up to 256.
 struct Step { position: u32, count: u32, outputs: u32, context: u32 }
@@ -10,7 +10,7 @@ struct Params { heads: u32, window: u32, sinks_at: u32, pad: u32 }
 @group(0) @binding(0) var<storage, read> step: Step;
 @group(0) @binding(1) var<storage, read> partial: array<f32>;
 @group(0) @binding(2) var<storage, read> vectors: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dst: array<u32>;
+@group(0) @binding(3) var<storage, read_write> packed: array<u32>; // or the bits of f32
 @group(0) @binding(4) var<uniform> p: Params;
 const THREADS = 256u;
 const TEAMS = THREADS / V_DIM;
@@ -45,15 +45,12 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         for (var i = 0u; i < splits; i++) { total += weight[i] * partial[base + i * SIZE + V_DIM + 1u]; }
         for (var t = 1u; t < TEAMS; t++) { sum += part[t * V_DIM + thread]; }
         if (PACK == 1u) { result[thread / 4u][thread % 4u] = sum / total; }
-        else { dst[at.x * V_DIM + thread] = bitcast<u32>(sum / total); }
+        else { packed[at.x * V_DIM + thread] = bitcast<u32>(sum / total); }
     }
     workgroupBarrier();
     if (PACK == 1u && thread < V_DIM / 16u) {
         let g = at.x * V_DIM / 16u + thread;
         let group = pack_group(result[4u * thread], result[4u * thread + 1u], result[4u * thread + 2u], result[4u * thread + 3u]);
-        for (var i = 0u; i < 4u; i++) { dst[4u * g + i] = group.bytes[i]; }
-        dst[p.heads * V_DIM / 4u + 2u * g] = bitcast<u32>(group.scale);
-        dst[p.heads * V_DIM / 4u + 2u * g + 1u] = bitcast<u32>(group.sum);
-        for (var i = 0u; i < 4u; i++) { dst[p.heads * V_DIM / 16u * 7u + 4u * g + i] = group.low[i]; }
+        store_group(g, p.heads * V_DIM / 16u, group);
     }
 }

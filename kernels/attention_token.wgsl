@@ -4,8 +4,8 @@
 //            packed (PACK) or f32; else partial results that attention_decode_merge.wgsl joins.
 // Shapes:    q [heads][K_DIM], k [kv_heads][K_DIM], v [kv_heads][V_DIM]; vectors: RoPE's frequencies [turned / 2], sinks
 //            [heads] at sinks_at, gains of q and k [2][K_DIM] at gains_at, biases of q, k and v at bias_at; cache as in
-//            kv_write.wgsl; dst [heads][V_DIM], or packed as pack.wgsl says, or [heads][SPLITS][V_DIM + 2] (o, m, l).
-// Bindings:  0 step, 1 q, 2 k, 3 v, 4 cache, 5 vectors, 6 dst or partial, 7 params; behind pack.wgsl, attention_share.wgsl.
+//            kv_write.wgsl; packed as pack.wgsl says, or f32 [heads][V_DIM], or f32 [heads][SPLITS][V_DIM + 2] (o, m, l).
+// Bindings:  0 step, 1 q, 2 k, 3 v, 4 cache, 5 vectors, 6 packed, 7 params; behind pack.wgsl, pack_store.wgsl, attention_share.wgsl.
 // Work:      grid (SPLITS, heads / HEADS). The first workgroup of a KV head writes to the cache; nobody reads that place
 //            here: the newest key and value are taken from k and v.
 // Limits:    K_DIM and V_DIM multiples of 16 up to 256; HEADS 1, 2, 4 or 8; KEYS (a round) a multiple of 32.
@@ -22,7 +22,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> v: array<f32>;
 @group(0) @binding(4) var<storage, read_write> cache: array<vec4u>;
 @group(0) @binding(5) var<storage, read> vectors: array<f32>;
-@group(0) @binding(6) var<storage, read_write> dst: array<u32>;
+@group(0) @binding(6) var<storage, read_write> packed: array<u32>; // or the bits of f32
 @group(0) @binding(7) var<uniform> p: Params;
 const THREADS = 256u;
 const SHARE = 8u;           // threads that share a key
@@ -154,10 +154,10 @@ fn range_of(split: u32) -> Range {
 fn emit(head: u32, h: u32, split: u32, column: u32, sum: f32, weights: f32, top: f32) {
     if (SPLITS > 1u) {
         let base = (head * SPLITS + split) * (V_DIM + 2u);
-        dst[base + column] = bitcast<u32>(sum);
+        packed[base + column] = bitcast<u32>(sum);
         if (column == 0u) {
-            dst[base + V_DIM] = bitcast<u32>(top);
-            dst[base + V_DIM + 1u] = bitcast<u32>(weights);
+            packed[base + V_DIM] = bitcast<u32>(top);
+            packed[base + V_DIM + 1u] = bitcast<u32>(weights);
         }
         return;
     }
@@ -171,7 +171,7 @@ fn emit(head: u32, h: u32, split: u32, column: u32, sum: f32, weights: f32, top:
     }
     value /= total;
     if (PACK == 1u) { result[(h * V_DIM + column) / 4u][column % 4u] = value; }
-    else { dst[head * V_DIM + column] = bitcast<u32>(value); }
+    else { packed[head * V_DIM + column] = bitcast<u32>(value); }
 }
 
 // Packs what emit has left, behind a barrier.
@@ -179,9 +179,5 @@ fn pack_result(head: u32, thread: u32) {
     if (PACK == 0u || thread >= HEADS * V_DIM / 16u) { return; }
     let g = head * V_DIM / 16u + thread;
     let group = pack_group(result[4u * thread], result[4u * thread + 1u], result[4u * thread + 2u], result[4u * thread + 3u]);
-    let scales = p.heads * V_DIM / 4u + 2u * g;
-    for (var i = 0u; i < 4u; i++) { dst[4u * g + i] = group.bytes[i]; }
-    dst[scales] = bitcast<u32>(group.scale);
-    dst[scales + 1u] = bitcast<u32>(group.sum);
-    for (var i = 0u; i < 4u; i++) { dst[p.heads * V_DIM / 16u * 7u + 4u * g + i] = group.low[i]; }
+    store_group(g, p.heads * V_DIM / 16u, group);
 }

@@ -16,6 +16,6 @@ fn add_to_residual(row: u32, mine: bool, in_tile: u32, tile: u32, thread: u32, o
         let g = tile * (TILE / 16u) + thread;
         let four = squares[4u * thread] + squares[4u * thread + 1u] + squares[4u * thread + 2u] + squares[4u * thread + 3u];
         store_group(g, MATRIX0 / 16u, pack_values(thread));
-        packed[MATRIX0 / 8u * 3u + g] = bitcast<u32>(four.x + four.y + four.z + four.w);
+        store_square(g, MATRIX0 / 16u, four);
     }
 }

@@ -1,7 +1,7 @@
 // Computes:  the seam between two blocks with norms on both sides, for one row: dst += RMSNorm(src), and what dot_residual.wgsl
 //            says of that: dst * (next_gain + next_offset), packed, with sums of squares.
 // Shapes:    src, dst, gain, next_gain [16 * groups]; packed as pack.wgsl says, then a sum of squares for each group.
-// Bindings:  0 src, 1 gain, 2 dst, 3 next_gain, 4 packed, 5 params; behind pack.wgsl.
+// Bindings:  0 src, 1 gain, 2 dst, 3 next_gain, 4 packed, 5 params; behind pack.wgsl, pack_store.wgsl, norm_row.wgsl.
 // Work:      one workgroup.
 // Limits:    none.
 struct Params { groups: u32, eps: f32, offset: f32, next_offset: f32 }
@@ -11,8 +11,6 @@ struct Params { groups: u32, eps: f32, offset: f32, next_offset: f32 }
 @group(0) @binding(3) var<storage, read> next_gain: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> packed: array<u32>;
 @group(0) @binding(5) var<uniform> p: Params;
-const THREADS = 256u;
-var<workgroup> partial: array<f32, 256>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) thread: u32) {
@@ -21,17 +19,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
         let v = src[i];
         square = fma(v, v, square);
     }
-    partial[thread] = square.x + square.y + square.z + square.w;
-    workgroupBarrier();
-    if (thread < 32u) {
-        var sum = 0.0;
-        for (var i = 0u; i < 8u; i++) { sum += partial[thread + 32u * i]; }
-        partial[thread] = sum;
-    }
-    workgroupBarrier();
-    var total = 0.0;
-    for (var i = 0u; i < 32u; i++) { total += partial[i]; }
-    let factor = inverseSqrt(total / f32(16u * p.groups) + p.eps);
+    let factor = row_factor(square.x + square.y + square.z + square.w, thread);
     for (var g = thread; g < p.groups; g += THREADS) {
         var v = array<vec4f, 4>();
         var own = vec4f(0.0);
@@ -42,11 +30,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
             own = fma(value, value, own);
             v[j] = value * (next_gain[i] + vec4f(p.next_offset));
         }
-        let group = pack_group(v[0], v[1], v[2], v[3]);
-        for (var i = 0u; i < 4u; i++) { packed[4u * g + i] = group.bytes[i]; }
-        packed[4u * p.groups + 2u * g] = bitcast<u32>(group.scale);
-        packed[4u * p.groups + 2u * g + 1u] = bitcast<u32>(group.sum);
-        for (var i = 0u; i < 4u; i++) { packed[7u * p.groups + 4u * g + i] = group.low[i]; }
-        packed[6u * p.groups + g] = bitcast<u32>(own.x + own.y + own.z + own.w);
+        store_group(g, p.groups, pack_group(v[0], v[1], v[2], v[3]));
+        store_square(g, p.groups, own);
     }
 }

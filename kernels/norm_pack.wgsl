@@ -1,7 +1,7 @@
 // Computes:  RMSNorm of one row: dst = src / sqrt(mean(src^2) + eps) * (gain + offset); and what dot_residual.wgsl would leave
 //            of the row: src * (gain + offset), packed, with sums of squares.
 // Shapes:    src, gain, dst [16 * groups]; packed as pack.wgsl says, then a sum of squares for each group.
-// Bindings:  0 src, 1 gain, 2 dst, 3 packed, 4 params; behind pack.wgsl.
+// Bindings:  0 src, 1 gain, 2 dst, 3 packed, 4 params; behind pack.wgsl, pack_store.wgsl, norm_row.wgsl.
 // Work:      one workgroup: grid (1, rows), rows 0 or 1.
 // Limits:    none.
 struct Params { groups: u32, eps: f32, offset: f32, pad: u32 }
@@ -10,8 +10,6 @@ struct Params { groups: u32, eps: f32, offset: f32, pad: u32 }
 @group(0) @binding(2) var<storage, read_write> dst: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> packed: array<u32>;
 @group(0) @binding(4) var<uniform> p: Params;
-const THREADS = 256u;
-var<workgroup> partial: array<f32, 256>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) thread: u32) {
@@ -24,25 +22,10 @@ fn main(@builtin(local_invocation_index) thread: u32) {
             v[i] = value * (gain[4u * g + i] + vec4f(p.offset));
             own = fma(value, value, own);
         }
-        let group = pack_group(v[0], v[1], v[2], v[3]);
-        let sum = own.x + own.y + own.z + own.w;
-        for (var i = 0u; i < 4u; i++) { packed[4u * g + i] = group.bytes[i]; }
-        packed[4u * p.groups + 2u * g] = bitcast<u32>(group.scale);
-        packed[4u * p.groups + 2u * g + 1u] = bitcast<u32>(group.sum);
-        for (var i = 0u; i < 4u; i++) { packed[7u * p.groups + 4u * g + i] = group.low[i]; }
-        packed[6u * p.groups + g] = bitcast<u32>(sum);
-        square += sum;
+        store_group(g, p.groups, pack_group(v[0], v[1], v[2], v[3]));
+        store_square(g, p.groups, own);
+        square += own.x + own.y + own.z + own.w;
     }
-    partial[thread] = square;
-    workgroupBarrier();
-    if (thread < 32u) {
-        var sum = 0.0;
-        for (var i = 0u; i < 8u; i++) { sum += partial[thread + 32u * i]; }
-        partial[thread] = sum;
-    }
-    workgroupBarrier();
-    var total = 0.0;
-    for (var i = 0u; i < 32u; i++) { total += partial[i]; }
-    let factor = inverseSqrt(total / f32(16u * p.groups) + p.eps);
+    let factor = row_factor(square, thread);
     for (var i = thread; i < 4u * p.groups; i += THREADS) { dst[i] = src[i] * factor * (gain[i] + vec4f(p.offset)); }
 }

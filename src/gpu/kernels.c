@@ -8,7 +8,7 @@ typedef struct kernel_entry {
     const char *constants[DP_KERNEL_CONSTANTS];
     bool weighted;         /* a format_*.wgsl goes in front */
     uint8_t dots;          /* matrices against packed activations: a dot_*.wgsl for each goes in front */
-    const char *fronts[3]; /* files that go in front */
+    const char *fronts[4]; /* files that go in front */
     bool matrix;           /* for the matrix units: extensions go in front, a halves*.wgsl behind the format */
     bool sized;            /* its constants are part of the source, since array sizes depend on them */
     const char *subgroup_name; /* takes its place where its last constant, the size of all subgroups, is not 0 */
@@ -26,11 +26,11 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, .weighted = false},
     [DP_KERNEL_ROUTE] = {"route", "rrwwp", {"KIND", "CORRECTION"}, .weighted = false},
     [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrwp", {"SINKS", "SPLITS", "PACK", "PAIRS", "NORMS", "BIAS", "K_DIM", "V_DIM", "HEADS", "KEYS", "SUBGROUP", "ROUND", "K_OWN", "V_OWN"},
-                                    .fronts = {"pack", "attention_share", "attention_token"}, .sized = true, .subgroup_name = "attention_decode_subgroups"},
-    [DP_KERNEL_ATTENTION_DECODE_MERGE] = {"attention_decode_merge", "rrrwp", {"SINKS", "SPLITS", "PACK", "V_DIM"}, .fronts = {"pack", "attention_share"}, .sized = true},
-    [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .fronts = {"pack"}},
-    [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .fronts = {"pack"}},
-    [DP_KERNEL_NORM_ADD] = {"norm_add", "rrwrwp", {0}, .fronts = {"pack"}},
+                                    .fronts = {"pack", "pack_store", "attention_share", "attention_token"}, .sized = true, .subgroup_name = "attention_decode_subgroups"},
+    [DP_KERNEL_ATTENTION_DECODE_MERGE] = {"attention_decode_merge", "rrrwp", {"SINKS", "SPLITS", "PACK", "V_DIM"}, .fronts = {"pack", "pack_store", "attention_share"}, .sized = true},
+    [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .fronts = {"pack", "pack_store"}},
+    [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
+    [DP_KERNEL_NORM_ADD] = {"norm_add", "rrwrwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
     [DP_KERNEL_GROUP] = {"group", "rrwp", {0}, .weighted = false},
     [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS", "EXACT"}, .sized = true},
     [DP_KERNEL_ATTENTION_MATRIX] = {"attention_matrix", "rrrrwp", {"SINKS", "FRAGS"}, .matrix = true, .sized = true},
@@ -47,10 +47,10 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "SIDE_T", "SIDE_N", "FRAG_T"}, .weighted = true, .matrix = true, .sized = true},
     [DP_KERNEL_DOT_STORE] = {"dot_store", "rrrrwp", DOT_CONSTANTS, .dots = 1, .sized = true},
     [DP_KERNEL_DOT_JOIN] = {"dot_join", "rrrrrrrwp", DOT_CONSTANTS, .dots = 3, .sized = true},
-    [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrwp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "dot_pack", "dot_residual"}, .sized = true},
-    [DP_KERNEL_DOT_ACT] = {"dot_act", "rrrrrwp", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "dot_pack"}, .sized = true},
-    [DP_KERNEL_DOT_EXPERTS_ACT] = {"dot_experts_act", "rrrrrrrwp", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "dot_pack"}, .sized = true},
-    [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrwrp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "dot_pack", "dot_residual"}, .sized = true},
+    [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrwp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
+    [DP_KERNEL_DOT_ACT] = {"dot_act", "rrrrrwp", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
+    [DP_KERNEL_DOT_EXPERTS_ACT] = {"dot_experts_act", "rrrrrrrwp", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
+    [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrwrp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
 };
 
 static const char *const formats[DP_DTYPE_COUNT] = {
