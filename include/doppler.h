@@ -121,7 +121,7 @@ typedef struct dp_model_desc {
     dp_progress_fn progress;
     void *user;
     uint64_t ram;         /* bytes; 0: automatic */
-    uint64_t vram, disk;  /* reserved, 0 */
+    uint64_t vram;        /* reserved, 0 */
     int32_t expert_slots; /* of each layer, overrides what the budget allows; 0: by the budget */
     dp_cache_policy cache;
     const char *const *mirrors; /* folders with copies of the files, tried where a read or a hash fails */

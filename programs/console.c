@@ -160,6 +160,11 @@ double median(double *values, size_t count) {
     return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
+dp_status text_check(const char *what, const char *text, size_t size) {
+    size_t length = strlen(text);
+    return length == size ? DP_OK : dp_fail(DP_E_ARG, "%s has a NUL byte at offset %zu: expected text", what, length);
+}
+
 dp_status text_copy(dp_str text, char **out) {
     dp_buf buf = {0};
     dp_buf_append(&buf, text.n ? text.p : "", text.n);

@@ -39,7 +39,8 @@ static const option_group synth_own = {"Options", synth_options};
 static const option_group making = {"Making", making_options};
 
 static dp_status check_output(const char *path) {
-    if (overwrite || dp_path_what(path) == DP_PATH_NONE) return DP_OK;
+    dp_path_kind what = dp_path_what(path);
+    if (overwrite || what == DP_PATH_NONE || what == DP_PATH_HIDDEN) return DP_OK; /* the library says why it is hidden */
     return dp_fail(DP_E_ARG, "%s exists; choose another name or pass --overwrite", path);
 }
 

@@ -367,9 +367,16 @@ static outcome edit(line_editor *e) {
     return state;
 }
 
-dp_status line_editor_read(line_editor *e, const char *prompt, char **line) {
+static dp_status read_plain(char **line) {
     size_t size;
-    if (!stdin_is_terminal() || !stderr_is_terminal() || !raw_mode(e)) return stdin_read_line(line, &size);
+    TRY(stdin_read_line(line, &size));
+    dp_status status = *line ? text_check("the line", *line, size) : DP_OK;
+    if (status != DP_OK) dp_free(*line);
+    return status;
+}
+
+dp_status line_editor_read(line_editor *e, const char *prompt, char **line) {
+    if (!stdin_is_terminal() || !stderr_is_terminal() || !raw_mode(e)) return read_plain(line);
     e->prompt = prompt;
     dp_buf_clear(&e->text);
     dp_buf_str(&e->text, "");

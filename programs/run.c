@@ -44,8 +44,7 @@ static dp_status choose(job *j, char **arguments, int count) {
         model = arguments[0];
     else if (count == 1)
         prompt = arguments[0];
-    if (model && dp_path_what(model) == DP_PATH_NONE)
-        return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", model);
+    if (model) TRY(dp_path_find(model, NULL));
     TRY(model ? text_copy(dp_str_of(model), &j->model) : setup_find_bundled(&j->model));
     bool from_stdin = prompt ? strcmp(prompt, "-") == 0 : !stdin_is_terminal();
     if (!from_stdin && prompt) return text_copy(dp_str_of(prompt), &j->prompt);
@@ -53,8 +52,7 @@ static dp_status choose(job *j, char **arguments, int count) {
         size_t size;
         TRY(stdin_read(&j->prompt, &size));
         if (size && j->prompt[size - 1] == '\n') j->prompt[--size] = 0;
-        if (strlen(j->prompt) < size)
-            return dp_fail(DP_E_ARG, "the prompt has a NUL byte at offset %zu: expected text", strlen(j->prompt));
+        TRY(text_check("the prompt", j->prompt, size));
         if (size) return DP_OK;
         dp_free(j->prompt);
         j->prompt = NULL;

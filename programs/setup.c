@@ -38,7 +38,7 @@ static dp_status open_model(setup *s, const dp_engine_desc *desc, const char *mo
     progress bar = {0};
     TRY(dp_engine_open(desc, &s->engine));
     dp_model_desc how = {.verify = set.verify, .progress = progress_update, .user = &bar,
-                         .ram = set.ram, .vram = set.vram, .disk = set.disk, .expert_slots = set.expert_slots,
+                         .ram = set.ram, .vram = set.vram, .expert_slots = set.expert_slots,
                          .cache = (dp_cache_policy)set.cache, .mirrors = (const char *const *)set.mirrors.items,
                          .mirror_count = set.mirrors.count};
     dp_status status = dp_model_open(s->engine, model, &how, &s->model);
@@ -65,7 +65,7 @@ dp_status setup_open(setup *s, const char *model) {
     double start = dp_host_seconds();
     *s = (setup){0};
     TRY(setup_engine(&desc));
-    if (dp_path_what(model) == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", model);
+    TRY(dp_path_find(model, NULL));
     dp_status status = desc.backend == DP_BACKEND_AUTO ? open_auto(s, &desc, model) : open_model(s, &desc, model);
     s->load_seconds = dp_host_seconds() - start;
     return status;

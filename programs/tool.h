@@ -23,7 +23,7 @@ typedef struct settings {
     int32_t threads;
     const char *isa;
     bool verify;
-    uint64_t ram, vram, disk; /* budgets */
+    uint64_t ram, vram; /* budgets */
     int32_t expert_slots;
     int cache; /* dp_cache_policy */
     text_list mirrors;
@@ -112,6 +112,7 @@ const char *show_duration(double seconds);
 double per_second(double amount, double seconds); /* 0 if no time has passed */
 double median(double *values, size_t count);      /* sorts them */
 dp_status text_copy(dp_str text, char **out);     /* NUL-terminated; dp_free() it */
+dp_status text_check(const char *what, const char *text, size_t size); /* DP_E_ARG if it has a NUL byte before its end */
 
 /* ---- json_out.c: members of an object under construction; commas are put where needed, a NULL key makes an element */
 void json_open(dp_buf *buf, const char *key, char bracket); /* '{' or '[' */

@@ -60,6 +60,8 @@ static dp_status check_place(const dp_output *output) {
         if (file)
             return dp_fail(DP_E_ARG, "%s: already exists; choose another output or ask to overwrite it", output->path);
         return dp_fail(DP_E_ARG, "%s: is a file, expected a folder to make", output->path);
+    case DP_PATH_HIDDEN:
+        return dp_path_find(output->path, NULL);
     default:
         return dp_fail(DP_E_ARG, "%s: is neither a file nor a folder", output->path);
     }

@@ -44,7 +44,7 @@ dp_status dp_residency_init(dp_residency *r, const dp_builder *builder, const dp
                         .weights = matrix_bytes(builder->program), .wanted_slots = desc->expert_slots,
                         .used_experts = experts_per_token(builder->program)};
     TRY(dp_mutex_new(&r->lock));
-    if (desc->vram || desc->disk) return dp_fail(DP_E_UNSUPPORTED, "budgets of graphics memory and of disk are not implemented yet");
+    if (desc->vram) return dp_fail(DP_E_UNSUPPORTED, "a budget of graphics memory is not implemented yet");
     if (desc->expert_slots < 0) return dp_fail(DP_E_ARG, "expert_slots is %d, expected 0 or more", (int)desc->expert_slots);
     if ((unsigned)desc->cache >= DP_CACHE_BELADY) return dp_fail(DP_E_ARG, "cache policy %d: expected LRU or LRFU", (int)desc->cache);
     if (!can_page && (desc->ram || desc->expert_slots)) return dp_fail(DP_E_UNSUPPORTED, "a memory budget needs the CPU backend: here weights are copied to the device");

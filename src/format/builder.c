@@ -57,9 +57,9 @@ dp_status dp_checkpoint_add_file(dp_checkpoint *c, dp_str name, int32_t *index) 
 
 bool dp_checkpoint_has_file(const dp_checkpoint *c, const char *name) {
     char *path = dp_path_join(c->folder, name);
-    bool found = path && dp_path_what(path) == DP_PATH_FILE;
+    dp_path_kind what = path ? dp_path_what(path) : DP_PATH_NONE;
     dp_free(path);
-    return found;
+    return what == DP_PATH_FILE || what == DP_PATH_HIDDEN; /* reading a hidden one will say why it cannot be read */
 }
 
 dp_status dp_checkpoint_load_value(dp_checkpoint *c, const char *name, size_t limit, const dp_json **out) {

@@ -106,8 +106,8 @@ static dp_status open_shards(dp_checkpoint *c, bool is_folder) {
 }
 
 static dp_status open_into(dp_checkpoint *c, const char *path, dp_status (*open)(dp_checkpoint *c, bool is_folder)) {
-    dp_path_kind what = dp_path_what(path);
-    if (what == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", path);
+    dp_path_kind what;
+    TRY(dp_path_find(path, &what));
     TRY(set_place(c, path, what == DP_PATH_FOLDER));
     return open(c, what == DP_PATH_FOLDER);
 }

@@ -12,7 +12,8 @@ static dp_status load(const char *folder, const char *name, size_t limit, dp_buf
     char *path = dp_path_join(folder, name), *text = NULL;
     if (!path) return dp_no_memory(strlen(folder));
     size_t size = 0;
-    dp_status status = dp_path_what(path) == DP_PATH_FILE ? dp_file_load(path, limit, &text, &size) : DP_OK;
+    dp_path_kind what = dp_path_what(path);
+    dp_status status = what == DP_PATH_FILE || what == DP_PATH_HIDDEN ? dp_file_load(path, limit, &text, &size) : DP_OK;
     dp_free(path);
     if (text) *out = (dp_buf){text, size, size + 1, false};
     return status;
@@ -166,8 +167,8 @@ static dp_status from_json_file(const char *path, dp_tokenizer **out) {
 
 dp_status dp_tokenizer_open(const char *path, dp_tokenizer **out) {
     dp_str name = dp_str_of(path);
-    dp_path_kind what = dp_path_what(path);
-    if (what == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", path);
+    dp_path_kind what;
+    TRY(dp_path_find(path, &what));
     if (what == DP_PATH_FILE && dp_str_ends(name, ".json") && !dp_str_ends(name, "manifest.json"))
         return from_json_file(path, out);
     if (what == DP_PATH_FOLDER) {

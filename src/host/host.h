@@ -56,8 +56,16 @@ dp_status dp_writer_commit(dp_writer *writer); /* frees the writer on success an
 void dp_writer_abandon(dp_writer *writer);
 
 /* ---- folders ---- */
-typedef enum dp_path_kind { DP_PATH_NONE, DP_PATH_FILE, DP_PATH_FOLDER, DP_PATH_OTHER } dp_path_kind;
+typedef enum dp_path_kind {
+    DP_PATH_NONE,
+    DP_PATH_FILE,
+    DP_PATH_FOLDER,
+    DP_PATH_OTHER,
+    DP_PATH_HIDDEN /* the system does not let us see whether there is something; opening it says why */
+} dp_path_kind;
 dp_path_kind dp_path_what(const char *path);
+/* For a path that must be there: DP_E_NOT_FOUND, or DP_E_IO with the system's reason why it cannot be seen. */
+dp_status dp_path_find(const char *path, dp_path_kind *kind);
 dp_status dp_folder_make(const char *path); /* parents too; existing is fine */
 /* Names (not paths) of the entries, sorted, newline-separated, appended to `names`; "." and ".." left out. */
 dp_status dp_folder_list(const char *path, dp_buf *names);

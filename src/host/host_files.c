@@ -163,8 +163,16 @@ dp_status dp_file_load(const char *path, size_t limit, char **data, size_t *size
 
 dp_path_kind dp_path_what(const char *path) {
     struct stat st;
-    if (stat(path, &st) != 0) return DP_PATH_NONE;
+    if (stat(path, &st) != 0) return errno == ENOENT || errno == ENOTDIR ? DP_PATH_NONE : DP_PATH_HIDDEN;
     return S_ISREG(st.st_mode) ? DP_PATH_FILE : S_ISDIR(st.st_mode) ? DP_PATH_FOLDER : DP_PATH_OTHER;
+}
+
+dp_status dp_path_find(const char *path, dp_path_kind *kind) {
+    dp_path_kind found = dp_path_what(path);
+    if (found == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", path);
+    if (found == DP_PATH_HIDDEN) return dp_fail(DP_E_IO, "%s: cannot examine it: %s", path, strerror(errno));
+    if (kind) *kind = found;
+    return DP_OK;
 }
 
 static dp_status make_one(const char *path) {

@@ -312,6 +312,9 @@ test_chat() {
 $fox
 " chat --context 24 --greedy; expect "chat: context full" 0 err '/reset starts anew'
     run chat "$model"; expect "chat: end of input at once" 0
+    printf 'Tell me\0 more\n' >nul.txt
+    code=0; "$doppler" chat "$model" <nul.txt >"$tmp/out" 2>"$tmp/err" || code=$?
+    expect "chat: a NUL byte in a line" 2 err 'the line has a NUL byte at offset 7'
 }
 
 test_bench() {

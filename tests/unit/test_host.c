@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/host.h"
@@ -110,6 +111,27 @@ TEST(writer_reports_what_the_system_refuses) {
     dp_writer_abandon(writer);
     CHECK(status == DP_E_IO || status == DP_E_DISK_FULL);
     CHECK(strstr(dp_error_message(), "huge") && dp_path_what(in_folder("huge")) == DP_PATH_NONE);
+}
+
+/* What may not be looked at is not the same as what is not there. */
+TEST(hidden_paths_say_why) {
+    dp_path_kind kind = DP_PATH_NONE;
+    CHECK_OK(dp_folder_make(in_folder("locked")));
+    CHECK_OK(make_file(in_folder("locked/in"), 1, 1));
+    CHECK(chmod(in_folder("locked"), 0) == 0);
+    bool root = geteuid() == 0;
+    if (root && seteuid(65534) != 0) abort();
+    dp_path_kind locked = dp_path_what(in_folder("locked/in"));
+    dp_status status = dp_path_find(in_folder("locked/in"), &kind);
+    bool explained = strstr(dp_error_message(), "locked/in: cannot examine it: Permission denied");
+    if (root && seteuid(0) != 0) abort();
+    CHECK(locked == DP_PATH_HIDDEN && status == DP_E_IO && explained && kind == DP_PATH_NONE);
+    CHECK(chmod(in_folder("locked"), 0700) == 0);
+    CHECK_OK(dp_path_find(in_folder("locked/in"), &kind));
+    CHECK(kind == DP_PATH_FILE);
+    CHECK(symlink("circle", in_folder("circle")) == 0);
+    CHECK_FAILS(dp_path_find(in_folder("circle"), NULL), DP_E_IO, "circle: cannot examine it");
+    CHECK_FAILS(dp_path_find(in_folder("locked/none"), NULL), DP_E_NOT_FOUND, "none: no such file or folder");
 }
 
 TEST(folders_are_made_listed_removed) {
