@@ -1,16 +1,11 @@
 // Computes:  causal attention of one query head over a share of its keys, with an online softmax; several shares (SPLITS
 //            workgroups) leave partial results that attention_merge.wgsl joins.
 // Shapes:    q [tokens][heads][k_dim], dst [tokens][heads][v_dim]; partial [tokens][heads][SPLITS][v_dim + 2]; the cache as
-//            in kv_write.wgsl. v_words 0: V is the first v_dim columns of K (MLA).
-// Bindings:  0 step, 1 q, 2 cache, 3 sinks (any buffer when SINKS is false), 4 dst or partial, 5 params.
+//            in kv_write.wgsl.
+// Bindings:  0 step, 1 q, 2 cache, 3 sinks (any buffer when SINKS is false), 4 dst or partial, 5 params; behind
+//            attention_params.wgsl.
 // Work:      one workgroup a (split, head, token): grid (SPLITS, heads, tokens).
 // Limits:    k_dim <= 1024, v_dim <= 1024, both even.
-struct Step { position: u32, count: u32, outputs: u32, context: u32 }
-struct Params {
-    heads: u32, kv_heads: u32, k_words: u32, v_words: u32,
-    v_dim: u32, capacity: u32, window: u32, scale: f32,
-    softcap: f32, pad0: u32, pad1: u32, pad2: u32,
-}
 @group(0) @binding(0) var<storage, read> step: Step;
 @group(0) @binding(1) var<storage, read> q: array<vec2f>;
 @group(0) @binding(2) var<storage, read> cache: array<u32>;

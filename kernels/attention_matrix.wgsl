@@ -1,18 +1,12 @@
 // Computes:  causal attention of 4 MATRIX tokens of one head at a time on the matrix units: f16 products, f32 sums. Scores are
 //            computed twice, first for each token's largest, so that sums over values need never be scaled anew.
 // Shapes:    q [tokens][heads][D], dst alike; the cache as in kv_write.wgsl, f16, keys and values of D columns.
-// Bindings:  0 step, 1 q, 2 cache, 3 sinks (any buffer when SINKS is 0), 4 dst, 5 params.
+// Bindings:  0 step, 1 q, 2 cache, 3 sinks (any buffer when SINKS is 0), 4 dst, 5 params; behind attention_params.wgsl.
 // Work:      one workgroup a (4 MATRIX tokens, head), a subgroup MATRIX of the tokens; 2 MATRIX keys at a time. Grid (tokens /
 //            (4 MATRIX), heads).
 // Limits:    D = FRAGS * MATRIX, FRAGS 1 to 16; 24 KiB of workgroup memory up to D = 128, 32 at 256. MATRIX is the side of the
 //            device's matrices, SUBGROUP its only subgroup size, MATRIX or 2 MATRIX; they, SINKS and FRAGS are put in front.
 //            Matrices are named one by one: indexed by a loop variable they would leave the registers.
-struct Step { position: u32, count: u32, outputs: u32, context: u32 }
-struct Params {
-    heads: u32, kv_heads: u32, k_words: u32, v_words: u32,
-    v_dim: u32, capacity: u32, window: u32, scale: f32,
-    softcap: f32, pad0: u32, pad1: u32, pad2: u32,
-}
 @group(0) @binding(0) var<storage, read> step: Step;
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
 @group(0) @binding(2) var<storage, read> cache: array<vec4u>; // eight columns
@@ -110,8 +104,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     let part = thread % SHARERS * GROUPS;
     let position = step.position + first + row;
 
-    var q0: Left; var q1: Left; var q2: Left; var q3: Left; var q4: Left; var q5: Left; var q6: Left; var q7: Left; var q8: Left; var q9: Left; var q10: Left; var q11: Left; var q12: Left; var q13: Left; var q14: Left; var q15: Left;
-    var o0: Sums; var o1: Sums; var o2: Sums; var o3: Sums; var o4: Sums; var o5: Sums; var o6: Sums; var o7: Sums; var o8: Sums; var o9: Sums; var o10: Sums; var o11: Sums; var o12: Sums; var o13: Sums; var o14: Sums; var o15: Sums;
+    var q0: Left; var q1: Left; var q2: Left; var q3: Left; var q4: Left; var q5: Left; var q6: Left; var q7: Left;
+    var q8: Left; var q9: Left; var q10: Left; var q11: Left; var q12: Left; var q13: Left; var q14: Left; var q15: Left;
+    var o0: Sums; var o1: Sums; var o2: Sums; var o3: Sums; var o4: Sums; var o5: Sums; var o6: Sums; var o7: Sums;
+    var o8: Sums; var o9: Sums; var o10: Sums; var o11: Sums; var o12: Sums; var o13: Sums; var o14: Sums; var o15: Sums;
     stage_queries(thread, 0u * QUERY_GROUPS, first, head);
     workgroupBarrier();
     q0 = left(own, 0u); q1 = left(own, 1u); q2 = left(own, 2u); q3 = left(own, 3u);
@@ -145,22 +141,9 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
             workgroupBarrier();
             var s0 = Sums();
             var s1 = Sums();
-            s0 = mma(q0, key(0u, 0u), s0); s1 = mma(q0, key(1u, 0u), s1);
-            if (FRAGS > 1u) { s0 = mma(q1, key(0u, 1u), s0); s1 = mma(q1, key(1u, 1u), s1); }
-            if (FRAGS > 2u) { s0 = mma(q2, key(0u, 2u), s0); s1 = mma(q2, key(1u, 2u), s1); }
-            if (FRAGS > 3u) { s0 = mma(q3, key(0u, 3u), s0); s1 = mma(q3, key(1u, 3u), s1); }
-            if (FRAGS > 4u) { s0 = mma(q4, key(0u, 4u), s0); s1 = mma(q4, key(1u, 4u), s1); }
-            if (FRAGS > 5u) { s0 = mma(q5, key(0u, 5u), s0); s1 = mma(q5, key(1u, 5u), s1); }
-            if (FRAGS > 6u) { s0 = mma(q6, key(0u, 6u), s0); s1 = mma(q6, key(1u, 6u), s1); }
-            if (FRAGS > 7u) { s0 = mma(q7, key(0u, 7u), s0); s1 = mma(q7, key(1u, 7u), s1); }
-            if (FRAGS > 8u) { s0 = mma(q8, key(0u, 8u), s0); s1 = mma(q8, key(1u, 8u), s1); }
-            if (FRAGS > 9u) { s0 = mma(q9, key(0u, 9u), s0); s1 = mma(q9, key(1u, 9u), s1); }
-            if (FRAGS > 10u) { s0 = mma(q10, key(0u, 10u), s0); s1 = mma(q10, key(1u, 10u), s1); }
-            if (FRAGS > 11u) { s0 = mma(q11, key(0u, 11u), s0); s1 = mma(q11, key(1u, 11u), s1); }
-            if (FRAGS > 12u) { s0 = mma(q12, key(0u, 12u), s0); s1 = mma(q12, key(1u, 12u), s1); }
-            if (FRAGS > 13u) { s0 = mma(q13, key(0u, 13u), s0); s1 = mma(q13, key(1u, 13u), s1); }
-            if (FRAGS > 14u) { s0 = mma(q14, key(0u, 14u), s0); s1 = mma(q14, key(1u, 14u), s1); }
-            if (FRAGS > 15u) { s0 = mma(q15, key(0u, 15u), s0); s1 = mma(q15, key(1u, 15u), s1); }
+            //#each f FRAGS
+            s0 = mma(q#f#, key(0u, #f#u), s0); s1 = mma(q#f#, key(1u, #f#u), s1);
+            //#end
             subgroupMatrixStore<row_major>(&scores, own, s0, ROW_STRIDE);
             subgroupMatrixStore<row_major>(&scores, own + MATRIX / 4u, s1, ROW_STRIDE);
             workgroupBarrier();
@@ -182,22 +165,9 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
             workgroupBarrier();
             let p0 = left(own, 0u);
             let p1 = left(own, 1u);
-            o0 = mma(p0, value(0u, 0u), o0); o0 = mma(p1, value(1u, 0u), o0);
-            if (FRAGS > 1u) { o1 = mma(p0, value(0u, 1u), o1); o1 = mma(p1, value(1u, 1u), o1); }
-            if (FRAGS > 2u) { o2 = mma(p0, value(0u, 2u), o2); o2 = mma(p1, value(1u, 2u), o2); }
-            if (FRAGS > 3u) { o3 = mma(p0, value(0u, 3u), o3); o3 = mma(p1, value(1u, 3u), o3); }
-            if (FRAGS > 4u) { o4 = mma(p0, value(0u, 4u), o4); o4 = mma(p1, value(1u, 4u), o4); }
-            if (FRAGS > 5u) { o5 = mma(p0, value(0u, 5u), o5); o5 = mma(p1, value(1u, 5u), o5); }
-            if (FRAGS > 6u) { o6 = mma(p0, value(0u, 6u), o6); o6 = mma(p1, value(1u, 6u), o6); }
-            if (FRAGS > 7u) { o7 = mma(p0, value(0u, 7u), o7); o7 = mma(p1, value(1u, 7u), o7); }
-            if (FRAGS > 8u) { o8 = mma(p0, value(0u, 8u), o8); o8 = mma(p1, value(1u, 8u), o8); }
-            if (FRAGS > 9u) { o9 = mma(p0, value(0u, 9u), o9); o9 = mma(p1, value(1u, 9u), o9); }
-            if (FRAGS > 10u) { o10 = mma(p0, value(0u, 10u), o10); o10 = mma(p1, value(1u, 10u), o10); }
-            if (FRAGS > 11u) { o11 = mma(p0, value(0u, 11u), o11); o11 = mma(p1, value(1u, 11u), o11); }
-            if (FRAGS > 12u) { o12 = mma(p0, value(0u, 12u), o12); o12 = mma(p1, value(1u, 12u), o12); }
-            if (FRAGS > 13u) { o13 = mma(p0, value(0u, 13u), o13); o13 = mma(p1, value(1u, 13u), o13); }
-            if (FRAGS > 14u) { o14 = mma(p0, value(0u, 14u), o14); o14 = mma(p1, value(1u, 14u), o14); }
-            if (FRAGS > 15u) { o15 = mma(p0, value(0u, 15u), o15); o15 = mma(p1, value(1u, 15u), o15); }
+            //#each f FRAGS
+            o#f# = mma(p0, value(0u, #f#u), o#f#); o#f# = mma(p1, value(1u, #f#u), o#f#);
+            //#end
         }
         if (SHARERS == 2u) {
             top = max(top, subgroupShuffleXor(top, 1u));

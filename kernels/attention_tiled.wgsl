@@ -1,18 +1,12 @@
 // Computes:  causal attention of 32 tokens of one head at a time, with an online softmax over tiles of 64 keys.
-// Shapes:    q [tokens][heads][k_dim], dst [tokens][heads][v_dim]; the cache as in kv_write.wgsl. v_words 0: V is the first
-//            v_dim columns of K (MLA).
-// Bindings:  0 step, 1 q, 2 cache, 3 sinks (any buffer when SINKS is 0), 4 dst, 5 params.
+// Shapes:    q [tokens][heads][k_dim], dst [tokens][heads][v_dim]; the cache as in kv_write.wgsl.
+// Bindings:  0 step, 1 q, 2 cache, 3 sinks (any buffer when SINKS is 0), 4 dst, 5 params; behind
+//            attention_params.wgsl.
 // Work:      one workgroup a (32 tokens, head): grid (tokens / 32, heads). For the scores a thread owns 4 x 4 of the 32 x 64;
 //            for the softmax four threads share a token; for the values LANES threads share ROWS tokens, each with GROUPS
 //            groups of four columns.
 // Limits:    k_dim and v_dim multiples of 4; 16 KiB of workgroup memory. LANES (16 or 32) and GROUPS, LANES * GROUPS * 4 >=
 //            v_dim, are put in front with SINKS and EXACT.
-struct Step { position: u32, count: u32, outputs: u32, context: u32 }
-struct Params {
-    heads: u32, kv_heads: u32, k_words: u32, v_words: u32,
-    v_dim: u32, capacity: u32, window: u32, scale: f32,
-    softcap: f32, pad0: u32, pad1: u32, pad2: u32,
-}
 @group(0) @binding(0) var<storage, read> step: Step;
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
 @group(0) @binding(2) var<storage, read> cache: array<vec2u>; // four columns of f16, or two of f32 (EXACT)

@@ -1,12 +1,6 @@
 // BF16.
-// A weight matrix on the device is two arrays, repacked at load: wq holds quants, ws scales and the like. A chunk is 32
-// elements of a row: load_chunk gives them as eight vec4f, element_group(c, j) says which four columns (as an index of
-// vec4f) the j-th of them are. wq: four vec4u a chunk, as stored.
-// Bindings 0 and 1 belong to the weight; a kernel's own begin at 2.
+// wq: four vec4u a chunk, as stored.
 @group(0) @binding(0) var<storage, read> wq: array<vec4u>;
-@group(0) @binding(1) var<storage, read> ws: array<u32>;
-
-fn element_group(c: u32, j: u32) -> u32 { return c * 8u + j; }
 
 fn pair(w: u32) -> vec2f { return vec2f(bitcast<f32>(w << 16u), bitcast<f32>(w & 0xffff0000u)); }
 

@@ -1,12 +1,6 @@
 // MXFP4: blocks of 32 E2M1 values with a shared E8M0 exponent.
-// A weight matrix on the device is two arrays, repacked at load: wq holds quants, ws scales and the like. A chunk is 32
-// elements of a row: load_chunk gives them as eight vec4f, element_group(c, j) says which four columns (as an index of
-// vec4f) the j-th of them are. wq: one vec4u a block; ws: exponents, four to a word.
-// Bindings 0 and 1 belong to the weight; a kernel's own begin at 2.
+// wq: one vec4u a block; ws: exponents, four to a word.
 @group(0) @binding(0) var<storage, read> wq: array<vec4u>;
-@group(0) @binding(1) var<storage, read> ws: array<u32>;
-
-fn element_group(c: u32, j: u32) -> u32 { return c * 8u + j; }
 
 // E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives.
 fn fp4(nibble: vec4u) -> vec4f {
@@ -15,7 +9,7 @@ fn fp4(nibble: vec4u) -> vec4f {
     let magnitude = select(normal, 0.5 * vec4f(m), m < vec4u(2u));
     return select(magnitude, -magnitude, nibble >= vec4u(8u));
 }
-fn four_nibbles(w: u32) -> vec4u { return vec4u(w, w >> 8u, w >> 16u, w >> 24u) & vec4u(15u); }
+fn four_nibbles(w: u32) -> vec4u { return bytes_of(w) & vec4u(15u); }
 
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
     let block = row * chunks + c;

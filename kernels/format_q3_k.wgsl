@@ -1,14 +1,7 @@
 // Q3_K: super-blocks of 256, value d (sc - 32) (q - 4) for sub-blocks of 16, the third bits apart.
-// A weight matrix on the device is two arrays, repacked at load: wq holds quants, ws scales and the like. A chunk is 32
-// elements of a row: load_chunk gives them as eight vec4f, element_group(c, j) says which four columns (as an index of
-// vec4f) the j-th of them are. wq: eight vec2u a super-block, one a chunk; ws: twelve words: eight of third bits, three of scales, d.
-// Bindings 0 and 1 belong to the weight; a kernel's own begin at 2.
+// wq: eight vec2u a super-block, one a chunk; ws: twelve words: eight of third bits, three of scales, d.
 @group(0) @binding(0) var<storage, read> wq: array<vec2u>;
-@group(0) @binding(1) var<storage, read> ws: array<u32>;
 
-// A chunk is 8 columns at l, l + 32, l + 64, l + 96 of a half of 128: c = 8 block + 4 half + l / 8.
-fn element_group(c: u32, j: u32) -> u32 { return c / 4u * 32u + c % 4u * 2u + j % 2u + j / 2u * 8u; }
-fn bytes_of(w: u32) -> vec4u { return vec4u(w, w >> 8u, w >> 16u, w >> 24u); }
 // q - 4: two bits of w, the third out of h.
 fn three_bits(w: u32, h: u32, shift: u32, bit: u32) -> vec4f {
     let low = (bytes_of(w) >> vec4u(shift)) & vec4u(3u);

@@ -1,18 +1,6 @@
 // Q5_1: blocks of 32, value d q + m, the fifth bits apart.
-// A weight matrix on the device is two arrays, repacked at load: wq holds quants, ws scales and the like. A chunk is 32
-// elements of a row: load_chunk gives them as eight vec4f, element_group(c, j) says which four columns (as an index of
-// vec4f) the j-th of them are. wq: one vec4u a block; ws: fifth bits, then (d, m) f16, a block.
-// Bindings 0 and 1 belong to the weight; a kernel's own begin at 2.
+// wq: one vec4u a block; ws: fifth bits, then (d, m) f16, a block.
 @group(0) @binding(0) var<storage, read> wq: array<vec4u>;
-@group(0) @binding(1) var<storage, read> ws: array<u32>;
-
-fn element_group(c: u32, j: u32) -> u32 { return c * 8u + j; }
-fn low_nibbles(w: u32) -> vec4f { return vec4f(vec4u(w, w >> 8u, w >> 16u, w >> 24u) & vec4u(15u)); }
-fn high_nibbles(w: u32) -> vec4f { return low_nibbles(w >> 4u); }
-// Bits first .. first + 3 of h as 16 or 0.
-fn fifth_bits(h: u32, first: u32) -> vec4f {
-    return vec4f(((vec4u(h) >> (vec4u(first) + vec4u(0u, 1u, 2u, 3u))) & vec4u(1u)) * 16u);
-}
 
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
     let block = row * chunks + c;

@@ -1,17 +1,9 @@
 // Q6_K: super-blocks of 256, value d sc (q - 32) for sub-blocks of 16.
-// A weight matrix on the device is two arrays, repacked at load: wq holds quants, ws scales and the like. A chunk is 32
-// elements of a row: load_chunk gives them as eight vec4f, element_group(c, j) says which four columns (as an index of
-// vec4f) the j-th of them are. wq: eight vec4u a super-block, one a chunk: 8 bytes of ql at l, 8 at l + 32; ws: 21 words: high bits (two words a chunk), 16 scales, d.
-// Bindings 0 and 1 belong to the weight; a kernel's own begin at 2.
+// wq: eight vec4u a super-block, one a chunk: 8 bytes of ql at l, 8 at l + 32; ws: 21 words: high bits (two words a chunk), 16
+// scales, d.
 @group(0) @binding(0) var<storage, read> wq: array<vec4u>;
-@group(0) @binding(1) var<storage, read> ws: array<u32>;
 
-// A chunk is 8 columns at l, l + 32, l + 64, l + 96 of a half of 128: c = 8 block + 4 half + l / 8.
-fn element_group(c: u32, j: u32) -> u32 { return c / 4u * 32u + c % 4u * 2u + j % 2u + j / 2u * 8u; }
-fn low_nibbles(w: u32) -> vec4f { return vec4f(vec4u(w, w >> 8u, w >> 16u, w >> 24u) & vec4u(15u)); }
-fn high_nibbles(w: u32) -> vec4f { return low_nibbles(w >> 4u); }
-
-fn two_bits(w: u32, shift: u32) -> vec4f { return vec4f(((vec4u(w, w >> 8u, w >> 16u, w >> 24u) >> vec4u(shift)) & vec4u(3u)) * 16u); }
+fn two_bits(w: u32, shift: u32) -> vec4f { return vec4f(((bytes_of(w) >> vec4u(shift)) & vec4u(3u)) * 16u); }
 
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
     let at = row * chunks + c;

@@ -1,16 +1,12 @@
 // Computes:  dst[t][n] = sum_k src[t][k] * W[n][k] (+ bias[n]) for many tokens in f32, in tiles of 64 x 128.
-//            GROUPED: rows are (token, choice) pairs sorted by expert (group.wgsl), W and bias those of the tile's expert; tiles
-//            of experts outside the `experts` from `first` on, which W holds, are left alone.
+//            GROUPED: each (token, choice) pair meets its expert's W, as matmul_tile.wgsl says; tiles of experts that W does not
+//            hold are left alone.
 // Shapes:    src [rows / share][32 * chunks], W [n][32 * chunks] behind a format_*.wgsl, dst [rows][cols], of which n are written.
-// Bindings:  2 rows (step, or the groups of group.wgsl), 3 src, 4 bias (any buffer when BIAS is 0), 5 dst, 6 params.
+// Bindings:  2 rows (step, or the groups of group.wgsl), 3 src, 4 bias (any buffer when BIAS is 0), 5 dst, 6 params; behind matmul_tile.wgsl.
 // Work:      128 threads a tile, each 8 x 8 outputs and one row of W to unpack, a chunk of 32 columns at a time; its halves go
 //            through workgroup memory in turn, the next chunk on its way in registers meanwhile. Grid (rows / 64, n / 128);
 //            GROUPED (n / 128, tiles of groups).
 // Limits:    13 KiB of workgroup memory. The variant's constants are put in front.
-struct Params {
-    n: u32, chunks: u32, share: u32, cols: u32, // share: rows that read the same row of src
-    first: u32, experts: u32, pad0: u32, pad1: u32,
-}
 @group(0) @binding(2) var<storage, read> rows: array<u32>;
 @group(0) @binding(3) var<storage, read> src: array<vec4f>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
@@ -21,7 +17,6 @@ const TILE_N = 128u;
 const THREADS = 128u;
 const LOADS = 4u;   // vec4f of src a thread brings for a chunk, 16 rows apart
 const STRIDE = 65u; // of a group's tokens: one more than needed, against bank conflicts
-const NONE = 0xffffffffu;
 // [group of four columns][token or row]: neighbouring threads read neighbouring rows.
 var<workgroup> xs: array<vec4f, 260>;
 var<workgroup> wt: array<vec4f, 512>;
@@ -43,34 +38,15 @@ fn add_products(sums: ptr<function, array<array<f32, 8>, 8>>, tx: u32, ty: u32) 
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
-    var first = at.x * TILE_T;
-    var first_n = at.y * TILE_N;
-    var end = select(rows[1], rows[2], OUTPUTS == 1u);
-    var expert = 0u;
-    if (GROUPED == 1u) {
-        if (at.y >= rows[0]) { return; }
-        expert = rows[1u + 3u * at.y];
-        if (expert - p.first >= p.experts) { return; } // wraps below it
-        first = rows[2u + 3u * at.y];
-        first_n = at.x * TILE_N;
-        end = rows[3u + 3u * at.y];
-    }
-    if (thread < TILE_T) {
-        var row = first + thread;
-        if (row >= end) { row = NONE; }
-        else if (GROUPED == 1u) { row = rows[row]; }
-        tile_row[thread] = row;
-    }
+    let tile = tile_of(at);
+    if (tile.idle) { return; }
+    if (thread < TILE_T) { tile_row[thread] = row_of(tile, thread); }
     workgroupBarrier();
 
-    // Rows outside the matrix are loaded from some row inside: nobody reads what becomes of them.
-    let my_w = (expert - p.first) * p.n + min(first_n + thread, p.n - 1u);
+    let my_w = weight_row(tile, thread);
     let my_j = thread % 8u;
     var my_x = array<u32, LOADS>();
-    for (var i = 0u; i < LOADS; i++) {
-        let row = tile_row[thread / 8u + 16u * i];
-        my_x[i] = select(row / p.share, 0u, row == NONE) * p.chunks * 8u;
-    }
+    for (var i = 0u; i < LOADS; i++) { my_x[i] = source_of(tile_row[thread / 8u + 16u * i]) * p.chunks * 8u; }
     // A warp of 32 threads covers 8 x 4 of the tile, so that its reads of either side are of one width of memory.
     let tx = thread % 8u + thread / 32u % 2u * 8u;
     let ty = thread / 8u % 4u + thread / 64u * 4u;
@@ -101,10 +77,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     for (var a = 0u; a < 8u; a++) {
         let row = tile_row[ty + 8u * a];
         for (var i = 0u; i < 8u; i++) {
-            let n = first_n + tx + 16u * i;
+            let n = tile.first_n + tx + 16u * i;
             if (row != NONE && n < p.n) {
                 var value = sums[a][i];
-                if (BIAS == 1u) { value += bias[expert * p.n + n]; }
+                if (BIAS == 1u) { value += bias[tile.expert * p.n + n]; }
                 dst[row * p.cols + n] = value;
             }
         }

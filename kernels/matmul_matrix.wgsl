@@ -1,9 +1,10 @@
 // Computes:  dst[t][n] = sum_k src[t][k] * W[n][k] (+ bias[n]) for many tokens on the matrix units: f16 products, f32 sums.
-//            GROUPED: rows are (token, choice) pairs sorted by expert (group.wgsl), W and bias those of the tile's expert; tiles
-//            of experts outside the `experts` from `first` on, which W holds, are left alone.
+//            GROUPED: each (token, choice) pair meets its expert's W, as matmul_tile.wgsl says; tiles of experts that W does not
+//            hold are left alone.
 // Shapes:    packed, scales as in pack_f16.wgsl; W [n][32 * chunks] behind a format_*.wgsl and a halves*.wgsl; dst
 //            [rows][cols], of which n are written.
-// Bindings:  2 rows (step, or the groups of group.wgsl), 3 packed, 4 scales, 5 bias (any buffer when BIAS is 0), 6 dst, 7 params.
+// Bindings:  2 rows (step, or the groups of group.wgsl), 3 packed, 4 scales, 5 bias (any buffer when BIAS is 0), 6 dst, 7 params; behind
+//            matmul_tile.wgsl.
 // Work:      SIDE_T x SIDE_N subgroups a tile of TILE_T x TILE_N outputs, each FRAG_T x 2 matrices of them; two chunks (64
 //            columns) at a time through workgroup memory, the next two on their way in registers meanwhile. Grid (rows /
 //            TILE_T, n / TILE_N), so that tiles that share weights run together; GROUPED (n / TILE_N, tiles of groups).
@@ -12,10 +13,6 @@
 //            NVIDIA's driver workgroups share 48 KiB of a core: 24 KiB more than they need would halve how many run there.
 // Limits:    |W| < 65504; FRAG_T 2 or 4; 64 bytes behind packed can be read. MATRIX is the side of the device's matrices,
 //            SUBGROUP its only subgroup size, at most 2 MATRIX; both and the variant's constants are put in front.
-struct Params {
-    n: u32, chunks: u32, share: u32, cols: u32, // share: rows that read the same row of packed
-    first: u32, experts: u32, pad0: u32, pad1: u32,
-}
 @group(0) @binding(2) var<storage, read> rows: array<u32>;
 @group(0) @binding(3) var<storage, read> packed: array<vec4u>;
 @group(0) @binding(4) var<storage, read> scales: array<f32>;
@@ -34,7 +31,6 @@ const LOADS_X = TILE_T * 8u / THREADS; // vec4u a thread brings each time
 const LOADS_W = TILE_N * 2u / THREADS; // chunks
 const SUM_COLUMNS = 2u * MATRIX; // of a subgroup's sums on their way out, in rows of
 const SUM_STRIDE = SUM_COLUMNS / 4u + 1u;
-const NONE = 0xffffffffu;
 var<workgroup> tiles: array<vec4u, (TILE_T + TILE_N) * STRIDE>;
 var<workgroup> tile_row: array<u32, TILE_T>;
 var<workgroup> tile_scale: array<f32, TILE_T>;
@@ -63,40 +59,26 @@ fn put(a: Sums, b: Sums, thread: u32, at_t: u32, n: u32, first_bias: u32) {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
-    var first = at.x * TILE_T;
-    var first_n = at.y * TILE_N;
-    var end = select(rows[1], rows[2], OUTPUTS == 1u);
-    var expert = 0u;
-    if (GROUPED == 1u) {
-        if (at.y >= rows[0]) { return; }
-        expert = rows[1u + 3u * at.y];
-        if (expert - p.first >= p.experts) { return; } // wraps below it
-        first = rows[2u + 3u * at.y];
-        first_n = at.x * TILE_N;
-        end = rows[3u + 3u * at.y];
-    }
+    let tile = tile_of(at);
+    if (tile.idle) { return; }
     for (var i = thread; i < TILE_T; i += THREADS) {
-        var row = first + i;
-        if (row >= end) { row = NONE; }
-        else if (GROUPED == 1u) { row = rows[row]; }
+        let row = row_of(tile, i);
         tile_row[i] = row;
-        tile_scale[i] = scales[select(row / p.share, 0u, row == NONE)];
+        tile_scale[i] = scales[source_of(row)];
     }
     workgroupBarrier();
 
-    // Rows outside the matrix are loaded from some row inside: nobody reads what becomes of them.
     var from_x: array<u32, LOADS_X>;
     var from_w: array<u32, LOADS_W>;
     var x: array<vec4u, LOADS_X>;
     var w: array<Raw, LOADS_W>;
     let half = thread % 2u; // which of the two chunks this thread brings
     for (var i = 0u; i < LOADS_X; i++) {
-        let row = tile_row[(thread + i * THREADS) / 8u];
-        from_x[i] = select(row / p.share, 0u, row == NONE) * p.chunks * 4u + thread % 8u;
+        from_x[i] = source_of(tile_row[(thread + i * THREADS) / 8u]) * p.chunks * 4u + thread % 8u;
         x[i] = packed[from_x[i]];
     }
     for (var i = 0u; i < LOADS_W; i++) {
-        from_w[i] = (expert - p.first) * p.n + min(first_n + (thread + i * THREADS) / 2u, p.n - 1u);
+        from_w[i] = weight_row(tile, (thread + i * THREADS) / 2u);
         w[i] = fetch_chunk(from_w[i], p.chunks, min(half, p.chunks - 1u));
     }
 
@@ -139,11 +121,11 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         }
         workgroupBarrier();
     }
-    let first_bias = expert * p.n;
-    put(s00, s01, thread, my_t, first_n + my_n, first_bias);
-    put(s10, s11, thread, my_t + MATRIX, first_n + my_n, first_bias);
+    let first_bias = tile.expert * p.n;
+    put(s00, s01, thread, my_t, tile.first_n + my_n, first_bias);
+    put(s10, s11, thread, my_t + MATRIX, tile.first_n + my_n, first_bias);
     if (FRAG_T > 2u) {
-        put(s20, s21, thread, my_t + 2u * MATRIX, first_n + my_n, first_bias);
-        put(s30, s31, thread, my_t + 3u * MATRIX, first_n + my_n, first_bias);
+        put(s20, s21, thread, my_t + 2u * MATRIX, tile.first_n + my_n, first_bias);
+        put(s30, s31, thread, my_t + 3u * MATRIX, tile.first_n + my_n, first_bias);
     }
 }

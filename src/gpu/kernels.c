@@ -6,7 +6,7 @@
 typedef struct kernel_entry {
     const char *name, *bindings;
     const char *constants[DP_KERNEL_CONSTANTS];
-    bool weighted;         /* a format_*.wgsl goes in front */
+    bool weighted;         /* weight.wgsl, an order_*.wgsl and a format_*.wgsl go in front */
     uint8_t dots;          /* matrices against packed activations: a dot_*.wgsl for each goes in front */
     const char *fronts[4]; /* files that go in front */
     bool matrix;           /* for the matrix units: extensions go in front, a halves*.wgsl behind the format */
@@ -22,7 +22,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ROPE] = {"rope", "rrrwp", {"PAIRS", "IN_PLACE"}, .weighted = false},
     [DP_KERNEL_ROWS] = {"rows", "rrrwp", {"MODE"}, .weighted = false},
     [DP_KERNEL_KV_WRITE] = {"kv_write", "rrrwp", {"EXACT"}, .weighted = false},
-    [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS", "EXACT"}, .weighted = false},
+    [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS", "EXACT"}, .fronts = {"attention_params"}},
     [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, .weighted = false},
     [DP_KERNEL_ROUTE] = {"route", "rrwwp", {"KIND", "CORRECTION"}, .weighted = false},
     [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrwp", {"SINKS", "SPLITS", "PACK", "PAIRS", "NORMS", "BIAS", "K_DIM", "V_DIM", "HEADS", "KEYS", "SUBGROUP", "ROUND", "K_OWN", "V_OWN"},
@@ -32,19 +32,19 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
     [DP_KERNEL_NORM_ADD] = {"norm_add", "rrwrwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
     [DP_KERNEL_GROUP] = {"group", "rrwp", {0}, .weighted = false},
-    [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS", "EXACT"}, .sized = true},
-    [DP_KERNEL_ATTENTION_MATRIX] = {"attention_matrix", "rrrrwp", {"SINKS", "FRAGS"}, .matrix = true, .sized = true},
+    [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS", "EXACT"}, .fronts = {"attention_params"}, .sized = true},
+    [DP_KERNEL_ATTENTION_MATRIX] = {"attention_matrix", "rrrrwp", {"SINKS", "FRAGS"}, .fronts = {"attention_params"}, .matrix = true, .sized = true},
     [DP_KERNEL_SAMPLE_TOP] = {"sample_top", "rrrwwwp", {0}, .fronts = {"sample", "sample_bins"}},
     [DP_KERNEL_SAMPLE_WEIGH] = {"sample_weigh", "rrwp", {0}, .fronts = {"sample", "sample_bins"}},
     [DP_KERNEL_SAMPLE_KEEP] = {"sample_keep", "rrwwp", {0}, .fronts = {"sample", "sample_bins"}},
     [DP_KERNEL_SAMPLE_PICK] = {"sample_pick", "wrrwwwp", {0}, .fronts = {"sample", "sample_bins"}},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, .weighted = true},
-    [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS", "GROUPED"}, .weighted = true, .sized = true},
+    [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS", "GROUPED"}, .fronts = {"matmul_tile"}, .weighted = true, .sized = true},
     [DP_KERNEL_ROUTER] = {"router", "rrrrrrwp", {"BIAS"}, .weighted = true},
     [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_PACK_F16] = {"pack_f16", "rrrwwp", {0}, .weighted = true, .matrix = true},
-    [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "SIDE_T", "SIDE_N", "FRAG_T"}, .weighted = true, .matrix = true, .sized = true},
+    [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "SIDE_T", "SIDE_N", "FRAG_T"}, .fronts = {"matmul_tile"}, .weighted = true, .matrix = true, .sized = true},
     [DP_KERNEL_DOT_STORE] = {"dot_store", "rrrrwp", DOT_CONSTANTS, .dots = 1, .sized = true},
     [DP_KERNEL_DOT_JOIN] = {"dot_join", "rrrrrrrwp", DOT_CONSTANTS, .dots = 3, .sized = true},
     [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrwp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
@@ -53,11 +53,15 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrwrp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
 };
 
-static const char *const formats[DP_DTYPE_COUNT] = {
-    [DP_F32] = "format_f32",   [DP_F16] = "format_f16",   [DP_BF16] = "format_bf16", [DP_Q4_0] = "format_q4_0",
-    [DP_Q4_1] = "format_q4_1", [DP_Q5_0] = "format_q5_0", [DP_Q5_1] = "format_q5_1", [DP_Q8_0] = "format_q8_0",
-    [DP_Q2_K] = "format_q2_k", [DP_Q3_K] = "format_q3_k", [DP_Q4_K] = "format_q4_k", [DP_Q5_K] = "format_q5_k",
-    [DP_Q6_K] = "format_q6_k", [DP_MXFP4] = "format_mxfp4",
+/* How a weight is read as floats, and the order of columns that goes in front. */
+static const struct {
+    const char *name, *order;
+} formats[DP_DTYPE_COUNT] = {
+    [DP_F32] = {"format_f32", "order_plain"},   [DP_F16] = {"format_f16", "order_plain"},   [DP_BF16] = {"format_bf16", "order_plain"},
+    [DP_Q4_0] = {"format_q4_0", "order_plain"}, [DP_Q4_1] = {"format_q4_1", "order_plain"}, [DP_Q5_0] = {"format_q5_0", "order_plain"},
+    [DP_Q5_1] = {"format_q5_1", "order_plain"}, [DP_Q8_0] = {"format_q8_0", "order_plain"}, [DP_Q2_K] = {"format_q2_k", "order_parts"},
+    [DP_Q3_K] = {"format_q3_k", "order_parts"}, [DP_Q4_K] = {"format_q4_k", "order_pairs"}, [DP_Q5_K] = {"format_q5_k", "order_pairs"},
+    [DP_Q6_K] = {"format_q6_k", "order_parts"}, [DP_MXFP4] = {"format_mxfp4", "order_plain"},
 };
 
 /* What reads a matrix against packed activations. */
@@ -70,7 +74,7 @@ static const char *const dots[DP_DTYPE_COUNT] = {
 static const char *const halves[DP_DTYPE_COUNT] = {[DP_Q4_K] = "halves_q4_k", [DP_Q6_K] = "halves_q6_k", [DP_MXFP4] = "halves_mxfp4"};
 
 bool dp_kernels_dots(dp_dtype dtype) { return dots[dtype] != NULL; }
-bool dp_kernels_reads(dp_dtype dtype) { return formats[dtype] != NULL; }
+bool dp_kernels_reads(dp_dtype dtype) { return formats[dtype].name != NULL; }
 
 typedef struct made_pipeline {
     dp_kernel_variant variant;
@@ -102,6 +106,13 @@ static const char *source(const char *name) {
     const dp_kernel_source *s = dp_kernel_sources;
     while (s->name && strcmp(s->name, name) != 0) s++;
     return s->wgsl;
+}
+
+static void put_format(dp_buf *wgsl, dp_dtype dtype, bool as_halves) {
+    dp_buf_str(wgsl, source("weight"));
+    dp_buf_str(wgsl, source(formats[dtype].order));
+    dp_buf_str(wgsl, source(formats[dtype].name));
+    if (as_halves) dp_buf_str(wgsl, source(halves[dtype] ? halves[dtype] : "halves"));
 }
 
 /* Extensions, the matrices' side, the subgroup size. */
@@ -212,8 +223,7 @@ static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu
     if (subgroups || (entry->dots && reduces_by_subgroup(caps, v))) dp_buf_str(&wgsl, "enable subgroups;\n");
     if (entry->sized) put_constants(&wgsl, entry, v);
     for (size_t i = 0; i < DP_COUNT(entry->fronts) && entry->fronts[i]; i++) dp_buf_str(&wgsl, source(entry->fronts[i]));
-    if (entry->weighted) dp_buf_str(&wgsl, source(formats[v->dtype]));
-    if (entry->matrix && entry->weighted) dp_buf_str(&wgsl, source(halves[v->dtype] ? halves[v->dtype] : "halves"));
+    if (entry->weighted) put_format(&wgsl, v->dtype, entry->matrix);
     if (entry->dots) put_dots(&wgsl, caps, entry, v);
     put_file(&wgsl, entry, v, subgroups ? entry->subgroup_name : entry->name, NULL);
     if (wgsl.failed) {
