@@ -84,8 +84,8 @@ typedef struct dp_engine_desc {
 
 dp_status dp_engine_open(const dp_engine_desc *desc, dp_engine **out);
 void dp_engine_close(dp_engine *engine);
-/* The CPU and the GPUs of this machine as JSON: "cpu" {name, cores, memoryBytes, memoryAvailableBytes (now), diskFreeBytes
- * (for the current folder)}, "gpus" [{index, name, vendor, driver, api, software, unifiedMemory, memoryBytes, f16,
+/* The CPU and the GPUs of this machine as JSON: "cpu" {name, cores, memoryBytes, memoryAvailableBytes (now), diskBytes,
+ * diskFreeBytes (for the current folder)}, "gpus" [{index, name, vendor, driver, api, software, unifiedMemory, memoryBytes, f16,
  * subgroups, subgroupSize [least, most], subgroupMatrix, matrixShape, timestamps, and limits}], best first, "gpuError":
  * null or why there is none. library: as gpu_library above. */
 dp_status dp_devices(const char *library, char **json);
@@ -97,12 +97,25 @@ dp_status dp_devices(const char *library, char **json);
 dp_status dp_measure_tiers(const dp_engine_desc *desc, const char *model, char **json);
 /* What runs: e.g. "cpu avx512+vnni, 8 threads". Valid as long as the engine. */
 const char *dp_engine_describe(const dp_engine *engine);
-/* Bytes on the GPU of all that is open there; transfer: buffers to write to it, read from it and pass parameters. All 0 on the
- * CPU, whose memory is the process's own, and where it is not known. */
+/* Bytes on the GPU of all that is open there; transfer: buffers to write to it, read from it and pass parameters; total: what
+ * it has; unified: that is host memory. All 0 on the CPU, whose memory is the process's own, and where it is not known. */
 typedef struct dp_device_memory {
-    uint64_t weights, kv, activations, transfer;
+    uint64_t weights, kv, activations, transfer, total;
+    bool unified;
 } dp_device_memory;
 void dp_engine_memory(const dp_engine *engine, dp_device_memory *out);
+/* The tiers that weights can lie in, with this engine: what each has and what of it is free now, as far as the system tells;
+ * UINT64_MAX: not known. Host memory within the limits of control groups. Of a GPU only this process's own use is known, so
+ * others' counts as free. store: the folder whose disk is meant; NULL: the current one. How fast they are dp_measure_tiers says. */
+typedef struct dp_tier {
+    uint64_t total, free;
+} dp_tier;
+typedef struct dp_capabilities {
+    bool gpu;     /* a GPU computes, else the CPU does and vram is 0 */
+    bool unified; /* what computes shares host memory: the CPU, and most GPUs of small machines */
+    dp_tier vram, ram, disk;
+} dp_capabilities;
+dp_status dp_engine_capabilities(const dp_engine *engine, const char *store, dp_capabilities *out);
 
 /* ---- model ----------------------------------------------------------------------------------------------- */
 

@@ -69,7 +69,7 @@ static dp_status check_place(const dp_output *output) {
 
 dp_status dp_output_check(const dp_output *output, uint64_t bytes) {
     TRY(check_place(output));
-    uint64_t free_space = dp_path_free_space(output->path);
+    uint64_t free_space = dp_path_free_space(output->path, NULL);
     if (free_space < bytes || free_space - bytes < SLACK)
         return dp_fail(DP_E_DISK_FULL, "%s: needs %llu bytes, only %llu are free", output->path,
                        (unsigned long long)(bytes + SLACK), (unsigned long long)free_space);

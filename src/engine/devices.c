@@ -51,11 +51,14 @@ static dp_status put_cpu(dp_buf *out) {
     TRY(dp_engine_open(&desc, &engine));
     dp_buf_str(out, "{\"cpu\": {");
     put_text(out, "name", dp_engine_describe(engine));
-    dp_buf_printf(out, "\"cores\": %d, \"memoryBytes\": %llu, \"memoryAvailableBytes\": %llu, \"diskFreeBytes\": %llu}, \"gpus\": [", dp_host_cpu_count(),
-                  (unsigned long long)dp_host_memory_total(), (unsigned long long)dp_host_memory_available(),
-                  (unsigned long long)dp_path_free_space("."));
+    dp_capabilities has;
+    dp_status status = dp_engine_capabilities(engine, NULL, &has);
+    dp_buf_printf(out, "\"cores\": %d, \"memoryBytes\": %llu, \"memoryAvailableBytes\": %llu, \"diskBytes\": %llu, \"diskFreeBytes\": %llu}, ",
+                  dp_host_cpu_count(), (unsigned long long)has.ram.total, (unsigned long long)has.ram.free, (unsigned long long)has.disk.total,
+                  (unsigned long long)has.disk.free);
+    dp_buf_str(out, "\"gpus\": [");
     dp_engine_close(engine);
-    return DP_OK;
+    return status;
 }
 
 dp_status dp_devices(const char *library, char **json) {

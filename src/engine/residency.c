@@ -88,7 +88,7 @@ static unsigned long long mb(uint64_t bytes) { return (bytes + MB - 1) / MB; }
 static dp_status say_short(const dp_residency *r, uint64_t fixed, uint64_t need) {
     uint64_t largest, slots = slots_bytes(r, least_slots(r)), all = slots_bytes(r, INT32_MAX), plain = plain_bytes(r, false, &largest);
     return dp_fail(DP_E_MEMORY,
-                   "the memory budget of %llu MB is %llu MB short: one token needs %llu MB (%llu for the program and its sessions, "
+                   "the RAM budget of %llu MB is %llu MB short: one token needs %llu MB (%llu for the program and its sessions, "
                    "%llu for layers that pass through, %llu for %d experts a layer); with %llu MB no layer is read again, with %llu MB everything fits",
                    mb(r->budget), mb(need - r->budget), mb(need), mb(fixed), mb(DP_STREAM_SLOTS * largest), mb(slots), (int)least_slots(r),
                    mb(fixed + plain + slots), mb(fixed + plain + all));
@@ -177,7 +177,7 @@ void dp_residency_close(dp_residency *r) {
 static dp_status change_sessions(dp_residency *r, uint64_t sessions) {
     uint64_t need = r->base + r->weights + sessions + slack_of(r->budget);
     if (!r->pages && r->budget && need > r->budget)
-        return dp_fail(DP_E_MEMORY, "the memory budget of %llu MB is %llu MB short for this session: a smaller context or batch needs less",
+        return dp_fail(DP_E_MEMORY, "the RAM budget of %llu MB is %llu MB short for this session",
                        mb(r->budget), mb(need - r->budget));
     if (!r->pages) return DP_OK;
     TRY(plan_slots(r, sessions ? sessions : r->first_session));
@@ -198,4 +198,12 @@ void dp_residency_release(dp_residency *r, uint64_t bytes) {
     dp_mutex_lock(r->lock);
     r->sessions -= bytes;
     dp_mutex_unlock(r->lock);
+}
+
+uint64_t dp_residency_room(const dp_residency *r) {
+    if (!r->budget) return UINT64_MAX;
+    dp_mutex_lock(r->lock);
+    uint64_t taken = r->base + r->weights + r->sessions + slack_of(r->budget) + (r->pages ? slots_bytes(r, least_slots(r)) : 0);
+    dp_mutex_unlock(r->lock);
+    return r->budget - DP_MIN(r->budget, taken);
 }

@@ -31,5 +31,7 @@ bool dp_residency_is_paged(const dp_residency *residency);
 /* A session of so many bytes opens: slots make room for it, or DP_E_MEMORY says what it lacks. */
 dp_status dp_residency_reserve(dp_residency *residency, uint64_t bytes);
 void dp_residency_release(dp_residency *residency, uint64_t bytes);
+/* The largest session that could open now. */
+uint64_t dp_residency_room(const dp_residency *residency);
 
 #endif

@@ -100,7 +100,7 @@ static dp_status measure_store(const dp_checkpoint *c, dp_buf *out) {
     TRY(measure_reads(c, large, (int32_t)(PHASE_BYTES / large), 1, &one));
     TRY(measure_reads(c, large, (int32_t)(PHASE_BYTES / large), READERS, &many));
     dp_buf_printf(out, "\"store\": {\"freeBytes\": %llu, \"smallReadP50\": %.6g, \"smallReadP95\": %.6g, ",
-                  (unsigned long long)dp_path_free_space(c->path), small.p50, small.p95);
+                  (unsigned long long)dp_path_free_space(c->path, NULL), small.p50, small.p95);
     dp_buf_printf(out, "\"readBytes\": %zu, \"readP50\": %.6g, \"readP95\": %.6g, \"bytesPerSecond\": %.0f, ", large, one.p50, one.p95, one.rate);
     dp_buf_printf(out, "\"readers\": %d, \"readersP50\": %.6g, \"readersP95\": %.6g, \"readersBytesPerSecond\": %.0f}, ", READERS, many.p50,
                   many.p95, many.rate);

@@ -316,7 +316,9 @@ static void memory(dp_backend *base, dp_device_memory *out) {
     uint64_t buffers, transfer;
     dp_mutex_lock(b->lock);
     dp_gpu_memory(b->gpu, &buffers, &transfer);
-    *out = (dp_device_memory){b->weight_bytes, b->kv_bytes, buffers - b->weight_bytes - b->kv_bytes, transfer};
+    *out = (dp_device_memory){b->weight_bytes, b->kv_bytes, buffers - b->weight_bytes - b->kv_bytes, transfer, 0, false};
+    out->total = dp_gpu_get_caps(b->gpu)->memory;
+    out->unified = dp_gpu_get_caps(b->gpu)->unified;
     dp_mutex_unlock(b->lock);
 }
 

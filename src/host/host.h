@@ -73,8 +73,9 @@ dp_status dp_folder_list(const char *path, dp_buf *names);
 dp_status dp_folder_remove(const char *path);
 dp_status dp_path_rename(const char *from, const char *to);
 dp_status dp_path_remove(const char *path);
-/* Free bytes on the file system of `path` (or of its nearest existing parent); UINT64_MAX if not known. */
-uint64_t dp_path_free_space(const char *path);
+/* Free bytes on the file system of `path` (or of its nearest existing parent), and how many it has if total is not NULL;
+ * UINT64_MAX if not known. */
+uint64_t dp_path_free_space(const char *path, uint64_t *total);
 /* folder + "/" + name, no doubled slash; dp_free() it. NULL when memory is short. */
 char *dp_path_join(const char *folder, const char *name);
 

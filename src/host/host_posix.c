@@ -165,9 +165,10 @@ dp_status dp_file_read_direct(dp_file *file, uint64_t offset, void *data, size_t
 
 /* ---- disk ---- */
 
-uint64_t dp_path_free_space(const char *path) {
+uint64_t dp_path_free_space(const char *path, uint64_t *total) {
     size_t length = strlen(path);
     char *prefix = dp_malloc(length + 2);
+    if (total) *total = UINT64_MAX;
     if (!prefix) return UINT64_MAX;
     memcpy(prefix, path, length + 1);
     struct statvfs fs;
@@ -175,6 +176,7 @@ uint64_t dp_path_free_space(const char *path) {
     for (;;) {
         if (statvfs(length ? prefix : ".", &fs) == 0) {
             bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize;
+            if (total) *total = (uint64_t)fs.f_blocks * (uint64_t)fs.f_frsize;
             break;
         }
         if (length <= 1) break;
@@ -289,18 +291,60 @@ uint64_t dp_host_memory_total(void) {
     return read_small(path, text, sizeof text) ? DP_MIN(bytes, byte_limit(text)) : bytes;
 }
 
-/* The number behind `key` in a table of "key: 123 kB". */
-static uint64_t kilobytes_at(const char *path, const char *key, uint64_t otherwise) {
+/* The number behind `key` in the file. */
+static uint64_t number_at(const char *path, const char *key, uint64_t otherwise) {
     char text[4096];
     const char *line = read_small(path, text, sizeof text) ? strstr(text, key) : NULL;
-    return line ? strtoull(line + strlen(key), NULL, 10) * 1024 : otherwise;
+    return line ? strtoull(line + strlen(key), NULL, 10) : otherwise;
 }
 
-/* A control group's limit counts for what this process holds; what neighbours in the group hold is not looked for. */
+/* The same in a table of "key: 123 kB", in bytes. */
+static uint64_t kilobytes_at(const char *path, const char *key, uint64_t otherwise) {
+    uint64_t number = number_at(path, key, UINT64_MAX);
+    return number == UINT64_MAX ? otherwise : number * 1024;
+}
+
+/* The names of a control group's files: its limit, what its processes hold, the line of memory.stat that counts file cache
+ * which the system can drop. */
+typedef struct group_files {
+    const char *limit, *usage, *cache;
+} group_files;
+
+/* What the processes of the group at `folder` may still take. */
+static uint64_t group_left(const char *folder, const group_files *names) {
+    char path[704], text[64];
+    snprintf(path, sizeof path, "%s/%s", folder, names->limit);
+    uint64_t limit = read_small(path, text, sizeof text) ? byte_limit(text) : UINT64_MAX;
+    snprintf(path, sizeof path, "%s/%s", folder, names->usage);
+    if (limit == UINT64_MAX || !read_small(path, text, sizeof text)) return limit;
+    uint64_t used = byte_limit(text);
+    snprintf(path, sizeof path, "%s/memory.stat", folder);
+    uint64_t cache = number_at(path, names->cache, 0);
+    used -= DP_MIN(used, cache);
+    return limit - DP_MIN(limit, used);
+}
+
+/* Of the process's groups, from its own to the root of both versions' trees, the least. */
+static uint64_t groups_left(void) {
+    static const group_files version1 = {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "};
+    static const group_files version2 = {"memory.max", "memory.current", "\ninactive_file "};
+    char folder[512], path[640];
+    memory_group_folder(folder, sizeof folder);
+    snprintf(path, sizeof path, "/sys/fs/cgroup/memory%s", folder);
+    uint64_t left = DP_MIN(group_left("/sys/fs/cgroup/memory", &version1), group_left(path, &version1));
+    cgroup_folder(folder, sizeof folder);
+    for (;;) {
+        snprintf(path, sizeof path, "/sys/fs/cgroup%s", folder);
+        left = DP_MIN(left, group_left(path, &version2));
+        char *slash = strrchr(folder, '/');
+        if (!slash) return left;
+        *slash = 0;
+    }
+}
+
 uint64_t dp_host_memory_available(void) {
-    uint64_t total = dp_host_memory_total(), used = dp_host_memory_resident();
-    uint64_t within = total > used ? total - used : 0;
-    return DP_MIN(within, kilobytes_at("/proc/meminfo", "MemAvailable:", UINT64_MAX));
+    uint64_t free_now = kilobytes_at("/proc/meminfo", "MemAvailable:", UINT64_MAX);
+    return DP_MIN(DP_MIN(free_now, groups_left()), dp_host_memory_total());
 }
 
 uint64_t dp_host_memory_resident(void) { return kilobytes_at("/proc/self/status", "VmRSS:", 0); }

@@ -19,8 +19,9 @@ dp_status dp_file_read_direct(dp_file *file, uint64_t offset, void *data, size_t
     return dp_file_read(file, offset, data, size);
 }
 
-uint64_t dp_path_free_space(const char *path) {
+uint64_t dp_path_free_space(const char *path, uint64_t *total) {
     (void)path;
+    if (total) *total = UINT64_MAX;
     return UINT64_MAX;
 }
 

@@ -71,7 +71,7 @@ static dp_status write_failed(const dp_writer *writer, int code, uint64_t offset
     if (code == ENOSPC || code == EDQUOT)
         return dp_fail(
             DP_E_DISK_FULL, "%s: the disk is full: wanted to write %zu bytes at offset %llu, %llu bytes are free",
-            writer->path, wanted, (unsigned long long)offset, (unsigned long long)dp_path_free_space(writer->path));
+            writer->path, wanted, (unsigned long long)offset, (unsigned long long)dp_path_free_space(writer->path, NULL));
     return dp_fail(DP_E_IO, "%s: cannot write: %s", writer->path, strerror(code));
 }
 

@@ -276,6 +276,42 @@ TEST(a_budget_below_a_token_says_what_is_needed) {
     dp_engine_close(engine);
 }
 
+enum { SESSIONS_MAX = 400 };
+
+/* Opens sessions until the budget refuses one, whose message must name the longest that fits. */
+static void fill_with_sessions(rig *r) {
+    dp_session *open[SESSIONS_MAX];
+    const dp_session_desc whole = {.context = 512, .batch = 64, .kv = DP_KV_F32};
+    dp_session_desc part = whole;
+    size_t count = 0;
+    uint64_t each = dp_session_bytes(r->model, &whole), room = dp_residency_room(&r->model->residency), hidden = 0;
+    CHECK(each >= 2 * dp_model_get_info(r->model)->kv_bytes_per_token * 512 && room > each); /* a cache in f32 */
+    while (count < SESSIONS_MAX && dp_session_new(r->model, &whole, &open[count]) == DP_OK) count++;
+    CHECK_MSG(count == room / each, "%zu sessions of %llu bytes in %llu", count, (unsigned long long)each, (unsigned long long)room);
+    const char *fits = strstr(dp_error_message(), "one of at most ");
+    CHECK_MSG(fits && strstr(dp_error_message(), "a session of 512 positions takes ") && strstr(dp_error_message(), "MB short"), "%s", dp_error_message());
+    part.context = fits ? atoi(fits + strlen("one of at most ")) : 0;
+    hidden = dp_residency_room(&r->model->residency);
+    CHECK(part.context < 512 && hidden < each && (part.context == 0 || dp_session_bytes(r->model, &part) <= hidden));
+    part.context++;
+    CHECK(dp_session_bytes(r->model, &part) > hidden);
+    CHECK_FAILS(dp_session_new(r->model, &part, &open[count]), DP_E_MEMORY, "MB short");
+    while (count) dp_session_free(open[--count]);
+    CHECK(dp_residency_room(&r->model->residency) == room);
+}
+
+TEST(a_cache_counts_in_the_budget) {
+    static const int32_t slots[] = {0, 3};
+    for (size_t i = 0; i < DP_COUNT(slots); i++) { /* mapped, paged */
+        rig r;
+        uint64_t ram = dp_host_memory_resident() + ((uint64_t)200 << 20);
+        CHECK_OK(rig_open(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.ram = ram, .expert_slots = slots[i]}, 7));
+        fill_with_sessions(&r);
+        CHECK_OK(run(&r, found));
+        rig_close(&r);
+    }
+}
+
 TEST(experts_by_hand) {
     rig r;
     dp_paging_stats stats;

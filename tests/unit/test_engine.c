@@ -51,6 +51,19 @@ static dp_status run_long(rig *r, int32_t batch, float *logits) {
     return status;
 }
 
+TEST(capabilities_of_the_cpu) {
+    dp_engine *engine;
+    dp_capabilities here, none = {0};
+    CHECK_OK(dp_engine_open(&(dp_engine_desc){.backend = DP_BACKEND_CPU}, &engine));
+    CHECK_OK(dp_engine_capabilities(engine, test_folder(), &here));
+    CHECK(!here.gpu && here.unified && here.vram.total == 0 && here.vram.free == 0);
+    CHECK(here.ram.free > 0 && here.ram.free <= here.ram.total && here.ram.total <= dp_host_memory_total());
+    CHECK(here.disk.free > 0 && here.disk.free <= here.disk.total);
+    CHECK_FAILS(dp_engine_capabilities(NULL, NULL, &none), DP_E_ARG, "engine or out is NULL");
+    CHECK_FAILS(dp_engine_capabilities(engine, NULL, NULL), DP_E_ARG, "engine or out is NULL");
+    dp_engine_close(engine);
+}
+
 /* Positions beyond two KV pages, windows that leave pages behind: the batch size must not matter. */
 TEST(batches_agree_across_pages_and_windows) {
     static const char *const names[] = {"mistral", "gemma3", "deepseek-v3"};
