@@ -58,7 +58,23 @@ export interface Progress {
 /** A URL of an RDRR folder or a .gguf file; a file, files or a folder of the user; a model in the browser's storage. */
 export type Source = string | URL | File | File[] | FileList | FileSystemFileHandle | FileSystemDirectoryHandle | { key: string };
 
-export interface LoadOptions {
+export interface WorkerOptions {
+  /** Where doppler.wasm is, if not beside the package. */
+  wasm?: string | URL;
+  /** Makes the worker, where a bundler or a policy wants it made its own way. */
+  worker?: () => Worker;
+  /** false: as if the browser could not suspend WebAssembly. */
+  jspi?: boolean;
+}
+
+export interface RoomOptions {
+  /** Asked before the least recently used models are removed to make room. Without it, shortage is an error. */
+  onShortage?: (shortage: Shortage) => boolean | Promise<boolean>;
+  /** Consent given beforehand. */
+  allowEviction?: boolean;
+}
+
+export interface LoadOptions extends WorkerOptions, RoomOptions {
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
   /** Default "auto": the GPU where there is a real one, else the CPU; `engine.notice` then says why. */
@@ -72,16 +88,6 @@ export interface LoadOptions {
   };
   /** Hash what is stored; damaged shards are loaded again. */
   verify?: boolean;
-  /** Asked before the least recently used models are removed to make room. Without it, shortage is an error. */
-  onShortage?: (shortage: Shortage) => boolean | Promise<boolean>;
-  /** Consent given beforehand. */
-  allowEviction?: boolean;
-  /** Where doppler.wasm is, if not beside the package. */
-  wasm?: string | URL;
-  /** Makes the worker, where a bundler or a policy wants it made its own way. */
-  worker?: () => Worker;
-  /** false: as if the browser could not suspend WebAssembly. */
-  jspi?: boolean;
 }
 
 export interface ModelInfo {
@@ -132,6 +138,35 @@ export interface AdapterInfo {
   bindingMax: number;
   workgroupMemory: number;
   workgroupSize: number;
+}
+
+/** What there is to compute with, and how much room. Sizes in bytes. */
+export interface Capabilities {
+  /** Of the loaded model; empty before. */
+  backend: string;
+  webgpu: boolean;
+  /** Whether calls into the engine can wait for the GPU; if not, they are made again until it has answered. */
+  jspi: boolean;
+  /** That the engine computes on: one, since it asks for no special headers. */
+  threads: number;
+  /** Of the machine, as the browser tells. */
+  cores?: number;
+  /** Whether the page is cross-origin isolated. */
+  isolated: boolean;
+  adapter: AdapterInfo | null;
+  /** WebGPU's names. */
+  features: string[];
+  limits: Record<string, number>;
+  /** gpu, wasm and js: taken now; wasmMost: what WebAssembly can address; device: the machine's, roughly, where the browser tells. */
+  memory: Stats['memory'] & { wasmMost: number; device?: number };
+  storage?: StorageRoom;
+}
+
+export interface StorageRoom {
+  usage: number;
+  quota: number;
+  available: number;
+  persisted: boolean;
 }
 
 export interface Stats {
@@ -230,7 +265,15 @@ export interface ChatCompletionChunk {
   usage?: Usage;
 }
 
-export interface ConvertOptions {
+/** wasmBytes: the most memory that WebAssembly took. */
+export interface Converted {
+  key: string;
+  name: string;
+  bytes: number;
+  wasmBytes: number;
+}
+
+export interface ConvertOptions extends WorkerOptions, RoomOptions {
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
   /** Default: as the input is. */
@@ -258,7 +301,8 @@ export class Doppler {
   };
 
   static load(source: Source, options?: LoadOptions): Promise<Doppler>;
-  static convert(source: File | File[] | FileList | FileSystemFileHandle | FileSystemDirectoryHandle, options?: ConvertOptions): Promise<{ key: string; name: string; bytes: number }>;
+  static convert(source: File | File[] | FileList | FileSystemFileHandle | FileSystemDirectoryHandle, options?: ConvertOptions): Promise<Converted>;
+  static capabilities(): Promise<Capabilities>;
   static adapter(): Promise<{ webgpu: boolean; jspi: boolean; adapter: AdapterInfo | null }>;
   static readonly cache: {
     list(): Promise<CachedModel[]>;
@@ -266,7 +310,7 @@ export class Doppler {
     evict(key: string): Promise<boolean>;
     /** Asks the browser not to remove models when space gets short. */
     persist(): Promise<boolean>;
-    estimate(): Promise<{ usage: number; quota: number; available: number; persisted: boolean }>;
+    estimate(): Promise<StorageRoom>;
   };
 
   /** Continues a text (or token ids). */
@@ -276,7 +320,8 @@ export class Doppler {
   /** The text that the model reads for these messages. */
   template(messages: ChatMessage[], options?: { tools?: unknown[]; variables?: Record<string, unknown>; signal?: AbortSignal }): Promise<string>;
   /** Logits [ids][vocab] of a fresh session. */
-  logits(ids: Iterable<number>): Promise<Float32Array>;
+  logits(ids: Iterable<number>, options?: { signal?: AbortSignal }): Promise<Float32Array>;
   stats(): Promise<Stats>;
+  capabilities(): Promise<Capabilities>;
   unload(): Promise<void>;
 }

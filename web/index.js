@@ -1,6 +1,6 @@
 // doppler-web: language models in the page. See docs/WEB.md; types in index.d.ts.
 import { Client } from './src/client.js';
-import { CorruptError, DeviceError, DopplerError, NetworkError, StorageFullError } from './src/errors.js';
+import { CorruptError, DeviceError, DopplerError, NetworkError, StorageFullError, throwIfAborted } from './src/errors.js';
 import { iterate } from './src/stream.js';
 
 export { CorruptError, DeviceError, DopplerError, NetworkError, StorageFullError };
@@ -26,6 +26,25 @@ let helper;
 function helperClient() {
   if (!helper || helper.crashed) helper = new Client();
   return helper;
+}
+
+/** Passes on what a worker tells, and answers what it asks. */
+const answering = (client, onProgress, onShortage) => async (event) => {
+  if (!event.ask) return onProgress?.(event);
+  const value = await Promise.resolve(onShortage(event.details)).catch(() => false);
+  return client.call('answer', { question: event.question, value: Boolean(value) });
+};
+
+async function filesOf(folder) {
+  const files = [];
+  for await (const entry of folder.values()) if (entry.kind === 'file') files.push(await entry.getFile());
+  return files;
+}
+
+/** What files of the user are called: their folder's name, or the first one's. */
+function titleOf(files) {
+  const [first, ...rest] = (files[0].webkitRelativePath || files[0].name).split('/');
+  return rest.length ? first : files.length > 1 && !/\.gguf$/i.test(first) ? 'model' : first.replace(/\.(gguf|safetensors|json)$/i, '');
 }
 
 const snake = { topP: 'top_p', topK: 'top_k', minP: 'min_p', maxTokens: 'max_tokens', repetitionPenalty: 'repetition_penalty', repeatLast: 'repeat_last', showSpecial: 'show_special' };
@@ -62,16 +81,12 @@ export class Doppler {
    */
   static async load(source, { onProgress, signal, onShortage, wasm, jspi, worker, ...options } = {}) {
     const given = await sourceOf(source);
+    throwIfAborted(signal);
     const client = new Client({ wasm, jspi, worker });
     const request = { ...options, ...options.budgets, allowEviction: onShortage ? 'ask' : options.allowEviction };
     delete request.budgets;
-    const onEvent = async (event) => {
-      if (!event.ask) return onProgress?.(event);
-      const value = await Promise.resolve(onShortage(event.details)).catch(() => false);
-      return client.call('answer', { question: event.question, value: Boolean(value) });
-    };
     try {
-      return new Doppler(client, await client.call('load', { source: given, request }, { signal, onEvent }));
+      return new Doppler(client, await client.call('load', { source: given, request }, { signal, onEvent: answering(client, onProgress, onShortage), expendable: true }));
     } catch (error) {
       client.close();
       throw error;
@@ -137,14 +152,19 @@ export class Doppler {
     return this.#client.call('template', { messages, tools, variables }, { signal });
   }
   /** Logits [ids.length * vocab] of a fresh session, for comparisons. */
-  logits(ids) {
-    return this.#client.call('logits', { ids: [...ids] });
+  logits(ids, { signal } = {}) {
+    return this.#client.call('logits', { ids: [...ids] }, { signal });
   }
 
   // ---- state ----
 
   stats() {
     return this.#client.call('stats');
+  }
+
+  /** What this browser and its device can do, and how much room there is. */
+  capabilities() {
+    return this.#client.call('capabilities');
   }
 
   /** Releases the model, the GPU and the worker. */
@@ -156,6 +176,11 @@ export class Doppler {
 
   // ---- without an engine ----
 
+  /** The same as engine.capabilities(), before a model is loaded. */
+  static capabilities() {
+    return helperClient().call('capabilities');
+  }
+
   /** What this browser offers: {webgpu, jspi, adapter}. */
   static adapter() {
     return helperClient().call('adapter');
@@ -164,13 +189,25 @@ export class Doppler {
   /**
    * A GGUF file or the files of a Hugging Face folder as an RDRR model in the browser's storage; load({key}) opens it.
    */
-  static async convert(source, { onProgress, signal, ...request } = {}) {
+  static async convert(source, { onProgress, signal, onShortage, wasm, jspi, worker, ...request } = {}) {
     const { files, folder } = await sourceOf(source);
     if (!files && !folder) throw new DopplerError('argument', 'convert: expected a File, files, or a folder handle');
-    const list = files ?? await Array.fromAsync(folder.values()).then((all) => Promise.all(all.filter((f) => f.kind === 'file').map((f) => f.getFile())));
-    const sharding = ['auto', 'fixed', 'layer', 'expert'].indexOf(request.sharding ?? 'auto');
+    const list = files ?? await filesOf(folder), sharding = ['auto', 'fixed', 'layer', 'expert'].indexOf(request.sharding ?? 'auto');
+    if (!list.length) throw new DopplerError('argument', 'convert: no files were given');
     if (sharding < 0) throw new DopplerError('argument', `convert: unknown sharding "${request.sharding}"`);
-    return helperClient().call('convert', { files: list, request: { ...request, sharding } }, { signal, onEvent: onProgress });
+    throwIfAborted(signal);
+    const title = folder?.name ?? titleOf(list), key = (request.key ?? `${title}-converted`).replace(/[^A-Za-z0-9._-]+/g, '-');
+    const client = new Client({ wasm, jspi, worker }); // its own: the cache answers meanwhile, and it may be ended
+    try {
+      return await client.call('convert', { files: list, title, key, request: { ...request, sharding, allowEviction: onShortage ? 'ask' : request.allowEviction } },
+        { signal, onEvent: answering(client, onProgress, onShortage), expendable: true });
+    } catch (error) {
+      client.close();
+      await helperClient().call('cacheDiscard', { key }).catch(() => {}); // what was written of it
+      throw error;
+    } finally {
+      client.close();
+    }
   }
 }
 

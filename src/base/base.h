@@ -29,6 +29,10 @@ dp_status dp_fail_in(dp_status status, const char *format, ...) DP_PRINTF(2, 3);
         if (try_status_ != DP_OK) return try_status_;                                                                  \
     } while (0)
 
+/* Not an error, and never seen by callers of doppler.h: the device has not answered yet, and this host cannot wait for it (a
+ * browser that cannot suspend WebAssembly). The same call, made again later, goes on where this one stopped. */
+#define DP_WAITING ((dp_status)255)
+
 /* ---- memory: one realloc-shaped allocator for the process (dp_set_allocator) ---- */
 
 /* NULL on failure (then nothing changed) or when size is 0 (then memory was freed). */

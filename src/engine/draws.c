@@ -23,6 +23,7 @@ struct dp_draws {
     bool there;      /* the device has the last token */
     int32_t flying;  /* draws under way there */
     int32_t undecided; /* draws that the device left to the host */
+    bool here;         /* the next one is such a draw */
     double interval; /* seconds between tokens, of late */
     double taken_at; /* when the last one was taken */
 };
@@ -67,10 +68,12 @@ void dp_draws_free(dp_draws *d) {
 
 static dp_status draw_here(dp_draws *d, int32_t *id) {
     dp_session *s = d->session;
-    if (d->last >= 0) TRY(dp_session_eval(s, &d->last, 1, NULL));
+    if (d->last >= 0) TRY(dp_session_feed(s, &d->last, 1));
+    d->last = -1; /* it has joined: a call that comes again after DP_WAITING does not feed it again */
     TRY(dp_session_fetch_logits(s, false));
     dp_sampler_seek(d->sampler, d->taken);
     *id = dp_sampler_draw(d->sampler, s->logits, s->ids, (size_t)s->length);
+    d->here = false;
     return DP_OK;
 }
 
@@ -132,6 +135,7 @@ static dp_status draw_undecided(dp_draws *d, int32_t *id) {
     land(d);
     d->last = -1; /* it has joined */
     d->begun = false;
+    d->here = true;
     if (++d->undecided >= UNDECIDED_MOST) d->device = false;
     return draw_here(d, id);
 }
@@ -149,8 +153,8 @@ static dp_status draw_there(dp_draws *d, int32_t *id) {
 }
 
 dp_status dp_draws_next(dp_draws *d, int32_t *id) {
-    if (d->device && !d->begun) TRY(begin(d));
-    TRY(d->device ? draw_there(d, id) : draw_here(d, id));
+    if (d->device && !d->here && !d->begun) TRY(begin(d));
+    TRY(d->device && !d->here ? draw_there(d, id) : draw_here(d, id));
     d->last = *id;
     d->taken++;
     return DP_OK;

@@ -13,6 +13,8 @@ struct dp_generation {
     dp_decoder *decoder;
     dp_buf held; /* text not yet passed on: it may be the beginning of a stop string */
     size_t prompt_done;
+    bool feeding;   /* the device has the next chunk, but was not waited for yet */
+    double step_began; /* seconds; 0: between two steps */
     bool decoding; /* the first token is there */
     bool stopped;
 };
@@ -72,6 +74,13 @@ static dp_status flush(generation *g) {
 
 /* ---- tokens ---- */
 
+/* The seconds that a step took, waiting included, once it is over. */
+static double since_began(generation *g) {
+    double seconds = dp_host_seconds() - g->step_began;
+    g->step_began = 0;
+    return seconds;
+}
+
 static dp_status check_prompt(const generation *g) {
     size_t room = (size_t)(g->session->context - g->session->length);
     if (g->desc->prompt_count <= room) return DP_OK;
@@ -83,13 +92,14 @@ static dp_status check_prompt(const generation *g) {
 static dp_status prefill(generation *g) {
     const dp_generate_desc *d = g->desc;
     size_t n = DP_MIN((size_t)g->session->batch, d->prompt_count - g->prompt_done);
-    double start = dp_host_seconds();
     bool last = g->prompt_done + n == d->prompt_count;
-    TRY(last && dp_draws_on_device(g->draws) ? dp_session_feed(g->session, d->prompt + g->prompt_done, n)
-                                             : dp_session_eval(g->session, d->prompt + g->prompt_done, n, NULL));
+    if (!g->feeding) TRY(dp_session_feed(g->session, d->prompt + g->prompt_done, n));
+    g->feeding = true;
+    if (!last || !dp_draws_on_device(g->draws)) TRY(dp_session_fetch_logits(g->session, false));
+    g->feeding = false;
     g->prompt_done += n;
     g->result->prompt_tokens = (int32_t)g->prompt_done;
-    g->result->prefill_seconds += dp_host_seconds() - start;
+    g->result->prefill_seconds += since_began(g);
     if (d->on_prefill && !d->on_prefill(d->user, g->prompt_done, d->prompt_count)) return dp_fail(DP_E_CANCELLED, "cancelled while reading the prompt");
     return DP_OK;
 }
@@ -122,11 +132,10 @@ static dp_status next_token(generation *g) {
 
 static dp_status decode(generation *g) {
     if (g->session->logits_at == DP_LOGITS_NONE) return dp_fail(DP_E_ARG, "the prompt is empty: there is nothing to continue");
-    bool first = !g->decoding;
-    g->decoding = true;
-    double start = dp_host_seconds();
     dp_status status = next_token(g);
-    *(first ? &g->result->prefill_seconds : &g->result->decode_seconds) += dp_host_seconds() - start;
+    if (status == DP_WAITING) return status;
+    *(g->decoding ? &g->result->decode_seconds : &g->result->prefill_seconds) += since_began(g);
+    g->decoding = true;
     if (status == DP_OK && g->stopped) status = flush(g);
     return status;
 }
@@ -145,6 +154,7 @@ dp_status dp_generation_new(dp_session *session, const dp_generate_desc *desc, d
 }
 
 dp_status dp_generation_step(dp_generation *g, bool *more) {
+    if (g->step_began == 0) g->step_began = dp_host_seconds();
     TRY(g->prompt_done < g->desc->prompt_count ? prefill(g) : decode(g));
     *more = !g->stopped;
     return DP_OK;

@@ -69,6 +69,7 @@ dp_status dp_gpu_stage(dp_gpu *gpu, size_t size, void **memory);
 dp_status dp_gpu_stage_commit(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset);
 /* A copy of buffer[offset, offset + size) as of all submits so far; end waits for it. Several may be under way. */
 dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, size_t size, dp_gpu_read *out);
+/* DP_WAITING where the host cannot wait and the data is not there yet: the read is still under way. */
 dp_status dp_gpu_read_end(dp_gpu *gpu, dp_gpu_read read, void *data);
 void dp_gpu_read_drop(dp_gpu *gpu, dp_gpu_read read); /* gives it up, without waiting */
 

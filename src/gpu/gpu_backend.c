@@ -86,8 +86,15 @@ static int32_t kv_truncate(dp_kv *kv, int32_t length) {
 
 /* ---- plan ---- */
 
+/* What was begun to be read and never fetched. */
+static void drop_reading(dp_plan *plan) {
+    if (plan->reading.under_way) dp_gpu_read_drop(plan->backend->gpu, plan->reading.read);
+    plan->reading.under_way = false;
+}
+
 static void plan_drop(dp_plan *plan) {
     dp_gpu *gpu = plan->backend->gpu;
+    drop_reading(plan);
     dp_gpu_plan_clear(plan);
     for (size_t i = 0; plan->slots && i < plan->program->slot_count; i++) dp_gpu_buffer_free(gpu, plan->slots[i]);
     dp_gpu_buffer_free(gpu, plan->tokens);
@@ -157,11 +164,22 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
 
 /* ---- run ---- */
 
+/* Where the host cannot wait it comes again with the same wish, and what was begun then goes on. */
 static dp_status read_locked(dp_plan *plan, int32_t slot, int32_t first, int32_t rows, float *out) {
     uint64_t cols = (uint64_t)plan->program->slots[slot].cols;
-    dp_gpu_read read;
-    TRY(dp_gpu_read_begin(plan->backend->gpu, plan->slots[slot], (uint64_t)first * cols * 4, (size_t)((uint64_t)rows * cols * 4), &read));
-    return dp_gpu_read_end(plan->backend->gpu, read, out);
+    bool same = plan->reading.under_way && plan->reading.slot == slot && plan->reading.first == first && plan->reading.rows == rows;
+    if (!same) {
+        dp_gpu_read read;
+        drop_reading(plan);
+        TRY(dp_gpu_read_begin(plan->backend->gpu, plan->slots[slot], (uint64_t)first * cols * 4, (size_t)((uint64_t)rows * cols * 4), &read));
+        plan->reading.read = read;
+        plan->reading.slot = slot;
+        plan->reading.first = first;
+        plan->reading.rows = rows;
+    }
+    dp_status status = dp_gpu_read_end(plan->backend->gpu, plan->reading.read, out);
+    plan->reading.under_way = status == DP_WAITING;
+    return status;
 }
 
 /* Puts the dispatch on the queue if this step wants it, its grid filled in. */
@@ -236,6 +254,7 @@ static dp_status prepare(dp_plan *plan, const dp_step *step) {
     if (step->count > plan->size.tokens || step->outputs > plan->size.outputs || step->outputs > step->count)
         return dp_fail(DP_E_ARG, "a step of %d tokens and %d outputs in a plan for %d and %d", (int)step->count, (int)step->outputs,
                        (int)plan->size.tokens, (int)plan->size.outputs);
+    drop_reading(plan);
     if (step->routing) return dp_fail(DP_E_UNSUPPORTED, "the GPU routes on the device: routing cannot be seen or chosen there");
     if (plan->kv != step->kv) TRY(dp_gpu_plan_build(plan, step->kv));
     if (!step->tokens) return DP_OK;

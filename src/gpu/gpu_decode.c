@@ -42,10 +42,10 @@ dp_status dp_decode_buffer(dp_planner *p, uint64_t size, const void *data, const
 }
 
 dp_status dp_decode_read_vector(const dp_planner *p, int32_t weight, float *out, size_t n) {
-    dp_gpu *gpu = p->plan->backend->gpu;
-    dp_gpu_read read;
-    TRY(dp_gpu_read_begin(gpu, dp_decode_device(p, weight)->quants, 0, n * sizeof *out, &read));
-    return dp_gpu_read_end(gpu, read, out);
+    const dp_weight *w = &p->plan->program->weights[weight];
+    if (!w->data || w->dtype != DP_F32) return dp_fail(DP_E_ARG, "%s: not a vector", w->name);
+    memcpy(out, w->data, n * sizeof *out);
+    return DP_OK;
 }
 
 /* ---- packed activations ---- */

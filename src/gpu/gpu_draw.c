@@ -177,10 +177,11 @@ static dp_status draw(dp_plan *plan, const dp_step *step) {
 static dp_status take(dp_plan *plan, int32_t *id) {
     dp_gpu_draws *d = plan->draws;
     if (!d || !d->count) return dp_fail(DP_E_ARG, "no draw is under way");
-    dp_gpu_read read = d->reads[d->first];
+    dp_status status = dp_gpu_read_end(plan->backend->gpu, d->reads[d->first], id);
+    if (status == DP_WAITING) return status;
     d->first = (d->first + 1) % DP_DRAWS_MOST;
     d->count--;
-    return dp_gpu_read_end(plan->backend->gpu, read, id);
+    return status;
 }
 
 /* ---- the entries ---- */

@@ -98,6 +98,11 @@ struct dp_plan {
     dp_gpu_dispatch *queue; /* [planned_count + DP_GPU_DRAW_DISPATCHES] of one step */
     size_t *queue_ops;      /* [planned_count] their places in planned */
     dp_gpu_draws *draws;    /* NULL until tokens are drawn */
+    struct {                /* a slot's readback, while the host comes again for it (DP_WAITING) */
+        bool under_way;
+        int32_t slot, first, rows;
+        dp_gpu_read read;
+    } reading;
 };
 
 typedef struct dp_planner {

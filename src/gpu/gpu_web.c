@@ -2,7 +2,8 @@
  * which keeps the objects and hands out handles. Sizes cross as doubles: JavaScript's integers end at 2^53.
  *
  * Functions marked `waits` may suspend (JSPI). Where the browser cannot suspend, making buffers and pipelines does not
- * wait for its result, whose error then comes with a later call; and readbacks fail unless their data is there. */
+ * wait for its result, whose error then comes with a later call; and a readback whose data is not there yet gives DP_WAITING,
+ * so that the call that wanted it is made again. */
 #include "gpu/gpu.h"
 
 #include <stdio.h>
@@ -52,7 +53,7 @@ static bool device_open;
 
 static dp_status done(int32_t status) {
     char message[MESSAGE_MAX];
-    if (status == DP_OK) return DP_OK;
+    if (status == DP_OK || (dp_status)status == DP_WAITING) return (dp_status)status;
     gpu_error(message, sizeof message);
     return dp_fail((dp_status)status, "%s", message);
 }

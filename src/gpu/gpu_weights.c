@@ -124,7 +124,8 @@ static dp_status load_one(dp_gpu_backend *b, const dp_program *program, const dp
     to->parts = dp_calloc((units + each - 1) / each, sizeof *to->parts);
     u.scales = dp_malloc(dp_repack_bytes(w->dtype, SLAB_ELEMENTS).scales);
     dp_status status = to->parts && u.scales ? load_parts(&u, to, units, each) : dp_no_memory(SLAB_ELEMENTS / 8);
-    if (!w->experts && w->data) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
+    bool vector = w->dtype == DP_F32; /* plans join some (dp_decode_read_vector) */
+    if (!w->experts && w->data && !vector) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
     dp_free(u.blocks);
     dp_free(u.scales);
     if (to->part_count == 1) {

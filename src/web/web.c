@@ -2,6 +2,7 @@
 #include "web/web.h"
 
 #include "base/buf.h"
+#include "engine/engine.h"
 #include "engine/generate.h"
 #include "host/host.h"
 
@@ -146,6 +147,16 @@ int32_t web_eval(const int32_t *ids, uint32_t count, float *logits) {
     return dp_session_eval(the.session, ids, count, logits);
 }
 
+static dp_status eval_one(int32_t id, float *logits, bool again) {
+    if (!the.session) return dp_fail(DP_E_ARG, "no session is open");
+    if (!again) TRY(dp_session_feed(the.session, &id, 1));
+    TRY(dp_session_fetch_logits(the.session, false));
+    memcpy(logits, dp_session_logits(the.session), (size_t)dp_model_get_info(the.model)->vocab * sizeof *logits);
+    return DP_OK;
+}
+
+int32_t web_eval_one(int32_t id, float *logits, int32_t again) { return eval_one(id, logits, again != 0); }
+
 int32_t web_truncate(int32_t length) { return the.session ? dp_session_truncate(the.session, length) : 0; }
 int32_t web_length(void) { return the.session ? dp_session_length(the.session) : 0; }
 
@@ -209,6 +220,7 @@ int32_t web_step(void) {
     bool more = false;
     if (!the.generation) return dp_fail(DP_E_ARG, "no generation is under way");
     dp_status status = dp_generation_step(the.generation, &more);
+    if (status == DP_WAITING) return status;
     the.result.more = more;
     the.result.reason = the.made.reason;
     the.result.prompt_tokens = the.made.prompt_tokens;

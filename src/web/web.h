@@ -1,7 +1,8 @@
 /* web.h: what the browser's worker calls, and what it lends. The exports are short calls with numbers and pointers into
  * linear memory; web/src/core.js wraps them. One engine, one model, one session, one generation: a page that wants two
  * models starts two workers. Those marked `waits` reach the GPU and may suspend, so the worker calls them through
- * WebAssembly.promising and lets one in at a time. Floor 6.
+ * WebAssembly.promising and lets one in at a time. Where the browser cannot suspend, those marked `again` may return
+ * DP_WAITING; the worker then waits for the GPU and calls them again. Floor 6.
  *
  * Texts passed in are NUL-terminated UTF-8. Pointers handed out belong to this module and are good until the next call
  * of the same function, unless web_free is named. A function that returns an int32_t returns a dp_status. */
@@ -49,6 +50,8 @@ DP_EXPORT(web_chat) char *web_chat(const char *messages, const char *tools, cons
 DP_EXPORT(web_session) int32_t web_session(int32_t context, int32_t batch, int32_t kv); /* waits */
 DP_EXPORT(web_session_free) void web_session_free(void);
 DP_EXPORT(web_eval) int32_t web_eval(const int32_t *ids, uint32_t count, float *logits); /* waits; logits [count][vocab] or NULL */
+/* One token behind the session's last one. again: the same call as before, which gave DP_WAITING. */
+DP_EXPORT(web_eval_one) int32_t web_eval_one(int32_t id, float *logits, int32_t again);
 DP_EXPORT(web_truncate) int32_t web_truncate(int32_t length);
 DP_EXPORT(web_length) int32_t web_length(void);
 
@@ -68,7 +71,7 @@ typedef struct web_result {
     int32_t more;          /* steps follow */
 } web_result;
 DP_EXPORT(web_begin) const web_result *web_begin(const web_request *request); /* waits; NULL on failure */
-DP_EXPORT(web_step) int32_t web_step(void);                                   /* waits */
+DP_EXPORT(web_step) int32_t web_step(void);                                   /* waits, again */
 DP_EXPORT(web_end) void web_end(void);
 
 /* ---- files ---- */

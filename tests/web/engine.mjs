@@ -1,10 +1,29 @@
 // engine.mjs: doppler-web in Chromium: the same texts as the native tool on every path, aborts, errors, counts.
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect, openPage, runTests, startChromium, startServer, test } from './browser.mjs';
 
 const PROMPT = 'Tell me a story about a brave fox.';
 const STORY = execFileSync('build/doppler', ['run', 'models/storyteller', PROMPT, '--backend', 'cpu-ref', '--greedy', '--max-tokens', '24', '--quiet'],
   { encoding: 'utf8' }).trim();
+
+/** Logits of the native tool on the same kind of adapter, with the steps that the page takes; undefined where it has no WebGPU. */
+const IDS = [1, 17, 300, 5, 9, 1000, 42, 7];
+async function nativeLogits() {
+  const folder = mkdtempSync(join(tmpdir(), 'doppler-logits-')), file = join(folder, 'logits.f32');
+  try {
+    await promisify(execFile)('build/webgpu/run', ['--swiftshader', 'build/doppler', 'logits', 'models/storyteller', '--device', 'gpu', '--ids', IDS.join(), '--batch', '4', '--output', file]);
+    const bytes = readFileSync(file);
+    return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+const nativePromise = existsSync('build/webgpu/run') ? nativeLogits() : undefined;
+nativePromise?.catch(() => {}); // reported by the test
 
 const server = await startServer();
 const context = await startChromium();
@@ -46,6 +65,20 @@ test('a second turn reuses what the session holds', async () => {
 test('weights stay out of the WebAssembly heap', async () => {
   const { memory } = await page.evaluate(() => engine.stats());
   expect(memory.gpu > 6.7e6 && memory.wasm < 32e6, `unexpected memory ${JSON.stringify(memory)}`);
+});
+
+if (!nativePromise) console.log('***** logits are not compared with native WebGPU: tools/setup_webgpu.sh --swiftshader was not run *****');
+else test('logits are those of native WebGPU on the same kind of adapter', async () => {
+  const expected = await nativePromise, found = await page.evaluate((ids) => engine.logits(ids).then((values) => Array.from(values)), IDS);
+  expect(found.length === expected.length, `${found.length} logits, the native tool gives ${expected.length}`);
+  const worst = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i])), 0), largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  console.log(`     greatest difference ${worst.toExponential(1)}, greatest logit ${largest.toFixed(1)}`);
+  expect(worst <= 1e-4, `logits differ by ${worst}`);
+});
+
+test('sampling writes something else, and the same again with its seed', async () => {
+  const seeded = { temperature: 0.9, top_k: 20, seed: 5, max_tokens: 12 }, text = (await story(seeded)).text;
+  expect(text.length > 0 && !STORY.startsWith(text) && text === (await story(seeded)).text, text);
 });
 
 test('an abort ends a generation between two tokens, and the engine goes on', async () => {
@@ -100,9 +133,32 @@ test('on the CPU, with and without suspending (JSPI)', async () => {
   }
 });
 
-test('without suspending the CPU is chosen and the engine says why', async () => {
-  const loaded = await load({ jspi: false });
-  expect(loaded.backend === 'cpu' && /JSPI/.test(loaded.notice), `unexpected ${JSON.stringify(loaded)}`);
+test('on the GPU of a browser that cannot suspend WebAssembly: the same texts, aborts, errors', async () => {
+  await page.evaluate(() => {
+    // a worker in which the interface is missing before anything of the package runs
+    const module = (source) => URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
+    const without = module('delete WebAssembly.Suspending; delete WebAssembly.promising;');
+    globalThis.oldWorker = () => new Worker(module(`import '${without}'; import '${location.origin}/web/src/worker.js';`), { type: 'module' });
+  });
+  const loaded = await page.evaluate(async () => {
+    await engine.unload();
+    globalThis.engine = await Doppler.load('/models/storyteller/', { backend: 'gpu', worker: oldWorker });
+    return { backend: engine.backend, jspi: (await engine.stats()).jspi };
+  });
+  expect(loaded.backend === 'gpu' && loaded.jspi === false, JSON.stringify(loaded));
+  const few = { max_tokens: 8 }; // what it runs is compiled one by one, which takes SwiftShader its time
+  const told = (await story(few)).text;
+  expect(told.length > 10 && STORY.startsWith(told), `expected the beginning of "${STORY}", got "${told}"`);
+  const found = await page.evaluate(async (prompt) => {
+    const stop = new AbortController();
+    let pieces = 0;
+    for await (const piece of engine.generate(prompt, { signal: stop.signal, temperature: 0 })) if (piece && ++pieces === 3) stop.abort();
+    const code = await engine.generate('word '.repeat(3000)).text().catch((error) => error.code);
+    const logits = await engine.logits([1, 2, 3]);
+    return { pieces, code, count: logits.length / engine.model.vocab, finite: logits.every(Number.isFinite) };
+  }, PROMPT);
+  expect(found.pieces < 30 && found.code === 'context' && found.count === 3 && found.finite, JSON.stringify(found));
+  expect((await story(few)).text === told, 'the text after an abort differs');
 });
 
 test('left to itself the engine prefers the CPU to a GPU that is a program, says so, and is quick', async () => {

@@ -1,6 +1,8 @@
 // client.js: the page's end of the worker: calls with promises, events and aborts.
 import { abortError, makeError, throwIfAborted, unpackError } from './errors.js';
 
+const DEAF = 1000; // milliseconds without an answer to an abort
+
 export class Client {
   /** @param {{worker?: () => Worker, wasm?: string, jspi?: boolean}} options */
   constructor(options = {}) {
@@ -37,14 +39,23 @@ export class Client {
     this.calls.clear();
   }
 
-  call(method, args, { signal, onEvent, transfer } = {}) {
+  /** expendable: what this worker does may be lost: where it is deaf to an abort (C runs and cannot be suspended), it is ended. */
+  call(method, args, { signal, onEvent, transfer, expendable = false } = {}) {
     throwIfAborted(signal);
     if (this.crashed) return Promise.reject(this.crashed);
     const id = this.next++;
     return new Promise((resolve, reject) => {
-      const onAbort = () => this.worker.postMessage({ abort: id });
+      let deaf;
+      const onAbort = () => {
+        this.worker.postMessage({ abort: id });
+        if (expendable) deaf = setTimeout(() => this.close(), DEAF);
+      };
+      const done = () => {
+        clearTimeout(deaf);
+        signal?.removeEventListener('abort', onAbort);
+      };
       signal?.addEventListener('abort', onAbort, { once: true });
-      this.calls.set(id, { resolve, reject, onEvent, done: () => signal?.removeEventListener('abort', onAbort) });
+      this.calls.set(id, { resolve, reject, onEvent, done });
       this.worker.postMessage({ id, method, args }, transfer ?? []);
     });
   }

@@ -2,7 +2,7 @@
 // core writes its shards one after the other; they go straight into the model's shards.bin.
 import { DopplerError, throwIfAborted } from './errors.js';
 import { Folder, MemoryFile, RangeFile } from './files.js';
-import { alone, mountLocal, StoredModel } from './store.js';
+import { alone, makeRoom, mountLocal, StoredModel } from './store.js';
 
 const ALIGN = 4096;
 
@@ -52,35 +52,57 @@ async function adopt(model, folder, name, pack) {
   await model.finish();
 }
 
-/** @returns {Promise<{key: string, name: string, bytes: number}>} */
-export async function convertLocal(core, tree, { files, request }, { tell, signal }) {
-  const first = files[0].name.replace(/\.(gguf|safetensors|json)$/i, '');
-  const key = (request.key ?? `${first}-converted`).replace(/[^A-Za-z0-9._-]+/g, '-');
+/** Where the core finds what is to be converted: a GGUF file (of several the first, which names the others), or a folder, whose
+ * name becomes the model's as it does outside a browser. */
+function mountInput(tree, files, title) {
+  const input = new Folder(), name = title.replaceAll('/', '-') || 'model';
+  input.put(name, mountLocal(files));
+  tree.mount('input', input);
+  const gguf = files.filter((f) => /\.gguf$/i.test(f.name)).map((f) => f.name).sort();
+  return gguf.length ? `/input/${name}/${gguf[0]}` : `/input/${name}`;
+}
+
+/** One attempt, from an empty folder of the store on. */
+async function attempt(core, tree, { files, title, key, request }, { tell, signal }) {
+  const model = await StoredModel.open(key, { create: true });
+  for (const name of ['shards.bin', 'state.bin', 'model.json']) await model.folder.removeEntry(name).catch(() => {});
+  await model.describe({ url: '', name: title, algorithm: '', shards: [] });
+  const handle = await (await model.folder.getFileHandle('shards.bin', { create: true })).createSyncAccessHandle();
+  const pack = { handle, end: 0, last: undefined };
+  try {
+    const out = new Folder();
+    out.create = outputFolder(pack).create;
+    tree.mount('out', out);
+    await core.convert(mountInput(tree, files, title), '/out/model', { ...request,
+      onProgress: (what, done, total) => tell({ phase: 'convert', what, done, total }), signal });
+    throwIfAborted(signal);
+    await adopt(model, out.entries.get('model'), title, pack);
+  } catch (error) {
+    handle.close();
+    await model.folder.removeEntry('shards.bin').catch(() => {});
+    throw error;
+  } finally {
+    handle.close();
+    tree.unmount('input');
+    tree.unmount('out');
+  }
+  return { key, name: model.about.name, bytes: model.about.bytes, wasmBytes: core.memoryBytes() };
+}
+
+/**
+ * Room is asked for as if the model stayed as large as it is; what a quantisation makes of it is seen when it is there.
+ * @returns {Promise<{key: string, name: string, bytes: number, wasmBytes: number}>}
+ */
+export async function convertLocal(core, tree, job, context) {
+  const { key, request } = job, bytes = job.files.reduce((sum, file) => sum + file.size, 0);
   return alone(key, async () => {
-    const model = await StoredModel.open(key, { create: true });
-    for (const name of ['shards.bin', 'state.bin', 'model.json']) await model.folder.removeEntry(name).catch(() => {});
-    await model.describe({ url: '', name: first, algorithm: '', shards: [] });
-    const handle = await (await model.folder.getFileHandle('shards.bin', { create: true })).createSyncAccessHandle();
-    const pack = { handle, end: 0, last: undefined };
-    const gguf = files.filter((f) => /\.gguf$/i.test(f.name)).map((f) => f.name).sort();
+    if (!request.quantize || request.quantize === 'keep') await makeRoom(bytes, key, context.consent);
     try {
-      const out = new Folder();
-      out.create = outputFolder(pack).create;
-      tree.mount('input', mountLocal(files));
-      tree.mount('out', out);
-      await core.convert(gguf.length ? `/input/${gguf[0]}` : '/input', '/out/model', { ...request,
-        onProgress: (what, done, total) => tell({ phase: 'convert', what, done, total }), signal });
-      throwIfAborted(signal);
-      await adopt(model, out.entries.get('model'), first, pack);
+      return await attempt(core, tree, job, context);
     } catch (error) {
-      handle.close();
-      await model.folder.removeEntry('shards.bin').catch(() => {});
-      throw error;
-    } finally {
-      handle.close();
-      tree.unmount('input');
-      tree.unmount('out');
+      if (error.code !== 'storage-full') throw error;
+      await makeRoom(bytes, key, context.consent, true);
+      return attempt(core, tree, job, context);
     }
-    return { key, name: model.about.name, bytes: model.about.bytes };
   });
 }

@@ -2,7 +2,7 @@
 // methods. C's stack is one: a call that is suspended must be over before the next begins, so whoever uses a Core lets
 // one method run at a time (worker.js has a queue).
 import { abortError, errorOfStatus, makeError } from './errors.js';
-import { GpuHost } from './gpu.js';
+import { GpuHost, WAITING } from './gpu.js';
 import { wasi } from './wasi.js';
 
 export const BACKEND = { cpu: 1, 'cpu-ref': 2, gpu: 3 };
@@ -127,6 +127,22 @@ export class Core {
     return this.waiting[name](...values);
   }
 
+  /** The same for calls that cannot wait where there is no JSPI: they are made again once the GPU has answered. */
+  async step(name, ...values) {
+    for (let again = 0; ; again = 1) {
+      const status = await this.wait(name, ...values, again);
+      if (status !== WAITING) return status;
+      await this.gpu.answer();
+    }
+  }
+
+  /** Behind what made things on the GPU without waiting for their results. */
+  async settled() {
+    if (this.jspi || !this.gpu.device) return;
+    const status = await this.gpu.settle();
+    if (status !== 0) throw errorOfStatus(status, this.gpu.message);
+  }
+
   // ---- engine and model ----
 
   /** @param {'gpu'|'cpu'|'cpu-ref'} backend plain: as if the GPU had neither f16 nor subgroups */
@@ -148,12 +164,14 @@ export class Core {
   async load(path, { onProgress, signal } = {}) {
     return this.during({ onProgress }, signal, async () => {
       this.check(await this.lend([path], (pointer) => this.wait('web_load', pointer)));
+      await this.settled();
       return JSON.parse(this.text(this.need(this.exports.web_info())));
     });
   }
 
   async session({ context = 0, batch = 0, kv = 0 } = {}) {
     this.check(await this.wait('web_session', context, batch, kv));
+    await this.settled();
   }
 
   close() {
@@ -252,7 +270,7 @@ export class Core {
       try {
         while (this.readResult(result).more) {
           if (signal?.aborted) return { ...this.readResult(result), reason: 'abort', more: false };
-          const status = await this.wait('web_step');
+          const status = await this.step('web_step');
           if (status !== 0 && signal?.aborted) return { ...this.readResult(result), reason: 'abort', more: false };
           this.check(status);
           if (!this.jspi) await breathe();
@@ -269,7 +287,8 @@ export class Core {
     const room = this.alloc(4 * ids.length * vocab);
     try {
       this.exports.web_truncate(0);
-      this.check(await this.lend([Int32Array.from(ids)], (pointer) => this.wait('web_eval', pointer, ids.length, room)));
+      if (this.jspi) this.check(await this.lend([Int32Array.from(ids)], (pointer) => this.wait('web_eval', pointer, ids.length, room)));
+      else for (let i = 0; i < ids.length; i++) this.check(await this.step('web_eval_one', ids[i], room + 4 * i * vocab));
       return new Float32Array(this.exports.memory.buffer.slice(room, room + 4 * ids.length * vocab));
     } finally {
       this.exports.web_free(room);

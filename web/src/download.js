@@ -281,7 +281,7 @@ function verifyStored(download, tell) {
   let done = 0;
   for (let i = 0; i < plan.shards.length; i++) {
     const good = () => download.matches(i, download.hasher.end(download.hashStored(i, plan.shards[i].size, plan.algorithm)));
-    if (model.isGood(i) && !good()) model.mark(i, 0);
+    if (model.isGood(i) && !(model.holds(i) && good())) model.mark(i, 0);
     tell({ phase: 'verify', done: done += plan.shards[i].size, total: model.about.bytes });
   }
 }
@@ -304,7 +304,8 @@ export async function fetchModel(key, url, options) {
 
 async function bring(key, url, { hasher, onProgress, signal, verify, consent }, work) {
   let model = await StoredModel.open(key), plan;
-  if (model?.about?.complete && !verify) return model;
+  const cut = Boolean(model?.about?.complete) && !await model.isWhole();
+  if (model?.about?.complete && !verify && !cut) return model;
   if (model?.about?.complete) plan = planOfStored(model.about);
   else {
     plan = await (isGgufUrl(url) ? planFile(url, signal) : planFolder(url, signal));
@@ -319,7 +320,7 @@ async function bring(key, url, { hasher, onProgress, signal, verify, consent }, 
   const arrived = () => plan.shards.reduce((sum, _, i) => sum + model.arrivedBytes(i), 0), total = plan.shards.reduce((sum, s) => sum + s.size, 0);
   try {
     const download = new Download(model, plan, hasher, undefined, signal);
-    if (verify) verifyStored(download, onProgress);
+    if (verify || cut) verifyStored(download, onProgress);
     download.meter = new Meter(total, arrived(), onProgress);
     if (arrived() < total) await makeRoom(total - arrived(), key, consent);
     await download.all();

@@ -76,11 +76,18 @@ export function throwIfAborted(signal) {
   if (signal?.aborted) throw abortError(typeof signal.reason === 'string' ? signal.reason : undefined);
 }
 
+/** Whether C was left in the middle: a trap, or a stack that is full. Its module is of no further use. */
+export const isCrash = (error) => error instanceof WebAssembly.RuntimeError || (error instanceof RangeError && /call stack/i.test(error.message));
+
+const STORAGE_FAILURES = new Set(['NotFoundError', 'InvalidStateError', 'NotReadableError', 'NoModificationAllowedError', 'InvalidModificationError']);
+
 /** An error as plain data, for postMessage. */
 export function packError(error) {
   if (error?.name === 'AbortError') return { code: 'abort', message: error.message, details: {} };
   if (error instanceof DopplerError) return { code: error.code, message: error.message, details: error.details };
   if (error?.name === 'QuotaExceededError') return { code: 'storage-full', message: `the browser's storage is full: ${error.message}`, details: {} };
+  if (isCrash(error)) return { code: 'crashed', message: `the engine failed (${error.message}); load the model again`, details: {} };
+  if (STORAGE_FAILURES.has(error?.name)) return { code: 'storage', message: `the browser's storage failed (${error.name}: ${error.message}); was it cleared? Load the model again`, details: {} };
   if (error instanceof RangeError && /memory/i.test(error.message)) return { code: 'memory', message: error.message, details: {} };
   return { code: 'internal', message: String(error?.stack ?? error), details: {} };
 }

@@ -2,14 +2,17 @@
 //
 // Errors come in three ways: from error scopes around what is made, as uncaptured errors of what is queued, and as the loss
 // of the device. The first one is kept until a check. Where C can wait (JSPI), a check waits for the
-// results of what is being made, and so does making buffers once much is under way; otherwise they come with a later call.
+// results of what is being made, and so does making buffers once much is under way; otherwise they come with a later call, and
+// a readback that is not there yet gives WAITING.
 
 const OK = 0, ARG = 1, MEMORY = 2, UNSUPPORTED = 7, DEVICE = 11; // dp_status
+export const WAITING = 255; // DP_WAITING: C is to make the call again once `answer` is there
 const NO_F16 = 1, NO_SUBGROUPS = 2, TIMESTAMPS = 4;
 const PARAM_BYTES = 64, PARAM_SLOTS = 16384;
 const UNSURE = 256 << 20; // bytes of buffers that may be under way before their results are waited for
 const READBACK_KEEP = 1 << 20, READBACK_LEAST = 4096;
 const TIMED_MAX = 1024;
+const CANNOT_WAIT = 'this browser cannot suspend WebAssembly (no JSPI), and this needs to wait for the GPU';
 const LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup',
   'maxComputeWorkgroupSizeX', 'maxComputeWorkgroupSizeY', 'maxComputeWorkgroupSizeZ', 'maxComputeWorkgroupsPerDimension',
   'maxStorageBuffersPerShaderStage'];
@@ -229,7 +232,9 @@ export class GpuHost {
     read.mapped = buffer.mapAsync(GPUMapMode.READ, 0, size).then(() => {
       read.ready = true;
     });
-    read.mapped.catch(() => {}); // reported by whoever waits for it
+    read.mapped.catch((error) => {
+      read.error = error; // reported by whoever waits for it
+    });
     return read;
   }
 
@@ -263,11 +268,26 @@ export class GpuHost {
   }
 
   endRead(handle, pointer) {
-    const read = this.reads.drop(handle);
+    const read = this.reads.get(handle);
     if (!read) return this.fail(ARG, `no readback ${handle} under way`);
+    if (!this.canWait && !read.ready && !read.error) {
+      this.awaited = read;
+      return WAITING;
+    }
+    this.reads.drop(handle);
     if (this.canWait) return this.waitRead(read, pointer);
-    if (!read.ready) return this.fail(DEVICE, 'this browser cannot wait for the GPU (no JSPI)');
+    if (read.error) return this.take() || this.fail(DEVICE, String(read.error.message ?? read.error));
     return this.finishRead(read, pointer) || this.take();
+  }
+
+  /** What C could not wait for: resolves once it is there, or failed. */
+  async answer() {
+    try {
+      await this.awaited?.mapped;
+    } catch (error) {
+      await this.afterFailure(error);
+    }
+    while (this.making.size) await Promise.all(this.making);
   }
 
   // ---- pipelines and bindings ----
@@ -474,7 +494,7 @@ export class GpuHost {
     return {
       gpu_open: (flags, caps, capacity) => {
         if (this.prepared?.flags === flags) return begin(caps, capacity);
-        if (!this.canWait) return this.fail(DEVICE, 'this browser cannot wait for the GPU (no JSPI)');
+        if (!this.canWait) return this.fail(DEVICE, CANNOT_WAIT);
         return this.prepare(flags).then(() => begin(caps, capacity), (error) => this.fail(DEVICE, error.message));
       },
       gpu_close: () => this.close(),
@@ -509,8 +529,8 @@ export class GpuHost {
       gpu_submit: (pointer, count) => this.compiled(pointer >>> 0, count, () => this.submit(pointer >>> 0, count)),
       gpu_submit_read: (pointer, count, buffer, offset, size, out) => this.compiled(pointer >>> 0, count,
         () => this.submitRead(pointer >>> 0, count, buffer, offset, size, out)),
-      gpu_submit_timed: (pointer, count, out) => this.submitTimed(pointer >>> 0, count, out >>> 0),
-      gpu_wait: () => this.wait(),
+      gpu_submit_timed: (pointer, count, out) => (this.canWait ? this.submitTimed(pointer >>> 0, count, out >>> 0) : this.fail(UNSUPPORTED, CANNOT_WAIT)),
+      gpu_wait: () => (this.canWait ? this.wait() : this.take()),
     };
   }
 }

@@ -1,6 +1,6 @@
 // service.js: one engine with one model, as methods that a page calls (through worker.js) or Node (node.js). What differs between
-// the two is the host: {module(): WebAssembly.Module, gpu: GPU or undefined, jspi?, mount(tree, source, request, context)},
-// where mount puts a model into the tree and returns {path, release}.
+// the two is the host: {module(): WebAssembly.Module, gpu: GPU or undefined, jspi?, mount(tree, source, request, context), storage?()},
+// where mount puts a model into the tree and returns {path, release}, and storage tells {usage, quota, available, persisted}.
 import { Core, hasJspi } from './core.js';
 import { DopplerError, makeError, throwIfAborted } from './errors.js';
 import { FileTree } from './files.js';
@@ -12,6 +12,8 @@ function batchFor(backend, { gpu }) {
   if (backend !== 'gpu') return 32;
   return gpu.caps.software ? 4 : 0;
 }
+
+const WASM_MOST = 2 ** 32; // bytes that a module of 32-bit WebAssembly can address
 
 export class Service {
   constructor(host) {
@@ -34,6 +36,22 @@ export class Service {
     return Core.create(await this.host.module(), this.tree, { jspi: this.host.jspi ?? hasJspi, gpu: this.host.gpu });
   }
 
+  /** What there is to compute with, and how much room; of what is open, and of what could be. */
+  async capabilities() {
+    const { gpu, storage } = this.host, { core, backend = '' } = this.state, found = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
+    const limits = {};
+    for (const name in found?.limits) if (typeof found.limits[name] === 'number') limits[name] = found.limits[name];
+    return { backend, webgpu: Boolean(gpu), jspi: core?.jspi ?? hasJspi, threads: 1, cores: globalThis.navigator?.hardwareConcurrency,
+      isolated: Boolean(globalThis.crossOriginIsolated), adapter: core?.gpu.caps ?? (found ? describeAdapter(found) : null), features: [...found?.features ?? []].sort(), limits,
+      memory: { ...this.memory(), wasmMost: WASM_MOST, device: globalThis.navigator?.deviceMemory && globalThis.navigator.deviceMemory * 2 ** 30 },
+      storage: await storage?.().catch(() => undefined) };
+  }
+
+  memory() {
+    const { core } = this.state;
+    return { gpu: core?.gpu.bytes ?? 0, wasm: core?.memoryBytes() ?? 0, js: performance.memory?.usedJSHeapSize };
+  }
+
   async adapter() {
     const { gpu } = this.host, found = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
     return { webgpu: Boolean(gpu), jspi: hasJspi, adapter: found ? describeAdapter(found) : null };
@@ -45,12 +63,11 @@ export class Service {
     if (adapter?.software) throw makeError('device', `the only GPU here, ${adapter.name}, is a program on the CPU`);
   }
 
-  /** Opens what was asked for; "auto" takes the GPU where there is one that C can wait for, else the CPU, and says why. */
+  /** Opens what was asked for; "auto" takes the GPU where there is a real one, else the CPU, and says why. */
   async openBackend(wanted, plain) {
     const core = await this.newCore();
     if (wanted !== 'cpu' && wanted !== 'cpu-ref') {
       try {
-        if (!core.jspi) throw makeError('device', 'WebAssembly cannot wait for the GPU here (no JSPI)');
         if (wanted === 'auto') await this.needRealGpu();
         await core.open('gpu', plain);
         return { core, backend: 'gpu', notice: '' };
@@ -75,6 +92,15 @@ export class Service {
       this.tree.unmount('model');
       await release?.();
     }
+  }
+
+  /** The same when C cannot be called any more. */
+  abandon() {
+    const { core, release } = this.state;
+    this.state = {};
+    core?.gpu.close();
+    this.tree.unmount('model');
+    release?.();
   }
 
   async openModel({ source, request }, context) {
@@ -149,7 +175,6 @@ export class Service {
   }
   stats() {
     const { core, backend = '', notice = '', model, load, last } = this.state;
-    return { backend, device: core?.describe() ?? '', notice, model, jspi: core?.jspi ?? hasJspi, adapter: core?.gpu.caps, load, last,
-      memory: { gpu: core?.gpu.bytes ?? 0, wasm: core?.memoryBytes() ?? 0, js: performance.memory?.usedJSHeapSize } };
+    return { backend, device: core?.describe() ?? '', notice, model, jspi: core?.jspi ?? hasJspi, adapter: core?.gpu.caps, load, last, memory: this.memory() };
   }
 }

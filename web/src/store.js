@@ -122,6 +122,16 @@ export class StoredModel {
     this.arrived = state;
   }
 
+  /** Whether there are as many bytes as there should be; `holds` says it of one shard, while it is open for writing. */
+  async isWhole() {
+    const file = await this.folder.getFileHandle('shards.bin').then((handle) => handle.getFile()).catch(() => undefined);
+    return this.about.shards.every(({ offset, size }) => offset + size <= (file?.size ?? -1));
+  }
+  holds(index) {
+    const { offset, size } = this.about.shards[index];
+    return offset + size <= this.writer.data.getSize();
+  }
+
   closeWriting() {
     this.writer?.data.close();
     this.writer?.state.close();
@@ -159,9 +169,10 @@ export class StoredModel {
 
   /** The model as a folder of the core's file tree; `release` closes its files. */
   async mount() {
+    const whole = await this.isWhole();
+    if (!whole) throw new DopplerError('storage', `${this.about.name}: a part of it is gone from the browser's storage; load it from its address, or convert it, again`);
     const folder = new Folder(), file = await this.folder.getFileHandle('shards.bin').catch(() => undefined);
     const handle = file && await sharedHandle(file), blob = file && !handle ? await file.getFile() : undefined;
-    if (!file && this.about.shards.length) throw new DopplerError('storage', `${this.about.name}: its shards are gone from the browser's storage; load it again`);
     for (const { filename, offset, size } of this.about.shards) putDeep(folder, filename, handle ? new RangeFile(handle, offset, size) : sliceOf(blob, offset, size));
     const files = this.about.files.length ? await this.folder.getDirectoryHandle('files') : undefined;
     for (const { name } of this.about.files)
@@ -227,6 +238,12 @@ export async function evict(key) {
       }
     }
   });
+}
+
+/** Removes what was left of a model that did not become whole. */
+export async function discard(key) {
+  const model = await StoredModel.open(key);
+  return model?.about?.complete ? false : evict(key);
 }
 
 /** Bytes: {usage, quota, available, persisted}. */

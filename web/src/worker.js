@@ -3,7 +3,7 @@
 import { convertLocal } from './convert.js';
 import { Hasher } from './core.js';
 import { fetchModel, folderUrl, isGgufUrl } from './download.js';
-import { DopplerError, packError } from './errors.js';
+import { DopplerError, isCrash, packError } from './errors.js';
 import { Service } from './service.js';
 import * as store from './store.js';
 
@@ -28,6 +28,9 @@ async function wasmModule() {
   return module;
 }
 
+/** Whether other models may be removed to make room: asked, or said beforehand. */
+const consentOf = ({ allowEviction }, { ask }) => (allowEviction === 'ask' ? (shortage) => ask('shortage', shortage) : () => Boolean(allowEviction));
+
 // ---- loading ----
 
 /** Takes a lock until the returned function is called. */
@@ -43,7 +46,7 @@ async function mountCached(tree, key, url, request, { tell, signal, ask }) {
   let model;
   try {
     model = url ? await fetchModel(key, url, { hasher: await Hasher.create(await wasmModule()), onProgress: tell, signal, verify: request.verify,
-      consent: request.allowEviction === 'ask' ? (shortage) => ask('shortage', shortage) : () => Boolean(request.allowEviction) }) : await store.StoredModel.open(key);
+      consent: consentOf(request, { ask }) }) : await store.StoredModel.open(key);
     if (!model?.about) throw new DopplerError('not-found', `${key}: no such model in the browser's storage`);
     if (!model.about.complete) throw new DopplerError('not-found', `${key}: only a part of it is in the browser's storage; load it from its address again`);
     await model.touch();
@@ -88,7 +91,7 @@ async function mountSource(tree, source, request, context) {
   throw new DopplerError('argument', 'load: expected a URL, {key}, a File, files or a folder');
 }
 
-const service = new Service({ module: wasmModule, gpu: navigator.gpu, mount: mountSource });
+const service = new Service({ module: wasmModule, gpu: navigator.gpu, mount: mountSource, storage: store.estimate });
 
 /** What the page may call besides the service's own methods. */
 const methods = {
@@ -99,11 +102,12 @@ const methods = {
   },
   cacheList: store.list,
   cacheEvict: ({ key }) => store.evict(key),
+  cacheDiscard: ({ key }) => store.discard(key),
   cacheEstimate: store.estimate,
-  convert: (args, context) => service.exclusive(async () => convertLocal(await service.newCore(), service.tree, args, context)),
+  convert: (args, context) => service.exclusive(async () => convertLocal(await service.newCore(), service.tree, args, { ...context, consent: consentOf(args.request, context) })),
   answer: ({ question, value }) => asked.get(question)?.(value),
 };
-const CALLS = new Set(['load', 'unload', 'generate', 'tokenize', 'detokenize', 'template', 'logits', 'stats', 'adapter']);
+const CALLS = new Set(['load', 'unload', 'generate', 'tokenize', 'detokenize', 'template', 'logits', 'stats', 'adapter', 'capabilities']);
 
 async function serve({ id, method, args }) {
   const abort = new AbortController();
@@ -117,6 +121,7 @@ async function serve({ id, method, args }) {
   try {
     postMessage({ id, result: await call(args ?? {}, { tell, ask, signal: abort.signal }) });
   } catch (error) {
+    if (isCrash(error)) service.abandon();
     postMessage({ id, error: packError(error) });
   } finally {
     running.delete(id);
