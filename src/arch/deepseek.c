@@ -138,6 +138,12 @@ static void build(dp_builder *b) {
                       (int)m.lora, (int)m.nope, (int)m.rope_dim, (int)m.v);
         return;
     }
+    dp_str scoring = DP_LIT("sigmoid");
+    if (b->status == DP_OK) b->status = dp_json_get_str(b->config, "scoring_func", &scoring);
+    if (!dp_str_is(scoring, "sigmoid")) {
+        dp_build_fail(b, DP_E_UNSUPPORTED, "config: scoring_func \"" DP_STR_FMT "\": only sigmoid routing, as DeepSeek-V3's, is supported", DP_STR_ARG(scoring));
+        return;
+    }
     m.rope = dp_build_rope(b, &(dp_rope_desc){.name = "rope", .dim = m.rope_dim, .theta = 10000});
     m.rope.pairs = dp_build_bool(b, "rope_interleave", true);
     m.scale = softmax_scale(b, &m);

@@ -101,11 +101,13 @@ static dp_status read_ids(const dp_gguf *g, dp_gguf_vocab *v) {
     return dp_gguf_get_int(g, "tokenizer.ggml.padding_token_id", &v->pad);
 }
 
-/* SentencePiece vocabularies add a space and a start token unless the file says otherwise, Llama 3's a start token. */
+/* SentencePiece vocabularies add a space and a start token unless the file says otherwise, some byte-level ones a start
+ * token. */
 static dp_status read_flags(const dp_gguf *g, dp_gguf_vocab *v) {
-    bool llama3 = strcmp(v->pre, "llama-bpe") == 0 || strcmp(v->pre, "llama3") == 0 || strcmp(v->pre, "llama-v3") == 0;
-    v->add_space_prefix = strcmp(v->model, "llama") == 0;
-    v->add_bos = v->add_space_prefix || llama3;
+    static const char *const started[] = {"llama-bpe", "llama3",  "llama-v3", "falcon3", "falcon-h1",
+                                          "pixtral",   "midm-2.0", "lfm2",     "tekken"};
+    v->add_bos = v->add_space_prefix = strcmp(v->model, "llama") == 0;
+    for (size_t i = 0; i < DP_COUNT(started); i++) v->add_bos |= strcmp(v->pre, started[i]) == 0;
     TRY(dp_gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &v->add_bos));
     TRY(dp_gguf_get_bool(g, "tokenizer.ggml.add_eos_token", &v->add_eos));
     TRY(dp_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix));

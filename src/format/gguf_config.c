@@ -125,6 +125,18 @@ static dp_status uniform_int(const reading *r, const char *key, int64_t *out) {
     return DP_OK;
 }
 
+/* Layers that predict tokens further ahead are counted among the blocks, behind those of the model. */
+static dp_status leave_out_predictors(const reading *r, const dp_config_row *row, int64_t *layers) {
+    int64_t predictors = 0;
+    if (strcmp(row->key, "block_count") != 0) return DP_OK;
+    TRY(get_int(r, "nextn_predict_layers", &predictors));
+    if (predictors < 0 || predictors > *layers)
+        return dp_fail(DP_E_FORMAT, "metadata \"%s.nextn_predict_layers\": %lld of %lld layers", r->architecture,
+                       (long long)predictors, (long long)*layers);
+    *layers -= predictors;
+    return DP_OK;
+}
+
 static dp_status read_row(reading *r, const dp_config_row *row) {
     char key[128];
     full_key(r, row->key, key, sizeof key);
@@ -134,6 +146,7 @@ static dp_status read_row(reading *r, const dp_config_row *row) {
     switch (row->kind) {
     case DP_CONFIG_U32:
         TRY(uniform_int(r, row->key, &integer));
+        TRY(leave_out_predictors(r, row, &integer));
         put_int(r, row->member, integer);
         break;
     case DP_CONFIG_F32:
@@ -221,7 +234,7 @@ static void read_from_tensors(reading *r) {
 static dp_status read_gemma3(reading *r) {
     char key[64];
     double scale = 0;
-    int64_t layers = 0, hidden = 0, heads = 0, head_dim = 256, pattern = 6, sliding;
+    int64_t layers = 0, hidden = 0, heads = 0, head_dim = 0, pattern = 6, sliding;
     const dp_gguf_kv *kinds = dp_gguf_find(r->g, full_key(r, "attention.sliding_window_pattern", key, sizeof key));
     put_text(r, "hidden_activation", "gelu_pytorch_tanh");
     if (!has_key(r, "rope.freq_base_swa")) put_float(r, "rope_local_base_freq", 10000);
@@ -237,6 +250,7 @@ static dp_status read_gemma3(reading *r) {
     TRY(get_int(r, "block_count", &layers));
     TRY(uniform_int(r, "embedding_length", &hidden));
     TRY(uniform_int(r, "attention.head_count", &heads));
+    if (heads > 0) head_dim = hidden / heads;
     TRY(get_int(r, "attention.key_length", &head_dim));
     TRY(dp_gguf_get_double(r->g, full_key(r, "attention.scale", key, sizeof key), &scale));
     /* The 27B model alone (62 layers) scales by hidden / heads. */
@@ -249,7 +263,7 @@ static dp_status read_gemma3(reading *r) {
 }
 
 static dp_status read_deepseek(reading *r) {
-    int64_t heads = 0, key = 0, value = 0, rope = 64, experts = 0, gating = 2;
+    int64_t heads = 0, key = 0, value = 0, rope = 64, experts = 0, gating = 1; /* files of DeepSeek-V2 do not say */
     TRY(uniform_int(r, "attention.head_count", &heads));
     TRY(get_int(r, "attention.key_length", &key));
     TRY(get_int(r, "attention.value_length", &value));
@@ -265,6 +279,7 @@ static dp_status read_deepseek(reading *r) {
     put_bool(r, "rope_interleave", true);
     put_text(r, "scoring_func", gating == 1 ? "softmax" : "sigmoid");
     put_text(r, "topk_method", gating == 1 ? "greedy" : "noaux_tc");
+    if (!has_key(r, "expert_weights_norm")) put_bool(r, "norm_topk_prob", false);
     /* Files made before groups were stored: DeepSeek-V3 has 256 experts in 8 groups, its relatives have one group. */
     if (!has_key(r, "expert_group_count")) {
         put_int(r, "n_group", experts == 256 ? 8 : 1);
@@ -294,6 +309,22 @@ static dp_status read_family(reading *r) {
     return DP_OK;
 }
 
+/* What a file says by leaving it out, and what it must not say. */
+static dp_status read_rope_basics(reading *r) {
+    int64_t hidden = 0, heads = 0, head_dim = 0;
+    if (!has_key(r, "rope.freq_base")) put_float(r, "rope_theta", 10000);
+    if (r->arch == DP_GGUF_ARCH_DEEPSEEK2) return DP_OK;
+    TRY(uniform_int(r, "embedding_length", &hidden));
+    TRY(uniform_int(r, "attention.head_count", &heads));
+    if (heads > 0) head_dim = hidden / heads;
+    TRY(get_int(r, "attention.key_length", &head_dim));
+    int64_t turned = head_dim;
+    TRY(get_int(r, "rope.dimension_count", &turned));
+    if (turned == head_dim) return DP_OK;
+    return dp_fail(DP_E_UNSUPPORTED, "metadata \"%s.rope.dimension_count\": RoPE over %lld of a head's %lld columns",
+                   r->architecture, (long long)turned, (long long)head_dim);
+}
+
 /* ---- whole ---- */
 
 static dp_status read_all(reading *r) {
@@ -303,6 +334,7 @@ static dp_status read_all(reading *r) {
     TRY(read_vocabulary(r));
     read_from_tensors(r);
     TRY(read_family(r));
+    TRY(read_rope_basics(r));
     TRY(dp_gguf_rope_read(r->c, r->g, r->architecture, &r->json));
     dp_buf_char(&r->json, '}');
     if (r->json.failed) return dp_no_memory(r->json.size);

@@ -98,14 +98,14 @@ dp_status dp_gguf_rope_read(dp_checkpoint *c, const dp_gguf *g, const char *arch
     keys k = {g, architecture};
     char key[128];
     dp_str type = {"", 0};
-    double factor = 0;
+    double factor = 0; /* none, as 1 */
     if (dp_checkpoint_find(c, "rope_factors_long.weight")) return read_longrope(c, &k, json);
     TRY(dp_gguf_get_str(g, key_text(&k, "type", key, sizeof key), &type));
-    TRY(get_number(&k, "factor", &factor));
     snprintf(key, sizeof key, "%s.rope.scale_linear", architecture); /* the older spelling of linear */
-    if (!type.n) TRY(dp_gguf_get_double(g, key, &factor));
-    bool linear = (!type.n && factor > 1) || dp_str_is(type, "linear");
-    if (!linear && (!type.n || dp_str_is(type, "none"))) return DP_OK;
+    TRY(dp_gguf_get_double(g, key, &factor));
+    TRY(get_number(&k, "factor", &factor));
+    bool linear = !type.n || dp_str_is(type, "linear");
+    if (dp_str_is(type, "none") || factor == 0 || (linear && factor == 1)) return DP_OK;
     if (!(factor > 0))
         return dp_fail(DP_E_FORMAT, "metadata \"%s.rope.scaling.factor\": expected a number above 0", architecture);
     if (dp_str_is(type, "yarn")) return read_yarn(&k, factor, json);

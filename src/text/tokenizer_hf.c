@@ -232,9 +232,16 @@ static const char *const END_TOKENS[] = {"<|end_of_text|>",
                                          "<|endofprompt|>"};
 enum { END_OF_TEXT_COUNT = 7 };
 
+/* In gpt-oss's format <|end|> ends one message of several: a turn ends with <|return|> or <|call|>. */
+static bool ends_messages_only(const dp_tokenizer *t, dp_str text) {
+    return dp_str_is(text, "<|end|>") && dp_tokenizer_find(t, DP_LIT("<|return|>")) >= 0 &&
+           dp_tokenizer_find(t, DP_LIT("<|call|>")) >= 0;
+}
+
 static void mark_known_ends(dp_tokenizer *t) {
     for (size_t e = 0; e < DP_COUNT(END_TOKENS); e++) {
         dp_str text = dp_str_of(END_TOKENS[e]);
+        if (ends_messages_only(t, text)) continue;
         for (size_t i = 0; i < t->added_count; i++) {
             if (!t->added[i].special || !dp_str_eq(t->added[i].content, text)) continue;
             if (t->eos < 0 && e < END_OF_TEXT_COUNT) t->eos = t->added[i].id;

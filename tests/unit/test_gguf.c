@@ -1,90 +1,13 @@
 /* GGUF: header, tensor names, configuration, split files, hostile input. */
-#include "files.h"
+#include "gguf_file.h"
 
 #include "format/builder.h"
-#include "format/gguf_config.h"
-
-/* ---- making files ---- */
-
-typedef struct gguf_file {
-    dp_gguf_kvs kvs;
-    dp_buf infos, data;
-    uint64_t tensors;
-} gguf_file;
-
-static void put_u64(dp_buf *buf, uint64_t v) { dp_buf_append(buf, &v, 8); }
-static void put_u32(dp_buf *buf, uint32_t v) { dp_buf_append(buf, &v, 4); }
-
-static void put_info(gguf_file *f, const char *name, uint32_t type, const uint64_t *dims, uint32_t n_dims,
-                     uint64_t offset) {
-    put_u64(&f->infos, strlen(name));
-    dp_buf_str(&f->infos, name);
-    put_u32(&f->infos, n_dims);
-    for (uint32_t d = 0; d < n_dims; d++) put_u64(&f->infos, dims[d]);
-    put_u32(&f->infos, type);
-    put_u64(&f->infos, offset);
-    f->tensors++;
-}
-
-/* An F32 tensor of cols * rows values 0, 1, 2, ... */
-static void put_f32(gguf_file *f, const char *name, uint64_t cols, uint64_t rows) {
-    put_info(f, name, 0, (uint64_t[]){cols, rows}, rows ? 2 : 1, f->data.size);
-    for (uint64_t i = 0; i < cols * (rows ? rows : 1); i++) {
-        float value = (float)i;
-        dp_buf_append(&f->data, &value, 4);
-    }
-    while (f->data.size % 32) dp_buf_char(&f->data, 0);
-}
-
-/* Writes and frees. */
-static void write_gguf(const char *name, gguf_file *f) {
-    dp_buf out = {0};
-    dp_buf_str(&out, "GGUF");
-    put_u32(&out, 3);
-    put_u64(&out, f->tensors);
-    put_u64(&out, f->kvs.count);
-    dp_buf_append(&out, f->kvs.bytes.data, f->kvs.bytes.size);
-    dp_buf_append(&out, f->infos.data, f->infos.size);
-    while (out.size % 32) dp_buf_char(&out, 0);
-    dp_buf_append(&out, f->data.data, f->data.size);
-    test_write(name, out.data, out.size);
-    dp_buf_free(&out);
-    dp_buf_free(&f->kvs.bytes);
-    dp_buf_free(&f->infos);
-    dp_buf_free(&f->data);
-    *f = (gguf_file){0};
-}
-
-static void put_architecture(gguf_file *f, const char *name) {
-    dp_gguf_put_str(&f->kvs, "general.architecture", dp_str_of(name));
-}
-
-static dp_checkpoint *open_at(const char *path) {
-    dp_checkpoint *c = NULL;
-    if (dp_checkpoint_open(path, &c) != DP_OK) test_fail(__FILE__, __LINE__, "%s: %s", path, dp_error_message());
-    return c;
-}
 
 static dp_status open_bad(const char *name) {
     dp_checkpoint *c;
     dp_status status = dp_checkpoint_open(test_file(name), &c);
     if (status == DP_OK) dp_checkpoint_close(c);
     return status;
-}
-
-static int64_t config_int(const dp_checkpoint *c, const char *key) {
-    int64_t value = -999;
-    return dp_json_get_int(c->config, key, &value) == DP_OK ? value : -998;
-}
-
-static double config_number(const dp_json *object, const char *key) {
-    double value = -999;
-    return dp_json_get_double(object, key, &value) == DP_OK ? value : -998;
-}
-
-static bool config_is(const dp_checkpoint *c, const char *key, const char *text) {
-    const dp_json *m = dp_json_find(c->config, key);
-    return m && m->type == DP_JSON_STRING && dp_str_is(m->string, text);
 }
 
 static bool has_shape(const dp_checkpoint *c, const char *name, dp_dtype dtype, const char *shape) {
@@ -96,7 +19,7 @@ static bool has_shape(const dp_checkpoint *c, const char *name, dp_dtype dtype, 
 /* ---- files made by llama.cpp ---- */
 
 TEST(llama_file_opens) {
-    dp_checkpoint *c = open_at(test_path("tests/data/gguf/llama.Q4_K_M.gguf"));
+    dp_checkpoint *c = gguf_open(test_path("tests/data/gguf/llama.Q4_K_M.gguf"));
     CHECK(c);
     CHECK(c->kind == DP_CHECKPOINT_GGUF && c->rope_pairs && !c->norms_plus_one);
     CHECK(!strcmp(c->name, "llama") && !strcmp(c->quantization, "Q4_K_M"));
@@ -125,7 +48,7 @@ TEST(llama_file_opens) {
 }
 
 TEST(mixtral_experts_are_stacked) {
-    dp_checkpoint *c = open_at(test_path("tests/data/gguf/mixtral.Q4_K_M.gguf"));
+    dp_checkpoint *c = gguf_open(test_path("tests/data/gguf/mixtral.Q4_K_M.gguf"));
     CHECK(c);
     CHECK(config_is(c, "model_type", "mixtral") && config_int(c, "num_local_experts") == 8 &&
           config_int(c, "num_experts_per_tok") == 2);
@@ -137,7 +60,7 @@ TEST(mixtral_experts_are_stacked) {
 }
 
 TEST(qwen3_is_tied) {
-    dp_checkpoint *c = open_at(test_path("tests/data/gguf/qwen3.Q4_K_M.gguf"));
+    dp_checkpoint *c = gguf_open(test_path("tests/data/gguf/qwen3.Q4_K_M.gguf"));
     CHECK(c);
     CHECK(config_is(c, "model_type", "qwen3") && config_int(c, "head_dim") == 128 && !c->rope_pairs);
     CHECK(dp_json_find(c->config, "tie_word_embeddings")->boolean && config_int(c, "vocab_size") == 512);
@@ -226,14 +149,14 @@ static dp_checkpoint *through_gguf(const char *json) {
         size_t count;
         status = dp_gguf_rope_tensor(config, i, &arena, &name, &values, &count);
         if (status != DP_OK || !count) break;
-        put_f32(&f, name, count, 0);
+        gguf_add_f32(&f, name, count, 0);
         memcpy(f.data.data + f.data.size - (count * 4 + 31) / 32 * 32, values, count * 4);
     }
     dp_arena_free(&arena);
     if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s", dp_error_message());
-    put_f32(&f, "token_embd.weight", 32, 2);
-    write_gguf("config.gguf", &f);
-    return open_at(test_file("config.gguf"));
+    gguf_add_f32(&f, "token_embd.weight", 32, 2);
+    gguf_write("config.gguf", &f);
+    return gguf_open(test_file("config.gguf"));
 }
 
 TEST(gemma3_config_goes_both_ways) {
@@ -323,7 +246,7 @@ TEST(other_families_go_both_ways) {
 
 /* The factors that llama.cpp itself stored for the reference model. */
 TEST(llama3_factors_match_llama_cpp) {
-    dp_checkpoint *c = open_at(test_path("tests/data/gguf/llama.Q4_K_M.gguf"));
+    dp_checkpoint *c = gguf_open(test_path("tests/data/gguf/llama.Q4_K_M.gguf"));
     CHECK(c);
     float stored[16], *made;
     CHECK_OK(dp_checkpoint_read(c, dp_checkpoint_find(c, "rope_freqs.weight"), 0, stored, sizeof stored));
@@ -348,11 +271,11 @@ TEST(llama3_factors_match_llama_cpp) {
 
 static void write_part(const char *name, uint16_t part, uint16_t parts, const char *tensor) {
     gguf_file f = {0};
-    if (part == 0) put_architecture(&f, "llama");
+    if (part == 0) gguf_begin(&f, "llama");
     dp_gguf_put_u16(&f.kvs, "split.no", part);
     dp_gguf_put_u16(&f.kvs, "split.count", parts);
-    put_f32(&f, tensor, 8, 2);
-    write_gguf(name, &f);
+    gguf_add_f32(&f, tensor, 8, 2);
+    gguf_write(name, &f);
 }
 
 TEST(split_files_open_as_one) {
@@ -360,7 +283,7 @@ TEST(split_files_open_as_one) {
     write_part("split/m-00002-of-00003.gguf", 1, 3, "output.weight");
     CHECK_FAILS(open_bad("split/m-00001-of-00003.gguf"), DP_E_NOT_FOUND, "m-00003-of-00003.gguf");
     write_part("split/m-00003-of-00003.gguf", 2, 3, "blk.0.attn_q.weight");
-    dp_checkpoint *c = open_at(test_file("split"));
+    dp_checkpoint *c = gguf_open(test_file("split"));
     CHECK(c);
     CHECK(c->tensor_count == 3 && c->file_count == 3);
     float value;
@@ -377,17 +300,17 @@ TEST(split_files_open_as_one) {
 /* ---- hostile input ---- */
 
 static void small_file(gguf_file *f) {
-    put_architecture(f, "llama");
+    gguf_begin(f, "llama");
     dp_gguf_put_u32(&f->kvs, "llama.block_count", 1);
     dp_gguf_put_strs(&f->kvs, "tokenizer.ggml.tokens", (dp_str[]){DP_LIT("a"), DP_LIT("bc")}, 2);
     dp_gguf_put_array(&f->kvs, "list", DP_GGUF_U16, (uint16_t[]){1, 2, 3}, 3);
-    put_f32(f, "token_embd.weight", 8, 2);
+    gguf_add_f32(f, "token_embd.weight", 8, 2);
 }
 
 TEST(every_truncation_is_refused) {
     gguf_file f = {0};
     small_file(&f);
-    write_gguf("whole.gguf", &f);
+    gguf_write("whole.gguf", &f);
     char *bytes;
     size_t size;
     CHECK_OK(dp_file_load(test_file("whole.gguf"), 1 << 20, &bytes, &size));
@@ -405,7 +328,7 @@ TEST(every_truncation_is_refused) {
 TEST(changed_bytes_do_no_harm) {
     gguf_file f = {0};
     small_file(&f);
-    write_gguf("whole.gguf", &f);
+    gguf_write("whole.gguf", &f);
     char *bytes;
     size_t size, refused = 0;
     CHECK_OK(dp_file_load(test_file("whole.gguf"), 1 << 20, &bytes, &size));
@@ -443,34 +366,34 @@ TEST(bad_headers_are_refused) {
 
 TEST(bad_metadata_is_refused) {
     gguf_file f = {0};
-    put_architecture(&f, "llama");
-    put_architecture(&f, "llama");
-    write_gguf("bad.gguf", &f);
+    gguf_begin(&f, "llama");
+    gguf_begin(&f, "llama");
+    gguf_write("bad.gguf", &f);
     CHECK_FAILS(open_bad("bad.gguf"), DP_E_FORMAT, "occurs twice");
-    write_gguf("bad.gguf", &f);
+    gguf_write("bad.gguf", &f);
     CHECK_FAILS(open_bad("bad.gguf"), DP_E_FORMAT, "general.architecture");
     dp_gguf_put_u32(&f.kvs, "general.architecture", 1);
-    write_gguf("bad.gguf", &f);
+    gguf_write("bad.gguf", &f);
     CHECK_FAILS(open_bad("bad.gguf"), DP_E_FORMAT, "expected a string");
     static const uint32_t alignments[] = {0, 3, 48, 1u << 30};
     for (size_t i = 0; i < DP_COUNT(alignments); i++) {
-        put_architecture(&f, "llama");
+        gguf_begin(&f, "llama");
         dp_gguf_put_u32(&f.kvs, "general.alignment", alignments[i]);
-        write_gguf("bad.gguf", &f);
+        gguf_write("bad.gguf", &f);
         CHECK_FAILS(open_bad("bad.gguf"), DP_E_FORMAT, "power of two");
     }
-    put_architecture(&f, "llama");
+    gguf_begin(&f, "llama");
     dp_gguf_put_str(&f.kvs, "general.alignment", DP_LIT("32"));
-    write_gguf("bad.gguf", &f);
+    gguf_write("bad.gguf", &f);
     CHECK_FAILS(open_bad("bad.gguf"), DP_E_FORMAT, "general.alignment");
-    put_architecture(&f, "llama");
+    gguf_begin(&f, "llama");
     dp_gguf_put_str(&f.kvs, "llama.block_count", DP_LIT("4"));
-    write_gguf("bad.gguf", &f);
+    gguf_write("bad.gguf", &f);
     CHECK_FAILS(open_bad("bad.gguf"), DP_E_FORMAT, "llama.block_count");
-    put_architecture(&f, "llama");
+    gguf_begin(&f, "llama");
     dp_gguf_put_str(&f.kvs, "llama.rope.scaling.type", DP_LIT("spiral"));
     dp_gguf_put_f32(&f.kvs, "llama.rope.scaling.factor", 2);
-    write_gguf("bad.gguf", &f);
+    gguf_write("bad.gguf", &f);
     CHECK_FAILS(open_bad("bad.gguf"), DP_E_UNSUPPORTED, "spiral");
 }
 
@@ -500,18 +423,18 @@ TEST(bad_tensors_are_refused) {
     };
     for (size_t i = 0; i < DP_COUNT(cases); i++) {
         gguf_file f = {0};
-        put_architecture(&f, "llama");
-        put_info(&f, cases[i].name, cases[i].type, cases[i].dims, DP_MIN(cases[i].n_dims, 4u), cases[i].offset);
+        gguf_begin(&f, "llama");
+        gguf_add_info(&f, cases[i].name, cases[i].type, cases[i].dims, DP_MIN(cases[i].n_dims, 4u), cases[i].offset);
         if (cases[i].n_dims == 5) dp_store_u32(f.infos.data + 9, 5);
         dp_buf_append(&f.data, "0123456789012345678901234567890123456789012345678901234567890123", 64);
-        write_gguf("bad.gguf", &f);
+        gguf_write("bad.gguf", &f);
         CHECK_FAILS(open_bad("bad.gguf"), cases[i].status, cases[i].text);
     }
     gguf_file f = {0};
-    put_architecture(&f, "llama");
-    put_f32(&f, "x", 8, 0);
-    put_f32(&f, "x", 8, 0);
-    write_gguf("bad.gguf", &f);
+    gguf_begin(&f, "llama");
+    gguf_add_f32(&f, "x", 8, 0);
+    gguf_add_f32(&f, "x", 8, 0);
+    gguf_write("bad.gguf", &f);
     CHECK_FAILS(open_bad("bad.gguf"), DP_E_FORMAT, "twice");
 }
 
@@ -520,11 +443,11 @@ TEST(long_headers_are_read) {
     gguf_file f = {0};
     dp_buf text = {0};
     for (int i = 0; i < 300000; i++) dp_buf_str(&text, "0123456789");
-    put_architecture(&f, "llama");
+    gguf_begin(&f, "llama");
     dp_gguf_put_str(&f.kvs, "long", (dp_str){text.data, text.size});
-    put_f32(&f, "output_norm.weight", 8, 0);
-    write_gguf("long.gguf", &f);
-    dp_checkpoint *c = open_at(test_file("long.gguf"));
+    gguf_add_f32(&f, "output_norm.weight", 8, 0);
+    gguf_write("long.gguf", &f);
+    dp_checkpoint *c = gguf_open(test_file("long.gguf"));
     CHECK(c);
     dp_str value = {0};
     CHECK_OK(dp_gguf_get_str(c->gguf, "long", &value));
