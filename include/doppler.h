@@ -128,14 +128,18 @@ typedef enum dp_cache_policy { DP_CACHE_LRFU = 0, DP_CACHE_LRU = 1, DP_CACHE_BEL
 /* Budgets. With `ram`, this process stays below that many bytes of memory: weights that do not fit are read from the
  * checkpoint's files when they are needed, experts into a number of slots per layer that the budget allows. Without it,
  * weights are mapped if they fit what memory is free, else the budget is most of that. Reading checks the hashes of
- * shards (RDRR) on first use. DP_E_MEMORY says what is short and by how much. */
+ * shards (RDRR) on first use. DP_E_MEMORY says what is short and by how much.
+ * On a GPU, `vram` bounds weights, KV cache and activations there. Experts that do not fit are paged: the rest of the budget
+ * becomes slots, to which they are taken when they are used; what is in no slot waits in host memory, which `ram` bounds, or
+ * in the files. Without `vram`, that happens if the model exceeds most of the device's memory. */
 typedef struct dp_model_desc {
     bool verify; /* check the hash of every shard before use (RDRR) */
     dp_progress_fn progress;
     void *user;
     uint64_t ram;         /* bytes; 0: automatic */
-    uint64_t vram;        /* reserved, 0 */
+    uint64_t vram;        /* the same of a GPU's memory, see below; 0: automatic */
     int32_t expert_slots; /* of each layer, overrides what the budget allows; 0: by the budget */
+    int32_t context, batch; /* of the session that a budget leaves room for, as in dp_session_desc; 0: the defaults */
     dp_cache_policy cache;
     const char *const *mirrors; /* folders with copies of the files, tried where a read or a hash fails */
     size_t mirror_count;
@@ -171,6 +175,9 @@ typedef struct dp_paging_stats {
     uint64_t evictions, reads, read_bytes;
     double latency_mean, latency_p50, latency_p95, latency_max; /* seconds from asking for an expert to having it */
     double wait_seconds;             /* that evaluations waited for reads */
+    /* On a GPU all of the above tells of its slots, reads being experts brought there; of the host memory below: */
+    int32_t host_slots_least, host_slots_most; /* of a layer; 0 on the CPU */
+    uint64_t host_bytes, host_hits, host_misses, file_reads, file_bytes;
 } dp_paging_stats;
 
 void dp_model_paging(dp_model *model, dp_paging_stats *stats);

@@ -16,6 +16,8 @@ fn choose(thread: u32) {
     workgroupBarrier();
 }
 
+fn expert_of(choice: u32) -> u32 { return chosen[choice]; }
+
 fn share_of(choice: u32) -> f32 {
     let top = logit[chosen[0]];
     var sum = 0.0;

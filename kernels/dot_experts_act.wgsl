@@ -19,14 +19,16 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     let factor = norm_factor(thread, p.eps);
     choose(thread);
     let base = chosen[at.y] * MATRIX0;
-    let n = base + at.x * TILE + team * ROWS;
+    let row = at.x * TILE + team * ROWS;
+    let n = base + row;
     let sums = sum_pairs(n, base + MATRIX0, lane);
     var gate = factor * reduce(sums.a, lane, thread);
     var up = factor * reduce(sums.b, lane, thread);
     if (lane < ROWS) {
         if (BIAS == 1u) {
-            gate += bias[n + lane];
-            up += bias[EXPERTS * MATRIX0 + n + lane];
+            let b = expert_of(at.y) * MATRIX0 + row + lane;
+            gate += bias[b];
+            up += bias[EXPERTS * MATRIX0 + b];
         }
         put_value(team * ROWS + lane, activate(ACT, gate, up, p.alpha, p.limit));
     }

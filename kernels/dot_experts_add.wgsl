@@ -56,7 +56,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     if (mine) {
         old = dst[n];
         if (BIAS == 1u) {
-            for (var i = 0u; i < CHOICES; i++) { old += share[i] * bias[chosen[i] * MATRIX0 + n]; }
+            for (var i = 0u; i < CHOICES; i++) { old += share[i] * bias[expert_of(i) * MATRIX0 + n]; }
         }
         if (PACK == 1u) { factor = gain[n] + p.offset; }
     }

@@ -1,6 +1,6 @@
 // Computes:  dst[t][z][n] = sum_k src[t][z][k] * W[row(z) + n][k] (+ bias[n]): one token at a time, bound by reading W.
 //            IDS: row t is a (token, choice) pair, W and bias those of expert ids[t]; pairs of experts outside the
-//            `experts` from `first` on, which W holds, are left alone.
+//            `experts` from `first` on, which W holds, are left alone. PLACED: ids hold the slot of W, and the expert << 16.
 // Shapes:    src, dst at t * cols + z * stride + offset; W [..][32 * chunks]; behind a format_*.wgsl.
 // Bindings:  2 src, 3 bias (any buffer when BIAS is false), 4 ids (any when IDS is false), 5 dst, 6 params.
 // Work:      LANES threads share ROWS rows; grid (rows / (ROWS * 128 / LANES), tokens or pairs, z).
@@ -19,6 +19,7 @@ struct Params {
 override LANES: u32 = 32;
 override BIAS: bool = false;
 override IDS: bool = false;
+override PLACED: bool = false;
 const ROWS = 4u;
 const THREADS = 128u;
 var<workgroup> partial: array<array<f32, 128>, 4>;
@@ -31,10 +32,11 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     var base = at.z * p.row_stride + p.row_offset;
     var bias_base = 0u;
     if (IDS) {
-        let expert = ids[t] - p.first; // wraps below it
-        if (expert >= p.experts) { return; }
-        base = expert * p.rows;
-        bias_base = ids[t] * p.rows;
+        let id = ids[t];
+        let place = select(id, id & 0xffffu, PLACED) - p.first; // wraps below it
+        if (place >= p.experts) { return; }
+        base = place * p.rows;
+        bias_base = select(id, id >> 16u, PLACED) * p.rows;
     }
     let from_row = (t / p.src_share * p.src_cols + at.z * p.src_stride + p.src_offset) / 4u;
     var sums: array<f32, 4>;

@@ -40,7 +40,7 @@ static dp_status open_model(setup *s, const dp_engine_desc *desc, const char *mo
     dp_model_desc how = {.verify = set.verify, .progress = progress_update, .user = &bar,
                          .ram = set.ram, .vram = set.vram, .expert_slots = set.expert_slots,
                          .cache = (dp_cache_policy)set.cache, .mirrors = (const char *const *)set.mirrors.items,
-                         .mirror_count = set.mirrors.count};
+                         .mirror_count = set.mirrors.count, .context = set.context, .batch = set.batch};
     dp_status status = dp_model_open(s->engine, model, &how, &s->model);
     progress_end(&bar);
     return status;
@@ -100,12 +100,16 @@ static void note_paging(const setup *s) {
     dp_paging_stats p;
     dp_model_paging(s->model, &p);
     if (!p.paging) {
-        note("paging: none, all weights are mapped");
+        note("paging: none, all weights are in memory");
         return;
     }
     if (p.layers)
         note("paging: %d to %d slots a layer, %llu hits, %llu misses: %.1f %% hits", (int)p.slots_least, (int)p.slots_most,
              (unsigned long long)p.hits, (unsigned long long)p.misses, 100 * per_second((double)p.hits, (double)(p.hits + p.misses)));
+    if (p.host_slots_most)
+        note("paging: below that %d to %d slots a layer in host memory (%s), %llu hits, %llu misses; %s read from files in %llu reads",
+             (int)p.host_slots_least, (int)p.host_slots_most, show_bytes((double)p.host_bytes), (unsigned long long)p.host_hits,
+             (unsigned long long)p.host_misses, show_bytes((double)p.file_bytes), (unsigned long long)p.file_reads);
     note("paging: %s of experts and %s of other weights in memory, %d parts pass through; %s read in %llu reads, waited %.2f s",
          show_bytes((double)p.expert_bytes), show_bytes((double)p.plain_bytes), (int)p.streamed_units, show_bytes((double)p.read_bytes),
          (unsigned long long)p.reads, p.wait_seconds);

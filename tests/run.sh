@@ -165,6 +165,7 @@ webgpu_driver() {
         swiftshader/test_gpu_blocks) filter=experts_masked ;; # it has nothing to mask, and compiles each kernel for seconds
         swiftshader/test_gpu_decode) filter=without_subgroups ;;
         swiftshader/test_gpu_flight) filter=sampled_tokens ;;
+        swiftshader/test_gpu_paging) filter=sampled_tokens ;;
         swiftshader/test_gpu_sampling) filter=small_vocabularies ;;
         esac
         # shellcheck disable=SC2086

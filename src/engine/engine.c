@@ -88,9 +88,10 @@ static dp_status verify_shards(const dp_checkpoint *checkpoint, const dp_model_d
 static dp_status load_weights(dp_model *model, const dp_model_desc *desc) {
     dp_backend *backend = model->engine->backend;
     dp_residency *residency = &model->residency;
-    uint64_t session = dp_session_bytes(model, &(dp_session_desc){0});
-    TRY(dp_residency_init(residency, model->built, desc, session, backend->api->session_bytes != NULL));
-    dp_weights_how how = dp_residency_is_paged(residency) ? DP_WEIGHTS_VECTORS : backend->api->copies ? DP_WEIGHTS_READER : DP_WEIGHTS_HERE;
+    const dp_session_desc size = {.context = DP_MIN(desc->context, model->built->shape.context), .batch = desc->batch};
+    bool copies = backend->api->copies;
+    TRY(dp_residency_init(residency, model->built, desc, backend, dp_session_needs_of(model, &size)));
+    dp_weights_how how = dp_residency_is_paged(residency) ? (copies ? DP_WEIGHTS_PLAIN : DP_WEIGHTS_VECTORS) : copies ? DP_WEIGHTS_READER : DP_WEIGHTS_HERE;
     TRY(dp_weights_load(model->built, how, &model->weights, desc->progress, desc->user));
     if (dp_residency_is_paged(residency)) TRY(dp_residency_open(residency, model->built, desc));
     return backend->api->load(backend, model->built->program, desc->progress, desc->user);
@@ -139,8 +140,30 @@ const dp_tokenizer *dp_model_tokenizer(const dp_model *model) { return model->to
 /* ---- paging ---- */
 
 void dp_model_paging(dp_model *model, dp_paging_stats *stats) {
+    dp_paging_stats host = {0};
     *stats = (dp_paging_stats){0};
-    if (model->residency.pages) dp_pages_stats(model->residency.pages, stats);
+    if (model->residency.pages) dp_pages_stats(model->residency.pages, &host);
+    if (!model->residency.device) {
+        *stats = host;
+        return;
+    }
+    dp_device_stats(model->residency.device, stats);
+    stats->host_slots_least = host.slots_least;
+    stats->host_slots_most = host.slots_most;
+    stats->host_bytes = host.expert_bytes;
+    stats->host_hits = host.hits;
+    stats->host_misses = host.misses;
+    stats->file_reads = host.reads;
+    stats->file_bytes = host.read_bytes;
+}
+
+static void put_host(const dp_model *model, const dp_paging_stats *s, dp_buf *out) {
+    dp_buf_printf(out, "\"vramBudget\": %llu, \"host\": {\"slots\": [%d, %d], \"bytes\": %llu, ", (unsigned long long)model->residency.vram,
+                  (int)s->host_slots_least, (int)s->host_slots_most, (unsigned long long)s->host_bytes);
+    dp_buf_printf(out, "\"hits\": %llu, \"misses\": %llu, \"reads\": %llu, \"readBytes\": %llu, \"layers\": ", (unsigned long long)s->host_hits,
+                  (unsigned long long)s->host_misses, (unsigned long long)s->file_reads, (unsigned long long)s->file_bytes);
+    dp_pages_stats_json(model->residency.pages, out);
+    dp_buf_str(out, "}, ");
 }
 
 dp_status dp_model_paging_json(dp_model *model, char **json) {
@@ -155,8 +178,11 @@ dp_status dp_model_paging_json(dp_model *model, char **json) {
                   (unsigned long long)s.evictions);
     dp_buf_printf(&out, "\"reads\": %llu, \"readBytes\": %llu, \"waitSeconds\": %.6f, \"latencyMean\": %.6f, \"latencyP50\": %.6f, ",
                   (unsigned long long)s.reads, (unsigned long long)s.read_bytes, s.wait_seconds, s.latency_mean, s.latency_p50);
-    dp_buf_printf(&out, "\"latencyP95\": %.6f, \"latencyMax\": %.6f, \"layers\": ", s.latency_p95, s.latency_max);
-    if (model->residency.pages) dp_pages_stats_json(model->residency.pages, &out);
+    dp_buf_printf(&out, "\"latencyP95\": %.6f, \"latencyMax\": %.6f, ", s.latency_p95, s.latency_max);
+    if (model->residency.device) put_host(model, &s, &out);
+    dp_buf_str(&out, "\"layers\": ");
+    if (model->residency.device) dp_device_stats_json(model->residency.device, &out);
+    else if (model->residency.pages) dp_pages_stats_json(model->residency.pages, &out);
     else dp_buf_str(&out, "[]");
     dp_buf_char(&out, '}');
     return dp_buf_take(&out, json, NULL);
@@ -164,6 +190,7 @@ dp_status dp_model_paging_json(dp_model *model, char **json) {
 
 void dp_model_paging_reset(dp_model *model) {
     if (model->residency.pages) dp_pages_stats_reset(model->residency.pages);
+    if (model->residency.device) dp_device_stats_reset(model->residency.device);
 }
 
 dp_status dp_model_load_expert(dp_model *model, int32_t layer, int32_t expert) {

@@ -34,7 +34,7 @@ struct dp_session {
     dp_model *model;
     dp_plan *plan;
     dp_kv *kv;
-    uint64_t reserved; /* memory that the model's residency keeps for this session */
+    dp_session_needs reserved; /* memory that the model's residency keeps for this session */
     int32_t context, batch, length;
     int32_t *ids;      /* [context], those at positions < length */
     float *logits;     /* [vocab] after the last token, if that is where they are */
@@ -55,7 +55,7 @@ dp_status dp_session_step(dp_session *session, const int32_t *ids, int32_t count
 /* Sees to it that the logits of the last token are in session->logits, or, if `device`, at least on the device. DP_E_ARG if
  * there is no such token. */
 dp_status dp_session_fetch_logits(dp_session *session, bool device);
-/* Host memory that a session takes at most; 0 where it lies elsewhere. */
-uint64_t dp_session_bytes(const dp_model *model, const dp_session_desc *desc);
+/* Memory that a session takes at most. */
+dp_session_needs dp_session_needs_of(const dp_model *model, const dp_session_desc *desc);
 
 #endif

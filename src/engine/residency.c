@@ -39,21 +39,36 @@ static void set_automatic_budget(dp_residency *r) {
     r->budget = r->weights + r->first_session <= available ? 0 : r->base + available / 10 * 9;
 }
 
-dp_status dp_residency_init(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc, uint64_t session, bool can_page) {
-    *r = (dp_residency){.budget = desc->ram, .base = dp_host_memory_resident(), .first_session = session,
-                        .weights = matrix_bytes(builder->program), .wanted_slots = desc->expert_slots,
-                        .used_experts = experts_per_token(builder->program)};
+/* Host memory is the tier below a device's slots: it holds all experts if it can, else what a budget leaves room for. */
+static dp_status init_below_device(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc, bool *paged) {
+    TRY(dp_residency_init_device(r, builder, desc, paged));
+    r->wanted_slots = 0;
+    r->used_experts = 1; /* a step goes through a single one */
+    if (!r->budget) set_automatic_budget(r);
+    return DP_OK;
+}
+
+static dp_status init(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc) {
+    bool device = r->backend->api->device_bytes != NULL, paged = false;
     TRY(dp_mutex_new(&r->lock));
-    if (desc->vram) return dp_fail(DP_E_UNSUPPORTED, "a budget of graphics memory is not implemented yet");
     if (desc->expert_slots < 0) return dp_fail(DP_E_ARG, "expert_slots is %d, expected 0 or more", (int)desc->expert_slots);
     if ((unsigned)desc->cache >= DP_CACHE_BELADY) return dp_fail(DP_E_ARG, "cache policy %d: expected LRU or LRFU", (int)desc->cache);
-    if (!can_page && (desc->ram || desc->expert_slots)) return dp_fail(DP_E_UNSUPPORTED, "a memory budget needs the CPU backend: here weights are copied to the device");
-    if (!can_page) return DP_OK;
-    if (!r->budget && !desc->expert_slots) set_automatic_budget(r);
-    bool paged = (r->budget && !fits_budget(r)) || (desc->expert_slots && r->used_experts);
+    if (desc->vram && !device) return dp_fail(DP_E_UNSUPPORTED, "a budget of graphics memory was set, but the CPU computes");
+    if (device) TRY(init_below_device(r, builder, desc, &paged));
+    else if (!r->budget && !desc->expert_slots) set_automatic_budget(r);
+    if (!device) paged = (r->budget && !fits_budget(r)) || (desc->expert_slots && r->used_experts);
     if (!paged) return DP_OK;
     r->pages = dp_calloc(1, sizeof *r->pages);
-    return r->pages ? DP_OK : dp_no_memory(sizeof *r->pages);
+    if (!r->pages) return dp_no_memory(sizeof *r->pages);
+    r->pages->experts_only = device;
+    return DP_OK;
+}
+
+dp_status dp_residency_init(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc, dp_backend *backend, dp_session_needs session) {
+    *r = (dp_residency){.budget = desc->ram, .base = dp_host_memory_resident(), .first_session = session.host, .vram_first = session.device,
+                        .weights = matrix_bytes(builder->program), .wanted_slots = desc->expert_slots,
+                        .used_experts = experts_per_token(builder->program), .backend = backend};
+    return init(r, builder, desc);
 }
 
 bool dp_residency_is_paged(const dp_residency *r) { return r->pages != NULL; }
@@ -152,7 +167,7 @@ static dp_status start(dp_residency *r, dp_builder *builder, const dp_model_desc
     TRY(dp_pages_start(pages, desc->cache, r->slots, streamed));
     TRY(dp_pages_read_plain(pages, desc->progress, desc->user));
     builder->program->pager = &pages->base;
-    return DP_OK;
+    return pages->experts_only ? dp_residency_open_device(r, builder->program, desc->cache) : DP_OK;
 }
 
 dp_status dp_residency_open(dp_residency *r, dp_builder *builder, const dp_model_desc *desc) {
@@ -166,6 +181,7 @@ dp_status dp_residency_open(dp_residency *r, dp_builder *builder, const dp_model
 }
 
 void dp_residency_close(dp_residency *r) {
+    dp_device_free(r->device);
     dp_pages_free(r->pages);
     dp_free(r->slots);
     if (r->lock) dp_mutex_free(r->lock);
@@ -176,7 +192,8 @@ void dp_residency_close(dp_residency *r) {
 
 static dp_status change_sessions(dp_residency *r, uint64_t sessions) {
     uint64_t need = r->base + r->weights + sessions + slack_of(r->budget);
-    if (!r->pages && r->budget && need > r->budget)
+    bool mapped = !r->pages && !r->backend->api->device_bytes;
+    if (mapped && r->budget && need > r->budget)
         return dp_fail(DP_E_MEMORY, "the RAM budget of %llu MB is %llu MB short for this session",
                        mb(r->budget), mb(need - r->budget));
     if (!r->pages) return DP_OK;
@@ -185,25 +202,34 @@ static dp_status change_sessions(dp_residency *r, uint64_t sessions) {
     return DP_OK;
 }
 
-dp_status dp_residency_reserve(dp_residency *r, uint64_t bytes) {
+static dp_status reserve_locked(dp_residency *r, dp_session_needs session) {
+    TRY(change_sessions(r, r->sessions + session.host));
+    TRY(dp_residency_reserve_device(r, session.device));
+    r->sessions += session.host;
+    return DP_OK;
+}
+
+dp_status dp_residency_reserve(dp_residency *r, dp_session_needs session) {
     dp_mutex_lock(r->lock);
-    dp_status status = change_sessions(r, r->sessions + bytes);
-    if (status == DP_OK) r->sessions += bytes;
+    dp_status status = reserve_locked(r, session);
     dp_mutex_unlock(r->lock);
     return status;
 }
 
 /* Slots grow again when the next session asks. */
-void dp_residency_release(dp_residency *r, uint64_t bytes) {
+void dp_residency_release(dp_residency *r, dp_session_needs session) {
     dp_mutex_lock(r->lock);
-    r->sessions -= bytes;
+    r->sessions -= session.host;
+    r->vram_sessions -= session.device;
     dp_mutex_unlock(r->lock);
 }
 
-uint64_t dp_residency_room(const dp_residency *r) {
-    if (!r->budget) return UINT64_MAX;
+dp_session_needs dp_residency_room(const dp_residency *r) {
+    dp_session_needs room = {UINT64_MAX, UINT64_MAX};
     dp_mutex_lock(r->lock);
     uint64_t taken = r->base + r->weights + r->sessions + slack_of(r->budget) + (r->pages ? slots_bytes(r, least_slots(r)) : 0);
+    if (r->budget) room.host = r->budget - DP_MIN(r->budget, taken);
+    if (r->vram) room.device = r->vram - DP_MIN(r->vram, r->vram_weights + r->vram_sessions);
     dp_mutex_unlock(r->lock);
-    return r->budget - DP_MIN(r->budget, taken);
+    return room;
 }

@@ -1,11 +1,12 @@
 /* residency.h: decides, under a budget, which weights are in memory: all of them mapped, or plain matrices read and
- * experts paged, or layers passing through as well. Knows what sessions take. Floor 5. */
+ * experts paged, or layers passing through as well. On a device with memory of its own all weights lie there, or experts
+ * share slots there and host memory is the tier below. Knows what sessions take. Floor 5. */
 #ifndef DP_RESIDENCY_H
 #define DP_RESIDENCY_H
 
 #include "arch/builder.h"
 #include "graph/backend.h"
-#include "page/pages.h"
+#include "page/device.h"
 
 typedef struct dp_residency {
     dp_pages *pages;      /* NULL: all weights are mapped */
@@ -18,20 +19,37 @@ typedef struct dp_residency {
     int32_t used_experts; /* of a token */
     int32_t *slots;       /* [pages->layer_count] */
     dp_mutex *lock;
+    /* a device with memory of its own (residency_device.c) */
+    dp_backend *backend;
+    dp_device *device;      /* its slots; NULL: all weights are there, or there is no such device */
+    uint64_t vram;          /* its budget; 0: none was set and none is needed */
+    uint64_t vram_weights;  /* there: plain ones, and all experts or all slots */
+    uint64_t vram_sessions, vram_first; /* as `sessions` and `first_session` */
+    int32_t vram_slots;     /* dp_model_desc.expert_slots */
 } dp_residency;
 
-/* Before weights are loaded: maps or pages? session: the bytes that one of default size takes. can_page: the backend
- * asks a pager. */
-dp_status dp_residency_init(dp_residency *residency, const dp_builder *builder, const dp_model_desc *desc, uint64_t session, bool can_page);
+/* What one session takes: of host memory, of the device's. */
+typedef struct dp_session_needs {
+    uint64_t host, device;
+} dp_session_needs;
+
+/* Before weights are loaded: all in memory, or paged? session: what one that the desc leaves room for takes. */
+dp_status dp_residency_init(dp_residency *residency, const dp_builder *builder, const dp_model_desc *desc, dp_backend *backend,
+                            dp_session_needs session);
 /* Paged: takes the place of mapping; reads what stays. `program->pager` is set. */
 dp_status dp_residency_open(dp_residency *residency, dp_builder *builder, const dp_model_desc *desc);
 void dp_residency_close(dp_residency *residency);
 bool dp_residency_is_paged(const dp_residency *residency);
 
-/* A session of so many bytes opens: slots make room for it, or DP_E_MEMORY says what it lacks. */
-dp_status dp_residency_reserve(dp_residency *residency, uint64_t bytes);
-void dp_residency_release(dp_residency *residency, uint64_t bytes);
+/* A session opens: slots in host memory make room for it, or DP_E_MEMORY says what it lacks. */
+dp_status dp_residency_reserve(dp_residency *residency, dp_session_needs session);
+void dp_residency_release(dp_residency *residency, dp_session_needs session);
 /* The largest session that could open now. */
-uint64_t dp_residency_room(const dp_residency *residency);
+dp_session_needs dp_residency_room(const dp_residency *residency);
+
+/* residency_device.c: the parts of these functions that concern the device's memory. */
+dp_status dp_residency_init_device(dp_residency *residency, const dp_builder *builder, const dp_model_desc *desc, bool *paged);
+dp_status dp_residency_open_device(dp_residency *residency, dp_program *program, dp_cache_policy policy);
+dp_status dp_residency_reserve_device(dp_residency *residency, uint64_t bytes);
 
 #endif

@@ -87,6 +87,6 @@ dp_status dp_residency_cut(dp_builder *builder, const dp_model_desc *desc, dp_pa
     pages->plain_of = dp_malloc(weights * sizeof *pages->plain_of);
     if (!pages->plain_of) return dp_no_memory(weights * sizeof *pages->plain_of);
     for (size_t i = 0; i < weights; i++) pages->plain_of[i] = -1;
-    TRY(add_plain(pages, builder));
+    if (!pages->experts_only) TRY(add_plain(pages, builder));
     return add_experts(pages, builder);
 }

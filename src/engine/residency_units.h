@@ -5,7 +5,7 @@
 #include "arch/builder.h"
 #include "page/pages.h"
 
-/* Fills units, plain_of, plain_count and layers of zeroed pages. */
+/* Fills units, plain_of, plain_count and layers of pages that are zero but for `experts_only`. */
 dp_status dp_residency_cut(dp_builder *builder, const dp_model_desc *desc, dp_pages *pages);
 
 #endif

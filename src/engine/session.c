@@ -29,22 +29,24 @@ static sizes sizes_of(const dp_model *model, const dp_session_desc *desc) {
     return (sizes){context, batch, {batch, DP_MIN(OUTPUTS_MAX, batch)}, {type, context, batch}};
 }
 
-uint64_t dp_session_bytes(const dp_model *model, const dp_session_desc *desc) {
+dp_session_needs dp_session_needs_of(const dp_model *model, const dp_session_desc *desc) {
     dp_backend *backend = model->engine->backend;
     const dp_program *program = model->built->program;
     sizes s = sizes_of(model, desc);
     uint64_t own = ((uint64_t)s.context + 2 * (uint64_t)program->vocab) * 4; /* ids, logits here and with the caller */
-    return backend->api->session_bytes ? own + backend->api->session_bytes(backend, program, s.plan, &s.kv) : 0;
+    if (backend->api->device_bytes) return (dp_session_needs){0, backend->api->device_bytes(backend, program, s.plan, &s.kv)};
+    return (dp_session_needs){backend->api->session_bytes ? own + backend->api->session_bytes(backend, program, s.plan, &s.kv) : 0, 0};
 }
 
 /* Puts in front of what the budget is short of how large the session would be, and one of how many positions it can hold. */
 static dp_status say_too_large(const dp_model *model, const dp_session_desc *desc, uint64_t bytes) {
     dp_session_desc fits = *desc;
-    uint64_t room = dp_residency_room(&model->residency);
+    dp_session_needs room = dp_residency_room(&model->residency), needs;
     int32_t most = 0, context = sizes_of(model, desc).context;
     for (int32_t step = 1 << 30; step; step /= 2) {
         fits.context = step < context - most ? most + step : context;
-        if (dp_session_bytes(model, &fits) <= room) most = fits.context;
+        needs = dp_session_needs_of(model, &fits);
+        if (needs.host <= room.host && needs.device <= room.device) most = fits.context;
     }
     return dp_fail_in(DP_E_MEMORY, "a session of %d positions takes %llu MB, one of at most %d would fit", (int)context,
                       (unsigned long long)((bytes + 999999) / 1000000), (int)most);
@@ -54,10 +56,10 @@ static dp_status set_up(dp_session *s, const dp_session_desc *desc) {
     dp_backend *backend = s->model->engine->backend;
     const dp_program *program = s->model->built->program;
     sizes n = sizes_of(s->model, desc);
-    uint64_t bytes = dp_session_bytes(s->model, desc);
-    dp_status status = dp_residency_reserve(&s->model->residency, bytes);
-    if (status != DP_OK) return say_too_large(s->model, desc, bytes);
-    s->reserved = bytes;
+    dp_session_needs needs = dp_session_needs_of(s->model, desc);
+    dp_status status = dp_residency_reserve(&s->model->residency, needs);
+    if (status != DP_OK) return say_too_large(s->model, desc, DP_MAX(needs.host, needs.device));
+    s->reserved = needs;
     s->context = n.context;
     s->batch = n.batch;
     s->ids = dp_malloc((size_t)s->context * sizeof *s->ids);

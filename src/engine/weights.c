@@ -174,8 +174,9 @@ dp_status dp_weights_load(dp_builder *builder, dp_weights_how how, dp_weights *w
     for (size_t i = 0; i < p->weight_count; i++) {
         dp_weight *w = &p->weights[i];
         dp_status status = DP_OK;
-        if (how != DP_WEIGHTS_VECTORS || !is_matrix(w, &builder->sources[i])) status = load_weight(&l, w, &builder->sources[i]);
-        else if (w->experts) status = expert_table(&l, w);
+        bool matrix = is_matrix(w, &builder->sources[i]);
+        if (how >= DP_WEIGHTS_PLAIN && matrix && w->experts) status = expert_table(&l, w);
+        else if (how != DP_WEIGHTS_VECTORS || !matrix) status = load_weight(&l, w, &builder->sources[i]);
         if (status != DP_OK) return dp_fail_in(status, "tensor %s", p->weights[i].name);
         if (progress && !progress(user, "loading weights", i + 1, p->weight_count)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");
     }

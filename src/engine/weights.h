@@ -17,6 +17,7 @@ typedef struct dp_weights {
 typedef enum dp_weights_how {
     DP_WEIGHTS_HERE,    /* all that is there is mapped, or read where that is impossible */
     DP_WEIGHTS_READER,  /* what can be read again and not be mapped stays NULL: program->reader reads it */
+    DP_WEIGHTS_PLAIN,   /* the same, and experts get empty tables: they are paged */
     DP_WEIGHTS_VECTORS  /* matrices stay NULL, experts get empty tables: they are paged */
 } dp_weights_how;
 

@@ -20,16 +20,22 @@ static void kv_drop(dp_kv *kv) {
     dp_free(kv);
 }
 
+/* Room for a step, or for tokens that run ahead of the host, without loss of what a window still sees. */
+static int32_t kv_capacity(const dp_kv_spec *s, const dp_kv_size *size) {
+    return s->window ? DP_MIN(size->context, s->window + DP_MAX(size->step, DP_DRAWS_MOST + 1)) : size->context;
+}
+
+static uint64_t kv_layer_bytes(const dp_kv_spec *s, const dp_kv_size *size) {
+    return (uint64_t)s->heads * (uint64_t)(s->k_dim + s->v_dim) * (uint64_t)kv_capacity(s, size) * (size->type == DP_KV_F32 ? 4 : 2);
+}
+
 static dp_status kv_layers(dp_kv *kv, const dp_kv_size *size) {
     for (size_t i = 0; i < kv->program->kv_count; i++) {
         const dp_kv_spec *s = &kv->program->kv[i];
         if (s->k_dim % 2 || s->v_dim % 2) return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %d columns: the GPU kernels need even numbers", (int)s->k_dim, (int)s->v_dim);
-        /* room for a step, or for tokens that run ahead of the host, without loss of what a window still sees */
-        int32_t room = DP_MAX(size->step, DP_DRAWS_MOST + 1);
-        int32_t capacity = s->window ? DP_MIN(size->context, s->window + room) : size->context;
-        uint64_t bytes = (uint64_t)s->heads * (uint64_t)(s->k_dim + s->v_dim) * (uint64_t)capacity * (kv->exact ? 4 : 2);
+        int32_t capacity = kv_capacity(s, size);
         kv->layers[i].capacity = (uint32_t)capacity;
-        dp_status status = dp_gpu_storage_new(kv->backend->gpu, bytes, "kv", &kv->layers[i].buffer);
+        dp_status status = dp_gpu_storage_new(kv->backend->gpu, kv_layer_bytes(s, size), "kv", &kv->layers[i].buffer);
         if (status != DP_OK) return dp_fail_in(status, "the KV cache of layer %zu, %d positions (a smaller context needs less)", i, (int)capacity);
     }
     return DP_OK;
@@ -101,6 +107,7 @@ static void plan_drop(dp_plan *plan) {
     dp_gpu_buffer_free(gpu, plan->step);
     dp_gpu_buffer_free(gpu, plan->partial);
     dp_gpu_prefill_free(plan);
+    dp_gpu_paged_free(plan);
     dp_gpu_draws_free(plan);
     for (size_t i = 0; plan->packed && i < plan->program->slot_count; i++) dp_gpu_buffer_free(gpu, plan->packed[i]);
     dp_free(plan->packed);
@@ -137,6 +144,7 @@ static dp_status plan_buffers(dp_plan *plan) {
     TRY(dp_gpu_buffer_new(gpu, (uint64_t)plan->size.tokens * 4, "tokens", &plan->tokens));
     TRY(dp_gpu_buffer_new(gpu, DP_GPU_STEP_WORDS * 4, "step", &plan->step));
     TRY(dp_gpu_buffer_new(gpu, partial_size(p) * 4, "partial", &plan->partial));
+    TRY(dp_gpu_paged_new(plan));
     return dp_gpu_prefill_buffers(plan);
 }
 
@@ -160,6 +168,25 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
     dp_status status = plan_make(base, program, size, out);
     dp_mutex_unlock(of(base)->lock);
     return status;
+}
+
+/* ---- what a session takes ---- */
+
+/* Of what is made when dispatches are planned: packed twins of one row, q, k and v side by side, experts' biases. */
+static uint64_t planned_bytes(const dp_program *p) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < p->slot_count; i++) bytes += (uint64_t)p->slots[i].cols * (44 / 16 + 1);
+    for (size_t i = 0; i < p->op_count; i++)
+        if (p->ops[i].kind == DP_OP_MOE_MATMUL && p->ops[i].bias >= 0) bytes += p->weights[p->ops[i].bias].bytes;
+    return bytes;
+}
+
+static uint64_t device_bytes(dp_backend *base, const dp_program *p, dp_plan_size size, const dp_kv_size *kv) {
+    const dp_plan plan = {.backend = of(base), .program = p, .size = size};
+    uint64_t bytes = (uint64_t)size.tokens * 4 + partial_size(p) * 4 + planned_bytes(p) + dp_gpu_prefill_bytes(&plan) + dp_gpu_draws_bytes(p);
+    for (size_t i = 0; i < p->slot_count; i++) bytes += (uint64_t)(p->slots[i].rows == DP_ROWS_TOKENS ? size.tokens : size.outputs) * (uint64_t)p->slots[i].cols * 4;
+    for (size_t i = 0; i < p->kv_count; i++) bytes += kv_layer_bytes(&p->kv[i], kv);
+    return bytes + (uint64_t)kv->context * 4;
 }
 
 /* ---- run ---- */
@@ -211,12 +238,12 @@ static dp_status trace(dp_plan *plan, const dp_step *step, const dp_planned *don
     return status;
 }
 
-static dp_status profile(dp_plan *plan, const dp_step *step, size_t count) {
+static dp_status profile(dp_plan *plan, const dp_step *step, size_t from, size_t count) {
     uint64_t *times = dp_malloc(count * sizeof *times);
     if (!times) return dp_no_memory(count * sizeof *times);
-    dp_status status = dp_gpu_submit_timed(plan->backend->gpu, plan->queue, count, times);
+    dp_status status = dp_gpu_submit_timed(plan->backend->gpu, plan->queue + from, count, times);
     for (size_t i = 0; status == DP_OK && i < count; i++) {
-        const dp_planned *d = &plan->planned[plan->queue_ops[i]];
+        const dp_planned *d = &plan->planned[plan->queue_ops[from + i]];
         const dp_op *op = &plan->program->ops[d->op];
         uint64_t bytes = 0;
         for (size_t k = 0; k < d->ops; k++) bytes += dp_program_op_bytes(plan->program, &op[k]);
@@ -226,26 +253,43 @@ static dp_status profile(dp_plan *plan, const dp_step *step, size_t count) {
     return status;
 }
 
-static dp_status traced(dp_plan *plan, const dp_step *step) {
-    size_t count = 0;
-    for (size_t i = 0; i < plan->planned_count; i++) {
-        enqueue(plan, &plan->planned[i], step, &count);
-        bool op_ends = i + 1 == plan->planned_count || plan->planned[i + 1].op != plan->planned[i].op;
-        if (!op_ends || !count) continue;
-        TRY(dp_gpu_submit(plan->backend->gpu, plan->queue, count));
-        TRY(trace(plan, step, &plan->planned[plan->queue_ops[count - 1]]));
-        count = 0;
+/* The device begins while the rest is encoded. */
+static dp_status submit_in_pieces(dp_plan *plan, size_t from, size_t to) {
+    for (size_t n; from < to; from += n) {
+        n = DP_MIN(to - from, (size_t)DP_GPU_SUBMIT_PIECE);
+        TRY(dp_gpu_submit(plan->backend->gpu, plan->queue + from, n));
     }
     return DP_OK;
 }
 
-/* The device begins while the rest is encoded. */
-static dp_status submit_in_pieces(dp_plan *plan, size_t count) {
-    for (size_t done = 0, n; done < count; done += n) {
-        n = DP_MIN(count - done, (size_t)DP_GPU_SUBMIT_PIECE);
-        TRY(dp_gpu_submit(plan->backend->gpu, plan->queue + done, n));
+/* Behind the dispatches from `from` on that belong to the same op. */
+static size_t op_end(const dp_plan *plan, size_t from, size_t to) {
+    size_t end = from + 1;
+    while (end < to && plan->planned[plan->queue_ops[end]].op == plan->planned[plan->queue_ops[from]].op) end++;
+    return end;
+}
+
+dp_status dp_gpu_step_trace(dp_plan *plan, const dp_step *step, size_t from, size_t to) {
+    for (size_t end; step->trace && from < to; from = end) {
+        end = op_end(plan, from, to);
+        TRY(trace(plan, step, &plan->planned[plan->queue_ops[end - 1]]));
     }
     return DP_OK;
+}
+
+static dp_status traced(dp_plan *plan, const dp_step *step, size_t from, size_t to) {
+    for (size_t end; from < to; from = end) {
+        end = op_end(plan, from, to);
+        TRY(dp_gpu_submit(plan->backend->gpu, plan->queue + from, end - from));
+        TRY(dp_gpu_step_trace(plan, step, from, end));
+    }
+    return DP_OK;
+}
+
+dp_status dp_gpu_step_submit(dp_plan *plan, const dp_step *step, size_t from, size_t to) {
+    if (from == to) return DP_OK;
+    if (step->trace) return traced(plan, step, from, to);
+    return step->profile ? profile(plan, step, from, to - from) : submit_in_pieces(plan, from, to);
 }
 
 /* A draw leaves token and position of the step behind it on the device. */
@@ -255,7 +299,8 @@ static dp_status prepare(dp_plan *plan, const dp_step *step) {
         return dp_fail(DP_E_ARG, "a step of %d tokens and %d outputs in a plan for %d and %d", (int)step->count, (int)step->outputs,
                        (int)plan->size.tokens, (int)plan->size.outputs);
     drop_reading(plan);
-    if (step->routing) return dp_fail(DP_E_UNSUPPORTED, "the GPU routes on the device: routing cannot be seen or chosen there");
+    if (step->routing && !plan->block_count)
+        return dp_fail(DP_E_UNSUPPORTED, "the GPU routes on the device: routing can be seen or chosen only where experts are paged (a number of slots, or a budget of graphics memory, makes it so)");
     if (plan->kv != step->kv) TRY(dp_gpu_plan_build(plan, step->kv));
     if (!step->tokens) return DP_OK;
     TRY(dp_gpu_write(plan->backend->gpu, plan->step, 0, words, sizeof words));
@@ -270,14 +315,10 @@ dp_status dp_gpu_step_queue(dp_plan *plan, const dp_step *step, size_t *count) {
 }
 
 static dp_status run_locked(dp_plan *plan, const dp_step *step) {
-    size_t count;
-    if (step->trace) {
-        TRY(prepare(plan, step));
-        TRY(traced(plan, step));
-    } else {
-        TRY(dp_gpu_step_queue(plan, step, &count));
-        TRY(step->profile ? profile(plan, step, count) : submit_in_pieces(plan, count));
-    }
+    size_t count, done;
+    TRY(dp_gpu_step_queue(plan, step, &count));
+    TRY(dp_gpu_paged_run(plan, step, count, &done));
+    TRY(dp_gpu_step_submit(plan, step, done, count));
     return dp_gpu_check(plan->backend->gpu);
 }
 
@@ -355,6 +396,8 @@ static const dp_backend_api api = {
     .kv_free = kv_free,
     .kv_reserve = kv_reserve,
     .kv_truncate = kv_truncate,
+    .weight_bytes = dp_gpu_weight_bytes,
+    .device_bytes = device_bytes,
     .run = run,
     .read = read_slot,
     .draw_begin = dp_gpu_draw_begin,

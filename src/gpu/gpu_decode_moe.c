@@ -86,7 +86,23 @@ static dp_status join_biases(dp_planner *p, const moe *m, size_t n, dp_gpu_range
     return status;
 }
 
+/* Paged experts: the choice, of which the host hears before the products run. */
+static dp_status place(dp_planner *p, const moe *m) {
+    dp_recipe r = {.variant = {DP_KERNEL_PLACE, DP_F32, {dp_decode_cols(p, m->route->src), (uint32_t)m->route->route.k, m->route->route.normalise}},
+                   .ranges = {dp_decode_slot(p, m->router->dst), dp_decode_slot(p, m->route->dst2), dp_decode_whole(p->plan->placed)},
+                   .range_count = 3,
+                   .grid = {1, 1, 1},
+                   .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
+    return dp_gpu_plan_add(p, &r);
+}
+
+/* What the products choose by. */
+static dp_gpu_range choice(const dp_planner *p, const moe *m) {
+    return p->block ? dp_decode_whole(p->plan->placed) : dp_decode_slot(p, m->router->dst);
+}
+
 static void choices(const dp_planner *p, const moe *m, dp_kernel_variant *v) {
+    v->constants[DP_DOT_PLACED] = p->block != 0;
     v->constants[DP_DOT_EXPERTS] = dp_decode_cols(p, m->route->src);
     v->constants[DP_DOT_CHOICES] = (uint32_t)m->route->route.k;
     v->constants[DP_DOT_NORMALISE] = m->route->route.normalise;
@@ -104,7 +120,7 @@ static dp_status gate_up(dp_planner *p, const moe *m) {
     dp_dot_shape shape = dp_decode_shape(p, rows, (uint32_t)w->cols / 64, 16);
     dp_recipe r = {.variant = {DP_KERNEL_DOT_EXPERTS_ACT, w->dtype, {0}},
                    .ranges = {dp_decode_whole(a->quants), dp_decode_whole(a->scales), dp_decode_whole(b->quants), dp_decode_whole(b->scales), src,
-                              dp_decode_slot(p, m->router->dst), biases, packed},
+                              choice(p, m), biases, packed},
                    .range_count = 8,
                    .params = {dp_decode_eps(p), dp_decode_bits(m->act->act_mul.alpha), dp_decode_bits(m->act->act_mul.limit)},
                    .grid = {rows / shape.tile, k, 1},
@@ -130,7 +146,7 @@ static dp_status down(dp_planner *p, const moe *m, dp_decode_norm next) {
     dp_dot_shape shape = dp_decode_shape(p, rows, units * k, 16);
     dp_recipe r = {.variant = {DP_KERNEL_DOT_EXPERTS_ADD, w->dtype, {0}},
                    .ranges = {dp_decode_whole(data->quants), dp_decode_whole(data->scales), src, dp_decode_vector(p, m->down->bias), dp_decode_slot(p, m->add->dst),
-                              dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed, dp_decode_slot(p, m->router->dst)},
+                              dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed, choice(p, m)},
                    .range_count = 8,
                    .params = {dp_decode_bits(m->route->route.scale), dp_decode_bits(next.norm ? next.norm->norm.offset : 0)},
                    .grid = {rows / shape.tile, 1, 1},
@@ -151,6 +167,9 @@ dp_status dp_decode_moe(dp_planner *p, size_t *ops) {
         dp_decode_norm next = dp_decode_next_norm(p, m.add->dst, MOE_OPS - 1);
         p->routed = false;
         *ops = MOE_OPS - 1 + next.ops;
+        int32_t block = dp_gpu_block_of(p->plan, p->index + 1);
+        if (block) TRY(place(p, &m));
+        p->block = block;
         TRY(gate_up(p, &m));
         return down(p, &m, next);
     }

@@ -51,6 +51,11 @@ void dp_gpu_draws_free(dp_plan *plan) {
 
 /* ---- setting up ---- */
 
+uint64_t dp_gpu_draws_bytes(const dp_program *program) {
+    uint64_t vocab = (uint64_t)program->vocab;
+    return (vocab + CHUNK - 1) / CHUNK * 16 + vocab * 4 + WORK_WORDS * 4 + 4;
+}
+
 static dp_status make(dp_plan *plan) {
     dp_gpu *gpu = plan->backend->gpu;
     dp_gpu_draws *d = plan->draws = dp_calloc(1, sizeof *d);
@@ -160,6 +165,7 @@ static dp_status draw(dp_plan *plan, const dp_step *step) {
     if (!d || !d->chosen_count) return dp_fail(DP_E_ARG, "a token is drawn before rules are set");
     if (d->count == DP_DRAWS_MOST) return dp_fail(DP_E_ARG, "more than %d draws under way", DP_DRAWS_MOST);
     if (step) TRY(dp_gpu_step_queue(plan, step, &count));
+    if (step) TRY(dp_gpu_paged_run(plan, step, count, &done));
     for (; d->count == 0 && count - done > DP_GPU_SUBMIT_PIECE; done += DP_GPU_SUBMIT_PIECE)
         TRY(dp_gpu_submit(gpu, plan->queue + done, DP_GPU_SUBMIT_PIECE));
     const dp_gpu_dispatch *queue = d->chosen;

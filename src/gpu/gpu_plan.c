@@ -47,6 +47,7 @@ dp_status dp_gpu_plan_add(planner *p, const recipe *r) {
     if (planned.times == 0) planned.times = 1;
     planned.op = p->index;
     planned.when = p->when;
+    planned.block = p->block;
     planned.last = p->index;
     if (p->when != DP_WHEN_FUSED) planned.ops = 1;
     planned.either = !planned.by_length && p->op->kind != DP_OP_ATTENTION;
@@ -227,8 +228,8 @@ static dp_status matvec_part(planner *p, const matvec_desc *m, const dp_gpu_part
     const dp_op *op = p->op;
     const dp_weight *w = &p->plan->program->weights[op->weight];
     uint32_t chunks = (uint32_t)w->cols / 32, lanes = lanes_for(chunks), dst_cols = cols(p, op->dst) / m->times;
-    recipe r = {.variant = {DP_KERNEL_MATVEC, w->dtype, {lanes, op->bias >= 0, m->ids}},
-                .ranges = {whole(part->quants), whole(part->scales), slot(p, op->src), bias_from(p, first), m->ids ? slot(p, op->src2) : nothing(p),
+    recipe r = {.variant = {DP_KERNEL_MATVEC, w->dtype, {lanes, op->bias >= 0, m->ids, m->ids && p->block}},
+                .ranges = {whole(part->quants), whole(part->scales), slot(p, op->src), bias_from(p, first), m->ids ? dp_gpu_expert_ids(p) : nothing(p),
                            from(slot(p, op->dst), first)},
                 .range_count = 6,
                 .params = {rows, chunks, m->src_cols, dst_cols, m->src_stride, m->src_offset, m->dst_stride, m->dst_offset, m->row_stride, m->row_offset, m->src_share,
@@ -317,12 +318,15 @@ static dp_status plan_op(planner *p, size_t *fused_to) {
     if (p->index >= *fused_to) {
         size_t ops = 0, first = p->plan->planned_count;
         p->when = DP_WHEN_FUSED;
+        p->block = 0;
         TRY(dp_gpu_fuse(p, &ops));
         if (p->plan->planned_count > first) p->plan->planned[p->plan->planned_count - 1].ops = ops;
         for (size_t i = first; i < p->plan->planned_count; i++) p->plan->planned[i].last = p->index + ops - 1 - p->plan->planned[i].behind;
         *fused_to = p->index + ops;
     }
     p->when = p->index < *fused_to ? DP_WHEN_PLAIN : DP_WHEN_ALWAYS;
+    p->block = dp_gpu_block_of(p->plan, p->index);
+    if (p->block && p->plan->blocks[p->block - 1].first == p->index) p->halves_slot = -1; /* it runs for each group of experts */
     return plan_plain(p, p->kv->context);
 }
 

@@ -42,6 +42,10 @@ dp_status dp_gpu_storage_new(dp_gpu *gpu, uint64_t size, const char *label, dp_g
 
 dp_status dp_gpu_weights_load(dp_gpu_backend *backend, dp_program *program, dp_progress_fn progress, void *user);
 void dp_gpu_weights_unload(dp_gpu_backend *backend, dp_program *program);
+/* Takes an expert, which is in host memory, to a slot of a paged weight. */
+dp_status dp_gpu_weights_put(dp_gpu_backend *backend, const dp_program *program, int32_t weight, int32_t expert, int32_t slot);
+/* Bytes of a weight, or of one of its experts, on the device. */
+uint64_t dp_gpu_weight_bytes(const dp_weight *weight);
 
 /* The KV cache: one buffer a layer, of f16 or (exact) f32. A layer with a window keeps a ring of `capacity` positions. */
 typedef struct dp_gpu_kv_layer {
@@ -77,7 +81,18 @@ typedef struct dp_planned {
     bool split;        /* attention: true runs only for one token with a long past, false otherwise; `either` ignores it */
     bool either;
     bool by_length;    /* `split` counts though the op is not attention: it is fused with others */
+    int32_t block;     /* number of the paged experts' block that it is part of, from 1 on; 0: none */
 } dp_planned;
+
+/* The products with a layer's experts and what lies between them, where these experts are paged (gpu_paged.c). */
+enum { DP_GPU_BLOCK_WEIGHTS = 8 };
+typedef struct dp_gpu_block {
+    int32_t layer, experts, k;
+    size_t first, end; /* ops, behind the router and before the sum */
+    int32_t ids;       /* slot of the router's choice */
+    int32_t weights[DP_GPU_BLOCK_WEIGHTS];
+    int32_t weight_count;
+} dp_gpu_block;
 
 typedef struct dp_gpu_draws dp_gpu_draws; /* gpu_draw.c */
 
@@ -103,6 +118,12 @@ struct dp_plan {
         int32_t slot, first, rows;
         dp_gpu_read read;
     } reading;
+    /* of a program whose experts are paged */
+    dp_gpu_block *blocks;
+    size_t block_count, block_capacity;
+    dp_gpu_buffer places; /* [tokens * k]: slot | expert << 16 of each pair, or DP_GPU_NO_PLACE */
+    dp_gpu_buffer placed; /* of one token: kernels/place.wgsl */
+    uint32_t *pairs;      /* [tokens * k] */
 };
 
 typedef struct dp_planner {
@@ -117,6 +138,7 @@ typedef struct dp_planner {
     bool routed;         /* the router of a mixture of experts that is fused stands right before */
     int32_t halves_slot, grouped_slot; /* what plan->halves and plan->groups hold in longer steps; -1: nothing */
     dp_dtype halves_order;             /* the weights' dtype, which decides the order of columns in plan->halves */
+    int32_t block;       /* of the dispatches added now: dp_planned.block */
 } dp_planner;
 
 /* What one dispatch is made of. ranges: in the order of the kernel's bindings. */
@@ -149,6 +171,7 @@ dp_status dp_gpu_prefill_attention(dp_planner *planner, const dp_recipe *plain, 
 /* To be called behind every op: forgets what its results have made stale. */
 void dp_gpu_prefill_written(dp_planner *planner);
 dp_status dp_gpu_prefill_buffers(dp_plan *plan);
+uint64_t dp_gpu_prefill_bytes(const dp_plan *plan); /* of them, before they are made */
 void dp_gpu_prefill_free(dp_plan *plan);
 
 /* Turns the whole program into dispatches for this plan and cache (gpu_plan.c). */
@@ -157,6 +180,24 @@ void dp_gpu_plan_clear(dp_plan *plan);
 
 /* Brings a step's position and tokens to the device and puts its dispatches on plan->queue (gpu_backend.c). */
 dp_status dp_gpu_step_queue(dp_plan *plan, const dp_step *step, size_t *count);
+/* Submits [from, to) of the queue, with times or traces if the step wants them. */
+dp_status dp_gpu_step_submit(dp_plan *plan, const dp_step *step, size_t from, size_t to);
+/* Hands the results of the ops in [from, to) of the queue, which have run, to the step's trace, if it has one. */
+dp_status dp_gpu_step_trace(dp_plan *plan, const dp_step *step, size_t from, size_t to);
+
+/* ---- paged experts (gpu_paged.c): a plan without them has no blocks ---- */
+
+#define DP_GPU_NO_PLACE 0xffffffffu
+dp_status dp_gpu_paged_new(dp_plan *plan);
+void dp_gpu_paged_free(dp_plan *plan);
+/* The number of the block that an op is part of; 0: none. */
+int32_t dp_gpu_block_of(const dp_plan *plan, size_t op);
+/* What a product with experts takes for their ids: [tokens * k]. */
+dp_gpu_range dp_gpu_expert_ids(const dp_planner *planner);
+/* Of the slots that a paged weight has, or of its experts. */
+uint32_t dp_gpu_expert_room(const dp_program *program, const dp_op *op);
+/* Runs a queued step up to the end of its last block; *done: how many of its dispatches that were. */
+dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, size_t *done);
 
 /* Tokens drawn on the device (gpu_draw.c): the entries of dp_backend_api. */
 dp_status dp_gpu_draw_begin(dp_plan *plan, const dp_draw_rules *rules);
@@ -164,6 +205,7 @@ dp_status dp_gpu_draw(dp_plan *plan, const dp_step *step);
 dp_status dp_gpu_drawn(dp_plan *plan, int32_t *id);
 void dp_gpu_draw_end(dp_plan *plan);
 void dp_gpu_draws_free(dp_plan *plan);
+uint64_t dp_gpu_draws_bytes(const dp_program *program); /* that drawing takes, without the ids of a context */
 
 enum {
     DP_GPU_SPLITS = 16,       /* workgroups that share one head's past in decode */

@@ -68,7 +68,11 @@ static uint32_t tiles_most(const dp_plan *plan, uint32_t experts, uint32_t k) {
 
 static uint32_t experts_of(const dp_program *program, const dp_op *op) { return (uint32_t)program->weights[op->weight].experts; }
 
-dp_status dp_gpu_prefill_buffers(dp_plan *plan) {
+typedef struct scratch {
+    uint64_t halves, scales, groups; /* bytes, 0: not needed */
+} scratch;
+
+static scratch scratch_of(const dp_plan *plan) {
     uint64_t packed = PACKED_MIN, scales = PACKED_MIN, groups = 0;
     for (size_t i = 0; i < plan->program->op_count; i++) {
         const dp_op *op = &plan->program->ops[i];
@@ -80,10 +84,20 @@ dp_status dp_gpu_prefill_buffers(dp_plan *plan) {
         scales = DP_MAX(scales, rows * 4);
         if (moe) groups = DP_MAX(groups, 4 * (1 + 3 * (uint64_t)tiles_most(plan, experts_of(plan->program, op), k) + (uint64_t)plan->size.tokens * k));
     }
+    return usable(plan) ? (scratch){packed + 64, scales, groups} : (scratch){0, 0, groups};
+}
+
+uint64_t dp_gpu_prefill_bytes(const dp_plan *plan) {
+    scratch s = scratch_of(plan);
+    return s.halves + s.scales + s.groups;
+}
+
+dp_status dp_gpu_prefill_buffers(dp_plan *plan) {
     dp_gpu *gpu = plan->backend->gpu;
-    if (usable(plan)) TRY(dp_gpu_buffer_new(gpu, packed + 64, "halves", &plan->halves));
-    if (usable(plan)) TRY(dp_gpu_buffer_new(gpu, scales, "halves scales", &plan->halves_scales));
-    return groups ? dp_gpu_buffer_new(gpu, groups, "groups", &plan->groups) : DP_OK;
+    scratch s = scratch_of(plan);
+    if (s.halves) TRY(dp_gpu_buffer_new(gpu, s.halves, "halves", &plan->halves));
+    if (s.scales) TRY(dp_gpu_buffer_new(gpu, s.scales, "halves scales", &plan->halves_scales));
+    return s.groups ? dp_gpu_buffer_new(gpu, s.groups, "groups", &plan->groups) : DP_OK;
 }
 
 void dp_gpu_prefill_free(dp_plan *plan) {
@@ -119,10 +133,10 @@ static dp_status pack(planner *p, uint32_t times, int32_t from) {
 static dp_status group(planner *p, uint32_t height, uint32_t tiles, int32_t from) {
     const dp_op *op = p->op;
     if (p->grouped_slot == op->src2) return DP_OK;
-    recipe r = {.variant = {DP_KERNEL_GROUP, DP_F32, {0}},
-                .ranges = {whole(p->plan->step), slot(p, op->src2), whole(p->plan->groups)},
+    recipe r = {.variant = {DP_KERNEL_GROUP, DP_F32, {p->block != 0}},
+                .ranges = {whole(p->plan->step), dp_gpu_expert_ids(p), whole(p->plan->groups)},
                 .range_count = 3,
-                .params = {experts_of(p->plan->program, op), (uint32_t)op->moe_matmul.k, height, tiles},
+                .params = {dp_gpu_expert_room(p->plan->program, op), (uint32_t)op->moe_matmul.k, height, tiles},
                 .grid = {1, 1, 1},
                 .planned = {.rows = DP_GRID_FIXED, .at_least = from}};
     p->grouped_slot = op->src2;
@@ -139,12 +153,12 @@ static recipe product(const planner *p, const dp_gpu_part *part, uint32_t groupe
     if (!grouped && op->bias >= 0) bias.offset = dst.offset;
     bool outputs = rows_of(p, op->dst) == DP_GRID_OUTPUTS;
     if (!usable(p->plan))
-        return (recipe){.variant = {DP_KERNEL_MATMUL, w->dtype, {op->bias >= 0, outputs, grouped}},
+        return (recipe){.variant = {DP_KERNEL_MATMUL, w->dtype, {op->bias >= 0, outputs, grouped, grouped && p->block}},
                         .ranges = {whole(part->quants), whole(part->scales), whole(grouped ? p->plan->groups : p->plan->step), slot(p, op->src), bias, dst},
                         .range_count = 6,
                         .params = {n, (uint32_t)w->cols / 32, 1, (uint32_t)w->rows, grouped ? part->first : 0, part->count},
                         .grid = {1, 1, 1}};
-    return (recipe){.variant = {DP_KERNEL_MATMUL_MATRIX, w->dtype, {op->bias >= 0, outputs, grouped, t.side_t, t.side_n, t.frag_t}},
+    return (recipe){.variant = {DP_KERNEL_MATMUL_MATRIX, w->dtype, {op->bias >= 0, outputs, grouped, t.side_t, t.side_n, t.frag_t, grouped && p->block}},
                     .ranges = {whole(part->quants), whole(part->scales), whole(grouped ? p->plan->groups : p->plan->step), whole(p->plan->halves),
                                whole(p->plan->halves_scales), bias, dst},
                     .range_count = 7,

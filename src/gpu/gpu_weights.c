@@ -1,6 +1,7 @@
 /* gpu_weights.c: takes weights to the device, repacked slab by slab, so that host memory stays bounded. */
 #include "gpu/gpu_plan.h"
 #include "gpu/repack.h"
+#include "graph/pager.h"
 
 enum { SLAB_ELEMENTS = 1 << 20 }; /* a multiple of every block size times 64 */
 
@@ -9,6 +10,7 @@ typedef struct upload {
     const dp_program *program;
     const dp_weight *weight;
     const dp_gpu_part *to;
+    bool paged;                  /* experts come when they are wanted */
     size_t quants_at, scales_at; /* bytes written so far */
     uint32_t *scales;            /* one slab */
     uint8_t *blocks;             /* one slab as stored, of what is not in memory; NULL until needed */
@@ -97,6 +99,7 @@ static dp_status load_part(upload *u, dp_gpu_part *part) {
     else TRY(dp_gpu_buffer_new(u->gpu, size.scales, w->name, &part->scales));
     u->to = part;
     u->quants_at = u->scales_at = 0;
+    if (u->paged) return DP_OK;
     if (!w->experts) return send(u, -1, w->data, (size_t)part->first * (size_t)w->cols, elements);
     for (uint32_t e = part->first; e < part->first + part->count; e++) {
         TRY(send(u, (int32_t)e, w->expert[e], 0, elements));
@@ -116,11 +119,21 @@ static dp_status load_parts(upload *u, dp_gpu_weight *to, uint32_t units, uint32
     return status;
 }
 
+/* The slots that stand for the experts of a paged weight; 0: it is not paged. */
+static uint32_t slots_of(const dp_program *program, const dp_weight *w) {
+    for (size_t i = 0; program->pager && w->experts && i < program->op_count; i++) {
+        const dp_op *op = &program->ops[i];
+        if (op->kind == DP_OP_MOE_MATMUL && &program->weights[op->weight] == w) return dp_gpu_expert_room(program, op);
+    }
+    return 0;
+}
+
 static dp_status load_one(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, dp_gpu_weight *to) {
-    uint32_t units = (uint32_t)(w->experts ? w->experts : w->rows), each = 0;
+    uint32_t units = (uint32_t)(w->experts ? w->experts : w->rows), each = 0, slots = slots_of(program, w);
+    if (slots) units = slots;
     TRY(check(w, (size_t)w->rows * (size_t)w->cols));
     TRY(units_per_part(b, w, units, &each));
-    upload u = {.gpu = b->gpu, .program = program, .weight = w};
+    upload u = {.gpu = b->gpu, .program = program, .weight = w, .paged = slots > 0};
     to->parts = dp_calloc((units + each - 1) / each, sizeof *to->parts);
     u.scales = dp_malloc(dp_repack_bytes(w->dtype, SLAB_ELEMENTS).scales);
     dp_status status = to->parts && u.scales ? load_parts(&u, to, units, each) : dp_no_memory(SLAB_ELEMENTS / 8);
@@ -153,6 +166,30 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
         if (progress && !progress(user, "to the GPU", done, total)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");
     }
     return dp_gpu_check(b->gpu);
+}
+
+static const dp_gpu_part *part_of(const dp_gpu_weight *w, uint32_t unit) {
+    const dp_gpu_part *part = w->parts;
+    while (unit - part->first >= part->count) part++;
+    return part;
+}
+
+dp_status dp_gpu_weights_put(dp_gpu_backend *b, const dp_program *program, int32_t weight, int32_t expert, int32_t slot) {
+    const dp_weight *w = &program->weights[weight];
+    const dp_gpu_part *part = part_of(&((const dp_gpu_weight *)program->device)[weight], (uint32_t)slot);
+    size_t elements = (size_t)w->rows * (size_t)w->cols, at = (size_t)slot - part->first;
+    dp_repack_size size = dp_repack_bytes(w->dtype, elements);
+    upload u = {.gpu = b->gpu, .program = program, .weight = w, .to = part, .quants_at = at * size.quants, .scales_at = at * size.scales};
+    u.scales = dp_malloc(dp_repack_bytes(w->dtype, SLAB_ELEMENTS).scales);
+    if (!u.scales) return dp_no_memory(SLAB_ELEMENTS / 8);
+    dp_status status = send(&u, expert, w->expert[expert], 0, elements);
+    dp_free(u.scales);
+    return status;
+}
+
+uint64_t dp_gpu_weight_bytes(const dp_weight *w) {
+    dp_repack_size size = dp_repack_bytes(w->dtype, (size_t)w->rows * (size_t)w->cols);
+    return size.quants + (is_float(w->dtype) ? 0 : size.scales);
 }
 
 void dp_gpu_weights_unload(dp_gpu_backend *b, dp_program *program) {

@@ -14,7 +14,7 @@ typedef struct kernel_entry {
     const char *subgroup_name; /* takes its place where its last constant, the size of all subgroups, is not 0 */
 } kernel_entry;
 
-#define DOT_CONSTANTS {"LANES", "ROWS", "THREADS", "UNITS", "STEPS", "GROUPS", "NORM", "BIAS", "PACK", "ACT", "EXPERTS", "CHOICES", "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2"}
+#define DOT_CONSTANTS {"LANES", "ROWS", "THREADS", "UNITS", "STEPS", "GROUPS", "NORM", "BIAS", "PACK", "ACT", "EXPERTS", "CHOICES", "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2", "PLACED"}
 
 static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ELEMENTWISE] = {"elementwise", "rrrwp", {"KIND", "IN_PLACE", "OUTPUTS"}, .fronts = {"act"}},
@@ -31,7 +31,8 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .fronts = {"pack", "pack_store"}},
     [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
     [DP_KERNEL_NORM_ADD] = {"norm_add", "rrwrwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
-    [DP_KERNEL_GROUP] = {"group", "rrwp", {0}, .weighted = false},
+    [DP_KERNEL_GROUP] = {"group", "rrwp", {"PLACED"}, .weighted = false},
+    [DP_KERNEL_PLACE] = {"place", "rwwp", {"EXPERTS", "CHOICES", "NORMALISE"}, .fronts = {"choose"}, .sized = true},
     [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS", "EXACT"}, .fronts = {"attention_params"}, .sized = true},
     [DP_KERNEL_ATTENTION_MATRIX] = {"attention_matrix", "rrrrwp", {"SINKS", "FRAGS"}, .fronts = {"attention_params"}, .matrix = true, .sized = true},
     [DP_KERNEL_SAMPLE_TOP] = {"sample_top", "rrrwwwp", {0}, .fronts = {"sample", "sample_bins"}},
@@ -39,12 +40,12 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_SAMPLE_KEEP] = {"sample_keep", "rrwwp", {0}, .fronts = {"sample", "sample_bins"}},
     [DP_KERNEL_SAMPLE_PICK] = {"sample_pick", "wrrwwwp", {0}, .fronts = {"sample", "sample_bins"}},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
-    [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS"}, .weighted = true},
-    [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS", "GROUPED"}, .fronts = {"matmul_tile"}, .weighted = true, .sized = true},
+    [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS", "PLACED"}, .weighted = true},
+    [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "PLACED"}, .fronts = {"matmul_tile"}, .weighted = true, .sized = true},
     [DP_KERNEL_ROUTER] = {"router", "rrrrrrwp", {"BIAS"}, .weighted = true},
     [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_PACK_F16] = {"pack_f16", "rrrwwp", {0}, .weighted = true, .matrix = true},
-    [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "SIDE_T", "SIDE_N", "FRAG_T"}, .fronts = {"matmul_tile"}, .weighted = true, .matrix = true, .sized = true},
+    [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "SIDE_T", "SIDE_N", "FRAG_T", "PLACED"}, .fronts = {"matmul_tile"}, .weighted = true, .matrix = true, .sized = true},
     [DP_KERNEL_DOT_STORE] = {"dot_store", "rrrrwp", DOT_CONSTANTS, .dots = 1, .sized = true},
     [DP_KERNEL_DOT_JOIN] = {"dot_join", "rrrrrrrwp", DOT_CONSTANTS, .dots = 3, .sized = true},
     [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrwp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
@@ -210,7 +211,7 @@ static void put_dots(dp_buf *wgsl, const dp_gpu_caps *caps, const kernel_entry *
         put_file(wgsl, entry, v, "dot_rows", &matrix);
     }
     if (entry->dots == 2) put_file(wgsl, entry, v, "dot_pair", NULL);
-    if (v->constants[DP_DOT_EXPERTS]) dp_buf_str(wgsl, source("choose"));
+    if (v->constants[DP_DOT_EXPERTS]) dp_buf_str(wgsl, source(v->constants[DP_DOT_PLACED] ? "choose_placed" : "choose"));
     put_file(wgsl, entry, v, subgroups ? "dot_reduce_subgroups" : "dot_reduce", NULL);
 }
 

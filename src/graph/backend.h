@@ -69,6 +69,10 @@ typedef struct dp_backend_api {
     int32_t (*kv_truncate)(dp_kv *kv, int32_t length);
     /* Host memory that a plan and a cache of these sizes take at most; NULL where they lie elsewhere. */
     uint64_t (*session_bytes)(dp_backend *backend, const dp_program *program, dp_plan_size plan, const dp_kv_size *kv);
+    /* On a device with memory of its own: bytes there of a weight (of one of its experts), and at most of a plan with its
+     * cache. NULL elsewhere. */
+    uint64_t (*weight_bytes)(const dp_weight *weight);
+    uint64_t (*device_bytes)(dp_backend *backend, const dp_program *program, dp_plan_size plan, const dp_kv_size *kv);
     dp_status (*run)(dp_plan *plan, const dp_step *step);
     /* Copies [rows][cols] of a slot to the host, rows from `first` on. */
     dp_status (*read)(dp_plan *plan, int32_t slot, int32_t first, int32_t rows, float *out);

@@ -7,10 +7,15 @@
 
 typedef struct dp_pager dp_pager;
 
-/* Some of a layer's experts whose weights stand in dp_weight.expert[] until the next call. */
+/* Some of a layer's experts whose weights stand in dp_weight.expert[] until the next call.
+ * On a device with slots of its own a member belongs into slot[member] there; weights stand in dp_weight.expert[] only of
+ * those that `arrive`: the backend takes them to their slots. The others are in theirs. A slot is given to nobody else before
+ * the next call, and, as long as there are others, not within the step. */
 typedef struct dp_page_group {
     const bool *member; /* [experts]; NULL: all that the step wants */
     int32_t count;      /* 0: all have been handed out */
+    const int32_t *slot;  /* [experts], -1: in none; NULL without such a device */
+    const bool *arrives;  /* [experts] */
 } dp_page_group;
 
 typedef struct dp_pager_api {
@@ -22,6 +27,8 @@ typedef struct dp_pager_api {
     dp_status (*next)(dp_pager *pager, dp_page_group *group);
     /* The layer's experts, or the whole pass if it failed, are done with. */
     void (*done)(dp_pager *pager);
+    /* How many of a layer's experts the device is to have room for; NULL where weights are used in host memory. */
+    int32_t (*slots)(dp_pager *pager, int32_t layer);
 } dp_pager_api;
 
 struct dp_pager {

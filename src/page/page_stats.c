@@ -20,7 +20,7 @@ double dp_latency_at(const dp_latency *l, double share) {
     return l->most;
 }
 
-static void add_counts(dp_page_counts *sum, const dp_page_counts *c) {
+void dp_page_counts_add(dp_page_counts *sum, const dp_page_counts *c) {
     sum->steps += c->steps;
     sum->hits += c->hits;
     sum->misses += c->misses;
@@ -31,6 +31,18 @@ static void add_counts(dp_page_counts *sum, const dp_page_counts *c) {
     sum->latency.total += c->latency.total;
     sum->latency.sum += c->latency.sum;
     sum->latency.most = DP_MAX(sum->latency.most, c->latency.most);
+}
+
+void dp_page_counts_put(const dp_page_counts *sum, dp_paging_stats *out) {
+    out->hits = sum->hits;
+    out->misses = sum->misses;
+    out->evictions = sum->evictions;
+    out->reads = sum->reads;
+    out->read_bytes = sum->bytes;
+    out->latency_mean = sum->latency.total ? sum->latency.sum / (double)sum->latency.total : 0;
+    out->latency_p50 = dp_latency_at(&sum->latency, 0.5);
+    out->latency_p95 = dp_latency_at(&sum->latency, 0.95);
+    out->latency_max = sum->latency.most;
 }
 
 static int32_t resident_experts(const dp_page_layer *l) {
@@ -49,7 +61,7 @@ static void fill(const dp_pages *p, dp_paging_stats *out) {
     dp_page_counts sum = {0};
     for (size_t i = 0; i < p->layer_count; i++) {
         const dp_page_layer *l = &p->layers[i];
-        add_counts(&sum, &l->counts);
+        dp_page_counts_add(&sum, &l->counts);
         out->expert_bytes += held_bytes(l);
         out->resident_experts += resident_experts(l);
         out->slots_least = i ? DP_MIN(out->slots_least, l->cache.slots) : l->cache.slots;
@@ -61,16 +73,10 @@ static void fill(const dp_pages *p, dp_paging_stats *out) {
     }
     out->layers = (int32_t)p->layer_count;
     out->experts = p->most_experts;
-    out->hits = sum.hits;
-    out->misses = sum.misses;
-    out->evictions = sum.evictions;
-    out->reads = sum.reads + p->plain_counts.reads;
-    out->read_bytes = sum.bytes + p->plain_counts.bytes;
+    sum.reads += p->plain_counts.reads;
+    sum.bytes += p->plain_counts.bytes;
     if (!p->layer_count) sum.latency = p->plain_counts.latency;
-    out->latency_mean = sum.latency.total ? sum.latency.sum / (double)sum.latency.total : 0;
-    out->latency_p50 = dp_latency_at(&sum.latency, 0.5);
-    out->latency_p95 = dp_latency_at(&sum.latency, 0.95);
-    out->latency_max = sum.latency.most;
+    dp_page_counts_put(&sum, out);
     out->wait_seconds = p->waited;
 }
 
@@ -81,11 +87,9 @@ void dp_pages_stats(dp_pages *p, dp_paging_stats *out) {
     dp_loader_unlock(p->loader);
 }
 
-static void put_layer(const dp_page_layer *l, dp_buf *out) {
-    const dp_page_counts *c = &l->counts;
-    dp_buf_printf(out, "{\"layer\": %d, \"slots\": %d, \"resident\": %d, \"steps\": %llu, \"hits\": %llu, \"misses\": %llu, ", (int)l->layer,
-                  (int)l->cache.slots, (int)resident_experts(l), (unsigned long long)c->steps, (unsigned long long)c->hits,
-                  (unsigned long long)c->misses);
+void dp_page_counts_json(const dp_page_counts *c, int32_t layer, int32_t slots, int32_t resident, dp_buf *out) {
+    dp_buf_printf(out, "{\"layer\": %d, \"slots\": %d, \"resident\": %d, \"steps\": %llu, \"hits\": %llu, \"misses\": %llu, ", (int)layer,
+                  (int)slots, (int)resident, (unsigned long long)c->steps, (unsigned long long)c->hits, (unsigned long long)c->misses);
     dp_buf_printf(out, "\"evictions\": %llu, \"reads\": %llu, \"bytes\": %llu, \"latencyP50\": %.6f, \"latencyP95\": %.6f}",
                   (unsigned long long)c->evictions, (unsigned long long)c->reads, (unsigned long long)c->bytes,
                   dp_latency_at(&c->latency, 0.5), dp_latency_at(&c->latency, 0.95));
@@ -96,7 +100,8 @@ void dp_pages_stats_json(dp_pages *p, dp_buf *out) {
     dp_loader_lock(p->loader);
     for (size_t i = 0; i < p->layer_count; i++) {
         if (i) dp_buf_str(out, ", ");
-        put_layer(&p->layers[i], out);
+        const dp_page_layer *l = &p->layers[i];
+        dp_page_counts_json(&l->counts, l->layer, l->cache.slots, resident_experts(l), out);
     }
     dp_loader_unlock(p->loader);
     dp_buf_str(out, "]");

@@ -186,7 +186,7 @@ static void hand_out(dp_pages *p, dp_page_layer *l, int32_t most, dp_page_group 
 
 static dp_status next_locked(dp_pages *p, dp_page_group *group) {
     dp_page_layer *l = p->now;
-    *group = (dp_page_group){NULL, 0};
+    *group = (dp_page_group){0};
     let_go(l);
     while (p->left) {
         bool crowded;

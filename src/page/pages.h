@@ -43,6 +43,7 @@ typedef struct dp_pages {
     /* experts */
     dp_page_layer *layers;
     size_t layer_count, layer_capacity;
+    bool experts_only;       /* plain matrices are elsewhere: there are no units of them */
     /* plain matrices: unit i < plain_count, in the order of the program */
     int32_t plain_count;
     int32_t *plain_of;       /* [weights]: the unit that holds it; -1: none */
@@ -81,6 +82,9 @@ dp_status dp_pages_evict(dp_pages *pages, int32_t layer, int32_t expert);
 /* page_stats.c */
 void dp_latency_add(dp_latency *latency, double seconds);
 double dp_latency_at(const dp_latency *latency, double share); /* seconds that this share did not exceed */
+void dp_page_counts_add(dp_page_counts *sum, const dp_page_counts *counts);
+void dp_page_counts_put(const dp_page_counts *counts, dp_paging_stats *out); /* as hits, misses, reads, latency */
+void dp_page_counts_json(const dp_page_counts *counts, int32_t layer, int32_t slots, int32_t resident, dp_buf *out);
 void dp_pages_stats(dp_pages *pages, dp_paging_stats *out);
 void dp_pages_stats_json(dp_pages *pages, dp_buf *out);
 void dp_pages_stats_reset(dp_pages *pages);

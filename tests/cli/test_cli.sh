@@ -88,7 +88,7 @@ test_memory() {
     expect "--paging tells what it did" 0 err 'paging: 4 to 4 slots a layer, [0-9]+ hits, [1-9][0-9]* misses' err 'MB read in [0-9]+ reads'
     run run "$fox" --max-tokens 5 --slots 4 --paging --json; expect "--paging --json" 0 out '"paging": \{"paging": true.*"misses": [1-9]'
     run run "$fox" --ram 1M; fails "a budget below a token" 12 'budget of 2 MB is [0-9]+ MB short: one token needs [0-9]+ MB'
-    run run "$fox" --vram 1G --device cpu; fails "--vram is reserved" 17 'graphics memory'
+    run run "$fox" --vram 1G --device cpu; fails "--vram needs a GPU" 17 'graphics memory'
     cp -r "$model" spoilt && flip spoilt/shard_00007.bin 6000
     run run spoilt "$fox" --slots 2 --greedy --max-tokens 40; fails "a flipped byte under paging" 16 'layer 0, expert 6: shard_00007.bin'
     run run spoilt "$fox" --slots 2 --greedy --max-tokens 40 --quiet --mirror "$model"; check "--mirror stands in" cmp -s out resident

@@ -1,15 +1,14 @@
 /* Paging gives the logits of the resident model, bit for bit, however few slots there are; and what happens when files
  * go bad under it. Expected values: the same model with all weights mapped, which the other golden tests compare with
  * published results. */
-#include <stdatomic.h>
-
 #include "engine/engine.h"
 #include "engine/residency_units.h"
 #include "files.h"
 #include "host/host.h"
+#include "paging.h"
 #include "refmodel.h"
 
-enum { TOKENS = 40, VOCAB_MAX = 2048 };
+enum { TOKENS = PAGING_TOKENS, VOCAB_MAX = 2048 };
 
 typedef struct rig {
     dp_engine *engine;
@@ -33,14 +32,10 @@ static void rig_close(rig *r) {
     *r = (rig){0};
 }
 
-static void make_ids(int32_t *ids) {
-    for (int i = 0; i < TOKENS; i++) ids[i] = 3 + (i * 37 + i / 7) % 500;
-}
-
 /* All logits of a text in chunks of the session's batch. */
 static dp_status run(rig *r, float *logits) {
     int32_t ids[TOKENS];
-    make_ids(ids);
+    paging_ids(ids);
     dp_session_truncate(r->session, 0);
     return dp_session_eval(r->session, ids, TOKENS, logits);
 }
@@ -82,31 +77,19 @@ static void check_model(const char *what, const char *path, dp_backend_kind back
 
 static const char *const mixtures[] = {"mixtral", "qwen3-moe", "gpt-oss", "phimoe", "deepseek-v3"};
 
-static const char *hf_folder(const char *name) {
-    const char *folder = test_file(name);
-    if (dp_path_what(folder) != DP_PATH_FOLDER && (refmodel_write(name, "config.json", folder) || refmodel_add_tokenizer(folder))) return NULL;
-    return folder;
-}
-
-static dp_status converted(const char *name, const char *ending, const char *quantize, dp_sharding sharding, char out[400]) {
-    snprintf(out, 400, "%s%s", hf_folder(name), ending);
-    return dp_convert(&(dp_convert_desc){.input = hf_folder(name), .output = out, .quantize = quantize, .sharding = sharding,
-                                         .shard_size = 1 << 16, .overwrite = true}, NULL);
-}
-
 TEST(mixtures_as_published) {
-    for (size_t i = 0; i < DP_COUNT(mixtures); i++) check_model(mixtures[i], hf_folder(mixtures[i]), DP_BACKEND_CPU);
+    for (size_t i = 0; i < DP_COUNT(mixtures); i++) check_model(mixtures[i], paging_folder(mixtures[i]), DP_BACKEND_CPU);
 }
 
 TEST(mixtures_on_the_reference_path) {
-    check_model("mixtral", hf_folder("mixtral"), DP_BACKEND_CPU_REF);
-    check_model("gpt-oss", hf_folder("gpt-oss"), DP_BACKEND_CPU_REF);
+    check_model("mixtral", paging_folder("mixtral"), DP_BACKEND_CPU_REF);
+    check_model("gpt-oss", paging_folder("gpt-oss"), DP_BACKEND_CPU_REF);
 }
 
 TEST(mixtures_from_expert_shards) {
     for (size_t i = 0; i < DP_COUNT(mixtures); i++) {
         char path[400];
-        CHECK_OK(converted(mixtures[i], ".rdrr", "keep", DP_SHARD_EXPERT, path));
+        CHECK_OK(paging_convert(mixtures[i], ".rdrr", "keep", DP_SHARD_EXPERT, path));
         check_model(mixtures[i], path, DP_BACKEND_CPU);
     }
 }
@@ -115,7 +98,7 @@ TEST(mixtures_from_expert_shards) {
 TEST(mixtures_from_shards_of_fixed_size) {
     for (size_t i = 0; i < DP_COUNT(mixtures); i++) {
         char path[400];
-        CHECK_OK(converted(mixtures[i], ".fixed", "keep", DP_SHARD_FIXED, path));
+        CHECK_OK(paging_convert(mixtures[i], ".fixed", "keep", DP_SHARD_FIXED, path));
         check_model(mixtures[i], path, DP_BACKEND_CPU);
     }
 }
@@ -123,7 +106,7 @@ TEST(mixtures_from_shards_of_fixed_size) {
 TEST(mixtures_sliced_from_gguf) {
     for (size_t i = 0; i < DP_COUNT(mixtures); i++) {
         char path[400];
-        CHECK_OK(converted(mixtures[i], ".gguf", "keep", DP_SHARD_AUTO, path));
+        CHECK_OK(paging_convert(mixtures[i], ".gguf", "keep", DP_SHARD_AUTO, path));
         check_model(mixtures[i], path, DP_BACKEND_CPU);
     }
     check_model("llama.cpp's Q4_K_M", test_path("tests/data/gguf/mixtral.Q4_K_M.gguf"), DP_BACKEND_CPU);
@@ -160,7 +143,7 @@ TEST(layers_that_pass_through) {
     one[1] = true;
     for (size_t i = 0; i < DP_COUNT(names); i++) {
         const bool *const which[] = {all, some, one};
-        const char *path = hf_folder(names[i]);
+        const char *path = paging_folder(names[i]);
         CHECK_OK(run_once(path, DP_BACKEND_CPU, NULL, 7, expected));
         for (size_t w = 0; w < DP_COUNT(which); w++) {
             memset(found, 0xFF, sizeof found);
@@ -172,44 +155,13 @@ TEST(layers_that_pass_through) {
 
 /* ---- files that go bad ---- */
 
-/* A copy of the bundled model below the test folder. */
-static const char *copy_of_storyteller(const char *name) {
-    dp_buf names = {0};
-    char from[1200], to[1200];
-    if (dp_folder_list(test_path("models/storyteller"), &names) != DP_OK) return NULL;
-    for (char *p = strtok(names.data, "\n"); p; p = strtok(NULL, "\n")) {
-        snprintf(from, sizeof from, "%s/%s", test_path("models/storyteller"), p);
-        snprintf(to, sizeof to, "%s/%s", name, p);
-        dp_str bytes = test_load(from);
-        test_write(to, bytes.p, bytes.n);
-        dp_free((void *)bytes.p);
-    }
-    dp_buf_free(&names);
-    return test_file(name);
-}
-
-/* Changes shards 1 to 48, every expert, in place: an open model sees it. */
-static void damage_experts(const char *folder, bool truncate) {
-    for (int shard = 1; shard <= 48; shard++) {
-        char path[1200];
-        snprintf(path, sizeof path, "%s/shard_%05d.bin", folder, shard);
-        dp_str bytes = test_load(path);
-        FILE *file = fopen(path, truncate ? "wb" : "r+b");
-        if (!file || !bytes.p) abort();
-        if (truncate) fwrite(bytes.p, 1, bytes.n / 2, file);
-        else fseek(file, 5000, SEEK_SET), fputc(bytes.p[5000] ^ 1, file);
-        fclose(file);
-        dp_free((void *)bytes.p);
-    }
-}
-
 static void check_damage(const char *name, bool truncate, dp_status status, const char *text) {
-    const char *folder = copy_of_storyteller(name), *mirrors[] = {"/nowhere", test_path("models/storyteller")};
+    const char *folder = paging_copy(name), *mirrors[] = {"/nowhere", test_path("models/storyteller")};
     rig bad, mirrored;
     CHECK_OK(run_once(folder, DP_BACKEND_CPU, NULL, 7, expected));
     CHECK_OK(rig_open(&bad, folder, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 4}, 7));
     CHECK_OK(rig_open(&mirrored, folder, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 4, .mirrors = mirrors, .mirror_count = 2}, 7));
-    damage_experts(folder, truncate);
+    paging_damage(folder, truncate);
     CHECK_FAILS(run(&bad, found), status, "layer 0, expert ");
     CHECK_MSG(strstr(dp_error_message(), "shard_000") && strstr(dp_error_message(), text), "%s", dp_error_message());
     CHECK_FAILS(run(&bad, found), status, text); /* and again, no worse */
@@ -222,19 +174,6 @@ static void check_damage(const char *name, bool truncate, dp_status status, cons
 TEST(a_flipped_byte_names_expert_and_shard) { check_damage("flipped", false, DP_E_CORRUPT, "match the manifest's hash"); }
 TEST(a_cut_shard_names_expert_and_shard) { check_damage("cut", true, DP_E_FORMAT, "truncated"); }
 
-typedef struct sick_disk {
-    dp_pages *pages;
-    atomic_int countdown; /* reads until one fails; -1: all work */
-} sick_disk;
-
-static dp_status sick_read(void *user, int32_t source, int32_t file, uint64_t offset, void *data, size_t size) {
-    sick_disk *disk = user;
-    const dp_checkpoint *c = disk->pages->units.checkpoint;
-    (void)source;
-    if (atomic_fetch_sub(&disk->countdown, 1) == 0) return dp_fail(DP_E_IO, "%s: cannot read: Input/output error", c->file_names[file]);
-    return dp_file_read(c->files[file], offset, data, size);
-}
-
 /* A disk that fails for a moment: the pass fails, the session goes on as if nothing had been. */
 TEST(a_read_error_passes) {
     rig r;
@@ -242,9 +181,7 @@ TEST(a_read_error_passes) {
     sick_disk disk;
     CHECK_OK(run_once(path, DP_BACKEND_CPU, NULL, 7, expected));
     CHECK_OK(rig_open(&r, path, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 3}, 7));
-    disk.pages = r.model->residency.pages;
-    disk.pages->units.read_user = &disk;
-    disk.pages->units.read = sick_read;
+    sick_disk_install(&disk, r.model);
     for (int n = 0; n < 36; n += 5) { /* a run in slots that the one before has left reads 42 times */
         atomic_init(&disk.countdown, n);
         CHECK_FAILS(run(&r, found), DP_E_IO, "Input/output error");
@@ -264,7 +201,7 @@ TEST(a_budget_below_a_token_says_what_is_needed) {
     const char *path = test_path("models/storyteller");
     CHECK_OK(dp_engine_open(NULL, &engine));
     CHECK_FAILS(dp_model_open(engine, path, &(dp_model_desc){.ram = 1 << 20}, &model), DP_E_MEMORY, "MB short: one token needs ");
-    CHECK_FAILS(dp_model_open(engine, path, &(dp_model_desc){.vram = 1 << 20}, &model), DP_E_UNSUPPORTED, "graphics memory");
+    CHECK_FAILS(dp_model_open(engine, path, &(dp_model_desc){.vram = 1 << 20}, &model), DP_E_UNSUPPORTED, "the CPU computes");
     CHECK_FAILS(dp_model_open(engine, path, &(dp_model_desc){.expert_slots = -1}, &model), DP_E_ARG, "expert_slots");
     CHECK_FAILS(dp_model_open(engine, path, &(dp_model_desc){.cache = DP_CACHE_BELADY}, &model), DP_E_ARG, "LRU or LRFU");
     CHECK_OK(dp_model_open(engine, path, &(dp_model_desc){.ram = (uint64_t)1 << 34}, &model)); /* fits: mapped */
@@ -284,20 +221,20 @@ static void fill_with_sessions(rig *r) {
     const dp_session_desc whole = {.context = 512, .batch = 64, .kv = DP_KV_F32};
     dp_session_desc part = whole;
     size_t count = 0;
-    uint64_t each = dp_session_bytes(r->model, &whole), room = dp_residency_room(&r->model->residency), hidden = 0;
+    uint64_t each = dp_session_needs_of(r->model, &whole).host, room = dp_residency_room(&r->model->residency).host, hidden = 0;
     CHECK(each >= 2 * dp_model_get_info(r->model)->kv_bytes_per_token * 512 && room > each); /* a cache in f32 */
     while (count < SESSIONS_MAX && dp_session_new(r->model, &whole, &open[count]) == DP_OK) count++;
     CHECK_MSG(count == room / each, "%zu sessions of %llu bytes in %llu", count, (unsigned long long)each, (unsigned long long)room);
     const char *fits = strstr(dp_error_message(), "one of at most ");
     CHECK_MSG(fits && strstr(dp_error_message(), "a session of 512 positions takes ") && strstr(dp_error_message(), "MB short"), "%s", dp_error_message());
     part.context = fits ? atoi(fits + strlen("one of at most ")) : 0;
-    hidden = dp_residency_room(&r->model->residency);
-    CHECK(part.context < 512 && hidden < each && (part.context == 0 || dp_session_bytes(r->model, &part) <= hidden));
+    hidden = dp_residency_room(&r->model->residency).host;
+    CHECK(part.context < 512 && hidden < each && (part.context == 0 || dp_session_needs_of(r->model, &part).host <= hidden));
     part.context++;
-    CHECK(dp_session_bytes(r->model, &part) > hidden);
+    CHECK(dp_session_needs_of(r->model, &part).host > hidden);
     CHECK_FAILS(dp_session_new(r->model, &part, &open[count]), DP_E_MEMORY, "MB short");
     while (count) dp_session_free(open[--count]);
-    CHECK(dp_residency_room(&r->model->residency) == room);
+    CHECK(dp_residency_room(&r->model->residency).host == room);
 }
 
 TEST(a_cache_counts_in_the_budget) {
@@ -408,9 +345,9 @@ static dp_status short_life(void *user) {
 
 TEST(paging_with_failing_allocations) {
     char path[400];
-    CHECK_OK(converted("mixtral", ".rdrr", "keep", DP_SHARD_EXPERT, path));
+    CHECK_OK(paging_convert("mixtral", ".rdrr", "keep", DP_SHARD_EXPERT, path));
     CHECK(test_failing_allocations(short_life, path) > 50);
-    CHECK(test_failing_allocations(short_life, (void *)hf_folder("gpt-oss")) > 50);
+    CHECK(test_failing_allocations(short_life, (void *)paging_folder("gpt-oss")) > 50);
 }
 
 TEST_MAIN()

@@ -1,0 +1,110 @@
+/* residency_device.c: which weights lie on a device with memory of its own. The sum that must stay below its budget:
+ *
+ *   plain      weights outside the experts
+ *   slots      of all layers: as many as fit, at least the experts of one token
+ *   sessions   activations and KV caches, full
+ *
+ * What is in no slot waits in host memory as residency.c's budget allows, or in files. */
+#include "engine/residency.h"
+
+enum { MB = 1000000 };
+
+/* As numbers of megabytes, rounded up. */
+static unsigned long long mb(uint64_t bytes) { return (bytes + MB - 1) / MB; }
+
+typedef struct needs {
+    uint64_t plain, experts; /* of all weights */
+    uint64_t token;          /* the experts of one token in all layers */
+} needs;
+
+static needs needs_of(const dp_residency *r, const dp_program *program) {
+    needs n = {0};
+    for (size_t i = 0; i < program->weight_count; i++) {
+        const dp_weight *w = &program->weights[i];
+        uint64_t bytes = r->backend->api->weight_bytes(w);
+        if (!w->experts) n.plain += bytes;
+        n.experts += bytes * (uint64_t)w->experts;
+        if (w->experts) n.token += bytes * (uint64_t)DP_MIN(w->experts, DP_MAX(r->used_experts, r->vram_slots));
+    }
+    return n;
+}
+
+static dp_status say_short(const dp_residency *r, const needs *n) {
+    uint64_t least = n->plain + r->vram_first + (n->experts ? n->token : 0);
+    if (!n->experts)
+        return dp_fail(DP_E_MEMORY, "the budget of %llu MB of graphics memory is %llu MB short: this model needs %llu MB (%llu for weights, %llu for a session), "
+                       "and without experts nothing of it can be paged there; on the CPU its layers can pass through a budget of memory",
+                       mb(r->vram), mb(least - r->vram), mb(least), mb(n->plain), mb(r->vram_first));
+    return dp_fail(DP_E_MEMORY, "the budget of %llu MB of graphics memory is %llu MB short: one token needs %llu MB (%llu for weights outside the experts, %llu for a "
+                   "session, %llu for %d experts a layer); with %llu MB everything fits",
+                   mb(r->vram), mb(least - r->vram), mb(least), mb(n->plain), mb(r->vram_first), mb(n->token), (int)DP_MAX(r->used_experts, r->vram_slots),
+                   mb(n->plain + n->experts + r->vram_first));
+}
+
+/* Without a budget, most of what the device is known to have counts as one if the model does not fit that. */
+static void set_automatic_budget(dp_residency *r, const needs *n) {
+    dp_device_memory memory;
+    r->backend->api->memory(r->backend, &memory);
+    uint64_t room = memory.total / 10 * 9;
+    if (n->experts && room && n->plain + n->experts + r->vram_first > room) r->vram = room;
+}
+
+dp_status dp_residency_init_device(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc, bool *paged) {
+    r->vram = desc->vram;
+    r->vram_slots = desc->expert_slots;
+    needs n = needs_of(r, builder->program);
+    *paged = false;
+    r->vram_weights = n.plain + n.experts;
+    if (desc->expert_slots && r->used_experts > desc->expert_slots)
+        return dp_fail(DP_E_ARG, "%d slots a layer: on this device one token's %d experts must be there at once", (int)desc->expert_slots, (int)r->used_experts);
+    if (!r->vram && !desc->expert_slots) set_automatic_budget(r, &n);
+    bool fits = !r->vram || n.plain + n.experts + r->vram_first <= r->vram;
+    *paged = n.experts && (!fits || desc->expert_slots);
+    if (r->vram && !fits && (!n.experts || n.plain + r->vram_first + n.token > r->vram)) return say_short(r, &n);
+    return DP_OK;
+}
+
+/* ---- slots ---- */
+
+/* What an expert of the layer takes on the device. */
+static uint64_t expert_bytes(const dp_residency *r, const dp_program *program, const dp_page_layer *l) {
+    const dp_unit *unit = &r->pages->units.list[l->first_unit];
+    uint64_t bytes = 0;
+    for (int32_t i = 0; i < unit->part_count; i++) bytes += r->backend->api->weight_bytes(&program->weights[r->pages->units.parts[unit->first_part + i].weight]);
+    return bytes;
+}
+
+/* The same number for all layers, then one more for the first of them as long as that fits. */
+static void deal_slots(dp_residency *r, const dp_program *program, int32_t *slots) {
+    uint64_t one = 0, left = r->vram - r->vram_weights - r->vram_first, each;
+    for (size_t i = 0; i < r->pages->layer_count; i++) one += expert_bytes(r, program, &r->pages->layers[i]);
+    each = r->vram_slots ? (uint64_t)r->vram_slots : one ? left / one : 0;
+    left = r->vram_slots ? 0 : left - each * one;
+    for (size_t i = 0; i < r->pages->layer_count; i++) {
+        const dp_page_layer *l = &r->pages->layers[i];
+        uint64_t more = expert_bytes(r, program, l), count = each;
+        if (left >= more) count++, left -= more;
+        slots[i] = (int32_t)DP_MIN(count, (uint64_t)l->experts);
+        r->vram_weights += (uint64_t)slots[i] * more;
+    }
+}
+
+dp_status dp_residency_open_device(dp_residency *r, dp_program *program, dp_cache_policy policy) {
+    int32_t *slots = dp_calloc(r->pages->layer_count + 1, sizeof *slots);
+    if (!slots) return dp_no_memory(r->pages->layer_count * sizeof *slots);
+    r->vram_weights = needs_of(r, program).plain;
+    deal_slots(r, program, slots);
+    dp_status status = dp_device_new(r->pages, policy, slots, &r->device);
+    dp_free(slots);
+    if (status == DP_OK) program->pager = &r->device->base;
+    return status;
+}
+
+dp_status dp_residency_reserve_device(dp_residency *r, uint64_t bytes) {
+    uint64_t need = r->vram_weights + r->vram_sessions + bytes;
+    if (r->vram && need > r->vram)
+        return dp_fail(DP_E_MEMORY, "the budget of %llu MB of graphics memory is %llu MB short for this session", mb(r->vram),
+                       mb(need - r->vram));
+    r->vram_sessions += bytes;
+    return DP_OK;
+}

@@ -1,0 +1,261 @@
+/* device.c: see device.h. A step first gets what is in slots, so that the device computes while the host reads; then what
+ * arrives. A slot whose expert the step has not got yet is taken by nobody; one that it is done with only if there is no
+ * other, so that a token's experts are all there at once wherever there are slots enough. */
+#include "page/device.h"
+
+enum { IDLE, WANTED, WAITS, HANDED, GIVEN }; /* not wanted; wanted; in host memory; in the last group; in an earlier one */
+
+static dp_device *of(dp_pager *pager) { return (dp_device *)pager; }
+
+static dp_device_layer *layer_of(dp_device *d, int32_t layer) {
+    for (size_t i = 0; i < d->layer_count; i++)
+        if (d->layers[i].layer == layer) return &d->layers[i];
+    return NULL;
+}
+
+static int32_t slots(dp_pager *pager, int32_t layer) {
+    const dp_device_layer *l = layer_of(of(pager), layer);
+    return l ? l->cache.slots : 0;
+}
+
+/* ---- a step ---- */
+
+static void end_step(dp_device *d) {
+    if (d->now) memset(d->state, IDLE, (size_t)d->most_experts);
+    d->now = NULL;
+    d->hits_left = false;
+    d->missing = 0;
+}
+
+/* Marks what the step wants; `missing` gets what is in no slot. */
+static dp_status mark(dp_device *d, dp_device_layer *l, const int32_t *ids, size_t count, int32_t *missing) {
+    for (size_t i = 0; i < count; i++) {
+        int32_t e = ids[i];
+        if (e < 0 || e >= l->experts) return dp_fail(DP_E_ARG, "layer %d: expert %d chosen, there are %d", (int)l->layer, (int)e, (int)l->experts);
+        if (d->state[e] != IDLE) continue;
+        bool hit = l->cache.slot_of[e] >= 0;
+        d->state[e] = WANTED;
+        dp_cache_use(&l->cache, e);
+        *(hit ? &l->counts.hits : &l->counts.misses) += 1;
+        if (hit) d->hits_left = true;
+        else missing[d->missing++] = e;
+    }
+    return DP_OK;
+}
+
+static dp_status want_locked(dp_device *d, dp_device_layer *l, const int32_t *ids, size_t count, int32_t *missing) {
+    end_step(d);
+    d->now = l;
+    d->asked = dp_host_seconds();
+    dp_cache_step(&l->cache);
+    l->counts.steps++;
+    return mark(d, l, ids, count, missing);
+}
+
+static dp_status want(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count) {
+    dp_device *d = of(pager);
+    dp_device_layer *l = layer_of(d, layer);
+    if (!l) return dp_fail(DP_E_ARG, "layer %d has no paged experts", (int)layer);
+    int32_t *missing = dp_malloc((size_t)l->experts * sizeof *missing);
+    if (!missing) return dp_no_memory((size_t)l->experts * sizeof *missing);
+    dp_mutex_lock(d->lock);
+    dp_status status = want_locked(d, l, ids, count, missing);
+    dp_mutex_unlock(d->lock);
+    if (status == DP_OK && d->missing) status = d->host->api->want(d->host, layer, missing, (size_t)d->missing);
+    dp_free(missing);
+    return status;
+}
+
+typedef struct choice {
+    const dp_device *device;
+    uint8_t most; /* the state up to which an expert may lose its slot, IDLE apart */
+} choice;
+
+static bool may_go(const void *user, int32_t slot) {
+    const choice *c = user;
+    int32_t expert = c->device->now->cache.holds[slot];
+    return expert < 0 || c->device->state[expert] == IDLE || c->device->state[expert] == c->most;
+}
+
+/* Gives an expert that is in host memory a slot; false if this group's members have all that may be taken. */
+static bool place(dp_device *d, int32_t expert) {
+    dp_device_layer *l = d->now;
+    int32_t slot = dp_cache_choose(&l->cache, may_go, &(choice){d, IDLE});
+    if (slot < 0) slot = dp_cache_choose(&l->cache, may_go, &(choice){d, GIVEN});
+    if (slot < 0) return false;
+    if (l->cache.holds[slot] >= 0) l->counts.evictions++;
+    dp_cache_put(&l->cache, slot, expert);
+    return true;
+}
+
+static void hand_out(dp_device *d, int32_t expert, bool arrives, dp_page_group *group) {
+    d->state[expert] = HANDED;
+    d->member[expert] = true;
+    d->arrives[expert] = arrives;
+    group->count++;
+}
+
+static void hand_out_hits(dp_device *d, dp_page_group *group) {
+    for (int32_t e = 0; e < d->now->experts; e++)
+        if (d->state[e] == WANTED && d->now->cache.slot_of[e] >= 0) hand_out(d, e, false, group);
+    d->hits_left = false;
+}
+
+static void hand_out_arrived(dp_device *d, dp_page_group *group) {
+    dp_device_layer *l = d->now;
+    for (int32_t e = 0; e < l->experts; e++) {
+        if (d->state[e] != WAITS) continue;
+        if (!place(d, e)) return;
+        hand_out(d, e, true, group);
+        l->counts.reads++;
+        l->counts.bytes += l->expert_bytes;
+        d->missing--;
+    }
+}
+
+/* What the last group's members took to get to the device: the backend comes back when it has sent them. */
+static void end_group(dp_device *d) {
+    double passed = dp_host_seconds() - d->asked;
+    for (int32_t e = 0; e < d->now->experts; e++) {
+        if (d->state[e] == HANDED) d->state[e] = GIVEN;
+        if (d->arrives[e]) dp_latency_add(&d->now->counts.latency, passed);
+        d->member[e] = d->arrives[e] = false;
+    }
+}
+
+static bool waits(const dp_device *d) {
+    for (int32_t e = 0; e < d->now->experts; e++)
+        if (d->state[e] == WAITS) return true;
+    return false;
+}
+
+/* The host's next group waits for slots; it stays in host memory until the next call there. */
+static dp_status ask_host(dp_device *d) {
+    dp_page_group group;
+    double start = dp_host_seconds();
+    TRY(d->host->api->next(d->host, &group));
+    d->waited += dp_host_seconds() - start;
+    for (int32_t e = 0; e < d->now->experts && group.count; e++)
+        if (d->state[e] == WANTED && (!group.member || group.member[e])) d->state[e] = WAITS;
+    return group.count ? DP_OK : dp_fail(DP_E_ARG, "layer %d: experts are missing that nobody reads", (int)d->now->layer);
+}
+
+static dp_status next(dp_pager *pager, dp_page_group *group) {
+    dp_device *d = of(pager);
+    if (!d->now) return dp_fail(DP_E_ARG, "no experts are wanted");
+    *group = (dp_page_group){d->member, 0, d->now->cache.slot_of, d->arrives};
+    dp_mutex_lock(d->lock);
+    end_group(d);
+    if (d->hits_left) hand_out_hits(d, group);
+    dp_mutex_unlock(d->lock);
+    if (group->count || !d->missing) return DP_OK;
+    if (!waits(d)) TRY(ask_host(d));
+    dp_mutex_lock(d->lock);
+    hand_out_arrived(d, group);
+    dp_mutex_unlock(d->lock);
+    return DP_OK;
+}
+
+/* Members whose slots were promised and that never arrived, since the pass failed, are in none. */
+static void done(dp_pager *pager) {
+    dp_device *d = of(pager);
+    dp_mutex_lock(d->lock);
+    for (int32_t e = 0; d->now && e < d->now->experts; e++)
+        if (d->state[e] == HANDED && d->arrives[e]) dp_cache_put(&d->now->cache, d->now->cache.slot_of[e], -1);
+    if (d->now) memset(d->member, 0, (size_t)d->most_experts), memset(d->arrives, 0, (size_t)d->most_experts);
+    end_step(d);
+    dp_mutex_unlock(d->lock);
+    d->host->api->done(d->host);
+}
+
+/* ---- statistics ---- */
+
+static int32_t resident(const dp_device_layer *l) {
+    int32_t count = 0;
+    for (int32_t s = 0; s < l->cache.slots; s++) count += l->cache.holds[s] >= 0;
+    return count;
+}
+
+void dp_device_stats(dp_device *d, dp_paging_stats *out) {
+    dp_page_counts sum = {0};
+    dp_mutex_lock(d->lock);
+    *out = (dp_paging_stats){.paging = true, .layers = (int32_t)d->layer_count, .experts = d->most_experts, .wait_seconds = d->waited};
+    for (size_t i = 0; i < d->layer_count; i++) {
+        const dp_device_layer *l = &d->layers[i];
+        dp_page_counts_add(&sum, &l->counts);
+        out->expert_bytes += (uint64_t)l->cache.slots * l->expert_bytes;
+        out->resident_experts += resident(l);
+        out->slots_least = i ? DP_MIN(out->slots_least, l->cache.slots) : l->cache.slots;
+        out->slots_most = DP_MAX(out->slots_most, l->cache.slots);
+    }
+    dp_page_counts_put(&sum, out);
+    dp_mutex_unlock(d->lock);
+}
+
+void dp_device_stats_json(dp_device *d, dp_buf *out) {
+    dp_buf_str(out, "[");
+    dp_mutex_lock(d->lock);
+    for (size_t i = 0; i < d->layer_count; i++) {
+        const dp_device_layer *l = &d->layers[i];
+        if (i) dp_buf_str(out, ", ");
+        dp_page_counts_json(&l->counts, l->layer, l->cache.slots, resident(l), out);
+    }
+    dp_mutex_unlock(d->lock);
+    dp_buf_str(out, "]");
+}
+
+void dp_device_stats_reset(dp_device *d) {
+    dp_mutex_lock(d->lock);
+    for (size_t i = 0; i < d->layer_count; i++) d->layers[i].counts = (dp_page_counts){0};
+    d->waited = 0;
+    dp_mutex_unlock(d->lock);
+}
+
+/* ---- life ---- */
+
+static const dp_pager_api api = {.want = want, .next = next, .done = done, .slots = slots};
+
+static dp_status start_layer(dp_device_layer *l, const dp_pages *pages, size_t index, dp_cache_policy policy, int32_t slot_count) {
+    const dp_page_layer *from = &pages->layers[index];
+    const dp_unit *unit = &pages->units.list[from->first_unit];
+    *l = (dp_device_layer){.layer = from->layer, .experts = from->experts};
+    for (int32_t i = 0; i < unit->part_count; i++) l->expert_bytes += pages->units.parts[unit->first_part + i].bytes;
+    return dp_cache_init(&l->cache, policy, l->experts, slot_count);
+}
+
+static dp_status start(dp_device *d, dp_pages *pages, dp_cache_policy policy, const int32_t *slot_counts) {
+    TRY(dp_mutex_new(&d->lock));
+    d->layers = dp_calloc(pages->layer_count + 1, sizeof *d->layers);
+    if (!d->layers) return dp_no_memory(pages->layer_count * sizeof *d->layers);
+    for (; d->layer_count < pages->layer_count; d->layer_count++) {
+        TRY(start_layer(&d->layers[d->layer_count], pages, d->layer_count, policy, slot_counts[d->layer_count]));
+        d->most_experts = DP_MAX(d->most_experts, d->layers[d->layer_count].experts);
+    }
+    size_t n = (size_t)d->most_experts + 1;
+    d->state = dp_calloc(n, sizeof *d->state);
+    d->member = dp_calloc(n, sizeof *d->member);
+    d->arrives = dp_calloc(n, sizeof *d->arrives);
+    return d->state && d->member && d->arrives ? DP_OK : dp_no_memory(3 * n);
+}
+
+dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *slot_counts, dp_device **out) {
+    dp_device *d = dp_calloc(1, sizeof *d);
+    if (!d) return dp_no_memory(sizeof *d);
+    d->base.api = &api;
+    d->host = &pages->base;
+    dp_status status = start(d, pages, policy, slot_counts);
+    if (status != DP_OK) dp_device_free(d);
+    else *out = d;
+    return status;
+}
+
+void dp_device_free(dp_device *d) {
+    if (!d) return;
+    for (size_t i = 0; i < d->layer_count; i++) dp_cache_free(&d->layers[i].cache);
+    if (d->lock) dp_mutex_free(d->lock);
+    dp_free(d->layers);
+    dp_free(d->state);
+    dp_free(d->member);
+    dp_free(d->arrives);
+    dp_free(d);
+}

@@ -1,0 +1,276 @@
+/* Experts that share slots on a GPU: the logits and tokens of the model that is there as a whole, bit for bit, however few
+ * slots there are; budgets; and what happens when files go bad under it. Skipped without a WebGPU device. */
+#include "files.h"
+#include "host/host.h"
+#include "paging.h"
+#include "refmodel.h"
+
+enum { TOKENS = PAGING_TOKENS, VOCAB_MAX = 2048, CONTEXT = 128 };
+
+/* Kernels compile once for an engine, so a test keeps it for all its models. */
+static dp_engine *open_engine(const dp_engine_desc *how) {
+    dp_engine_desc desc = how ? *how : (dp_engine_desc){0};
+    dp_engine *engine = NULL;
+    desc.backend = DP_BACKEND_GPU;
+    dp_status status = dp_engine_open(&desc, &engine);
+    if (status == DP_E_UNSUPPORTED) test_skip("%s", dp_error_message());
+    else if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s", dp_error_message());
+    return engine;
+}
+
+typedef struct rig {
+    dp_model *model;
+    dp_session *session;
+    size_t vocab;
+} rig;
+
+static dp_status rig_open(rig *r, dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch) {
+    *r = (rig){0};
+    TRY(dp_model_open(engine, path, desc, &r->model));
+    r->vocab = (size_t)dp_model_get_info(r->model)->vocab;
+    return dp_session_new(r->model, &(dp_session_desc){.context = CONTEXT, .batch = batch}, &r->session);
+}
+
+static void rig_close(rig *r) {
+    dp_session_free(r->session);
+    dp_model_close(r->model);
+    *r = (rig){0};
+}
+
+static dp_status run(rig *r, float *logits) {
+    int32_t ids[TOKENS];
+    paging_ids(ids);
+    dp_session_truncate(r->session, 0);
+    return dp_session_eval(r->session, ids, TOKENS, logits);
+}
+
+static dp_status run_once(dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch, float *logits) {
+    rig r;
+    dp_status status = rig_open(&r, engine, path, desc, batch);
+    if (status == DP_OK) status = run(&r, logits);
+    rig_close(&r);
+    return status;
+}
+
+static const char *storyteller(void) { return test_path("models/storyteller"); }
+
+/* ---- the same logits ---- */
+
+static float expected[TOKENS * VOCAB_MAX], found[TOKENS * VOCAB_MAX];
+
+static void check_slots(dp_engine *engine, const char *path, int32_t batch, int32_t slots) {
+    rig r;
+    dp_paging_stats stats;
+    memset(found, 0xFF, sizeof found);
+    CHECK_OK(rig_open(&r, engine, path, &(dp_model_desc){.expert_slots = slots, .cache = (dp_cache_policy)(slots % 2)}, batch));
+    CHECK_OK(run(&r, found));
+    CHECK_MSG(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0, "%s: %d slots, chunks of %d: other logits", path, (int)slots, (int)batch);
+    dp_model_paging(r.model, &stats);
+    CHECK(stats.paging && stats.slots_most <= slots && stats.resident_experts <= stats.slots_most * stats.layers);
+    CHECK(stats.misses > 0 && stats.reads == stats.misses && stats.read_bytes > 0);
+    CHECK(stats.host_hits + stats.host_misses == stats.misses && stats.file_reads == stats.host_misses);
+    CHECK(slots < stats.experts || stats.evictions == 0);
+    rig_close(&r);
+}
+
+/* batches: one token at a time, some, many. Slots below what one token uses are refused (another test). */
+static void check_model(dp_engine *engine, const char *path, int32_t experts_per_token) {
+    static const int32_t batches[] = {1, 3, 32}, slots[] = {8, 4, 3, 2};
+    for (size_t b = 0; b < DP_COUNT(batches); b++) {
+        CHECK_OK(run_once(engine, path, NULL, batches[b], expected));
+        for (size_t s = 0; s < DP_COUNT(slots); s++)
+            if (slots[s] >= experts_per_token) check_slots(engine, path, batches[b], slots[s]);
+    }
+}
+
+TEST(slots_of_the_bundled_model) {
+    dp_engine *engine = open_engine(NULL);
+    if (engine) check_model(engine, storyteller(), 2);
+    dp_engine_close(engine);
+}
+
+TEST(slots_of_mixtures) {
+    static const char *const names[] = {"mixtral", "phimoe", "qwen3-moe", "gpt-oss", "deepseek-v3"};
+    static const int32_t used[] = {2, 2, 4, 4, 4};
+    dp_engine *engine = open_engine(NULL);
+    for (size_t i = 0; engine && i < DP_COUNT(names); i++) check_model(engine, paging_folder(names[i]), used[i]);
+    dp_engine_close(engine);
+}
+
+TEST(slots_of_quantised_files) {
+    dp_engine *engine = open_engine(NULL);
+    if (engine) check_model(engine, test_path("tests/data/gguf/mixtral.Q4_K_M.gguf"), 2);
+    dp_engine_close(engine);
+}
+
+/* Without f16, subgroups and matrix units, activations never rounded; and slots in parts that can be bound. */
+TEST(slots_of_mixtures_exactly) {
+    dp_engine *engine = open_engine(&(dp_engine_desc){.gpu_plain = true, .gpu_part_bytes = 132 << 10});
+    if (engine) check_model(engine, paging_folder("mixtral"), 2);
+    if (engine) check_model(engine, paging_folder("deepseek-v3"), 4);
+    dp_engine_close(engine);
+}
+
+/* ---- the same tokens ---- */
+
+static bool on_token(void *user, int32_t id) {
+    int32_t *ids = user;
+    ids[++ids[0]] = id;
+    return true;
+}
+
+static dp_status generate(dp_engine *engine, const dp_model_desc *desc, int32_t *ids) {
+    rig r;
+    int32_t prompt[TOKENS];
+    dp_generate_desc how = {.prompt = prompt, .prompt_count = TOKENS, .max_tokens = 60, .ignore_end = true, .on_token = on_token, .user = ids,
+                            .sampling = {.temperature = 0.9f, .top_k = 40, .top_p = 0.95f, .seed = 7, .repetition_penalty = 1.1f}};
+    paging_ids(prompt);
+    ids[0] = 0;
+    dp_status status = rig_open(&r, engine, storyteller(), desc, 32);
+    if (status == DP_OK) status = dp_session_generate(r.session, &how, NULL);
+    rig_close(&r);
+    return status;
+}
+
+TEST(sampled_tokens_of_a_paged_model) {
+    int32_t whole[64], paged[64];
+    dp_engine *engine = open_engine(NULL);
+    if (!engine) return;
+    CHECK_OK(generate(engine, NULL, whole));
+    CHECK_OK(generate(engine, &(dp_model_desc){.expert_slots = 3}, paged));
+    CHECK(whole[0] == 60 && memcmp(whole, paged, sizeof(int32_t) * 61) == 0);
+    dp_engine_close(engine);
+}
+
+/* ---- budgets ---- */
+
+static uint64_t on_device(const dp_engine *engine) {
+    dp_device_memory m;
+    dp_engine_memory(engine, &m);
+    return m.weights + m.kv + m.activations;
+}
+
+TEST(a_budget_of_graphics_memory_holds) {
+    static const uint64_t budgets[] = {8000000, 6500000, 5000000};
+    dp_engine *engine = open_engine(NULL);
+    rig r;
+    dp_paging_stats stats;
+    if (!engine) return;
+    uint64_t before = on_device(engine);
+    CHECK_OK(run_once(engine, storyteller(), NULL, 32, expected));
+    for (size_t i = 0; i < DP_COUNT(budgets); i++) {
+        CHECK_OK(rig_open(&r, engine, storyteller(), &(dp_model_desc){.vram = budgets[i], .context = CONTEXT, .batch = 32}, 32));
+        CHECK_OK(run(&r, found));
+        CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
+        dp_model_paging(r.model, &stats);
+        uint64_t taken = on_device(engine) - before;
+        CHECK_MSG(taken <= budgets[i] && taken > budgets[i] / 10 * 8 && stats.paging == (i > 0) && stats.slots_most < 8, "%llu of %llu bytes, %d slots", (unsigned long long)taken, (unsigned long long)budgets[i], (int)stats.slots_most);
+        dp_session *second = NULL;
+        if (stats.paging) CHECK_FAILS(dp_session_new(r.model, &(dp_session_desc){.context = 512, .batch = 256}, &second), DP_E_MEMORY, "short for this session");
+        rig_close(&r);
+    }
+    CHECK_MSG(on_device(engine) == before, "%llu bytes before, %llu after", (unsigned long long)before, (unsigned long long)on_device(engine));
+    dp_engine_close(engine);
+}
+
+TEST(budgets_that_are_too_small_say_what_is_needed) {
+    dp_engine *engine = open_engine(NULL);
+    dp_model *model;
+    const char *dense = paging_folder("llama");
+    if (!engine) return;
+    CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.vram = 1 << 20}, &model), DP_E_MEMORY, "MB short: one token needs ");
+    CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.expert_slots = 1}, &model), DP_E_ARG, "one token's 2 experts");
+    CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.expert_slots = -1}, &model), DP_E_ARG, "expert_slots");
+    CHECK_FAILS(dp_model_open(engine, dense, &(dp_model_desc){.vram = 1 << 16}, &model), DP_E_MEMORY, "without experts");
+    CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.expert_slots = 2, .ram = 1 << 20}, &model), DP_E_MEMORY, "the RAM budget");
+    CHECK_OK(dp_model_open(engine, storyteller(), &(dp_model_desc){.vram = (uint64_t)1 << 34}, &model)); /* fits: nothing is paged */
+    dp_paging_stats stats;
+    dp_model_paging(model, &stats);
+    CHECK(!stats.paging);
+    dp_model_close(model);
+    dp_engine_close(engine);
+}
+
+/* ---- files that go bad ---- */
+
+static void check_damage(dp_engine *engine, const char *name, bool truncate, dp_status status, const char *text) {
+    const char *folder = paging_copy(name), *mirrors[] = {"/nowhere", storyteller()};
+    rig bad, mirrored;
+    CHECK_OK(rig_open(&bad, engine, folder, &(dp_model_desc){.expert_slots = 4}, 7));
+    CHECK_OK(rig_open(&mirrored, engine, folder, &(dp_model_desc){.expert_slots = 4, .mirrors = mirrors, .mirror_count = 2}, 7));
+    paging_damage(folder, truncate);
+    CHECK_FAILS(run(&bad, found), status, "layer 0, expert ");
+    CHECK_MSG(strstr(dp_error_message(), "shard_000") && strstr(dp_error_message(), text), "%s", dp_error_message());
+    CHECK_FAILS(run(&bad, found), status, text); /* and again, no worse */
+    CHECK_OK(run(&mirrored, found));
+    CHECK(memcmp(found, expected, TOKENS * mirrored.vocab * sizeof(float)) == 0);
+    rig_close(&bad);
+    rig_close(&mirrored);
+}
+
+TEST(damaged_experts_are_named) {
+    dp_engine *engine = open_engine(NULL);
+    if (!engine) return;
+    CHECK_OK(run_once(engine, storyteller(), NULL, 7, expected));
+    check_damage(engine, "flipped", false, DP_E_CORRUPT, "match the manifest's hash");
+    check_damage(engine, "cut", true, DP_E_FORMAT, "truncated");
+    dp_engine_close(engine);
+}
+
+/* A disk that fails for a moment, in prompts and in single tokens: the pass fails, the session goes on as if nothing had been. */
+TEST(a_read_error_passes) {
+    static const int32_t batches[] = {1, 7};
+    dp_engine *engine = open_engine(NULL);
+    sick_disk disk;
+    rig r;
+    if (!engine) return;
+    for (size_t b = 0; b < DP_COUNT(batches); b++) {
+        CHECK_OK(run_once(engine, storyteller(), NULL, batches[b], expected));
+        for (int n = 0; n < 15; n += 7) {
+            CHECK_OK(rig_open(&r, engine, storyteller(), &(dp_model_desc){.expert_slots = 3}, batches[b]));
+            sick_disk_install(&disk, r.model);
+            atomic_init(&disk.countdown, n);
+            CHECK_FAILS(run(&r, found), DP_E_IO, "Input/output error");
+            CHECK_MSG(strstr(dp_error_message(), "layer ") && strstr(dp_error_message(), "expert "), "%s", dp_error_message());
+            atomic_store(&disk.countdown, -1);
+            CHECK_OK(run(&r, found));
+            CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
+            rig_close(&r);
+        }
+    }
+    dp_engine_close(engine);
+}
+
+/* ---- routing ---- */
+
+static void only_the_last(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k) {
+    for (size_t i = 0; i < tokens * (size_t)k; i++) ids[i] = 7 - (int32_t)i % k;
+    *(int *)user += layer == 0;
+}
+static void impossible(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k) {
+    (void)user, (void)layer, (void)tokens, (void)k;
+    ids[0] = 8;
+}
+
+TEST(routing_can_be_seen_and_chosen) {
+    dp_engine *engine = open_engine(NULL);
+    dp_paging_stats stats;
+    rig r;
+    if (!engine) return;
+    for (int32_t batch = 1; batch <= 7; batch += 6) {
+        int calls = 0;
+        CHECK_OK(rig_open(&r, engine, storyteller(), &(dp_model_desc){.expert_slots = 2}, batch));
+        dp_session_set_routing(r.session, only_the_last, &calls);
+        CHECK_OK(run(&r, found));
+        dp_model_paging(r.model, &stats);
+        CHECK(calls == (TOKENS + batch - 1) / batch && stats.misses == 12 && stats.hits == (uint64_t)(calls - 1) * 12);
+        dp_session_set_routing(r.session, impossible, NULL);
+        CHECK_FAILS(run(&r, found), DP_E_ARG, "expert 8 chosen, there are 8");
+        dp_session_set_routing(r.session, NULL, NULL);
+        CHECK_OK(run(&r, found));
+        rig_close(&r);
+    }
+    dp_engine_close(engine);
+}
+
+TEST_MAIN()

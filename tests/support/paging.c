@@ -1,0 +1,65 @@
+/* paging.c: see paging.h. */
+#include "paging.h"
+
+#include "files.h"
+#include "host/host.h"
+#include "refmodel.h"
+
+void paging_ids(int32_t *ids) {
+    for (int i = 0; i < PAGING_TOKENS; i++) ids[i] = 3 + (i * 37 + i / 7) % 500;
+}
+
+const char *paging_folder(const char *name) {
+    const char *folder = test_file(name);
+    if (dp_path_what(folder) != DP_PATH_FOLDER && (refmodel_write(name, "config.json", folder) || refmodel_add_tokenizer(folder))) return NULL;
+    return folder;
+}
+
+dp_status paging_convert(const char *name, const char *ending, const char *quantize, dp_sharding sharding, char out[400]) {
+    snprintf(out, 400, "%s%s", paging_folder(name), ending);
+    return dp_convert(&(dp_convert_desc){.input = paging_folder(name), .output = out, .quantize = quantize, .sharding = sharding,
+                                         .shard_size = 1 << 16, .overwrite = true}, NULL);
+}
+
+const char *paging_copy(const char *name) {
+    dp_buf names = {0};
+    char from[1200], to[1200];
+    if (dp_folder_list(test_path("models/storyteller"), &names) != DP_OK) return NULL;
+    for (char *p = strtok(names.data, "\n"); p; p = strtok(NULL, "\n")) {
+        snprintf(from, sizeof from, "%s/%s", test_path("models/storyteller"), p);
+        snprintf(to, sizeof to, "%s/%s", name, p);
+        dp_str bytes = test_load(from);
+        test_write(to, bytes.p, bytes.n);
+        dp_free((void *)bytes.p);
+    }
+    dp_buf_free(&names);
+    return test_file(name);
+}
+
+void paging_damage(const char *folder, bool truncate) {
+    for (int shard = 1; shard <= 48; shard++) {
+        char path[1200];
+        snprintf(path, sizeof path, "%s/shard_%05d.bin", folder, shard);
+        dp_str bytes = test_load(path);
+        FILE *file = fopen(path, truncate ? "wb" : "r+b");
+        if (!file || !bytes.p) abort();
+        if (truncate) fwrite(bytes.p, 1, bytes.n / 2, file);
+        else fseek(file, 5000, SEEK_SET), fputc(bytes.p[5000] ^ 1, file);
+        fclose(file);
+        dp_free((void *)bytes.p);
+    }
+}
+
+static dp_status sick_read(void *user, int32_t source, int32_t file, uint64_t offset, void *data, size_t size) {
+    sick_disk *disk = user;
+    const dp_checkpoint *c = disk->pages->units.checkpoint;
+    (void)source;
+    if (atomic_fetch_sub(&disk->countdown, 1) == 0) return dp_fail(DP_E_IO, "%s: cannot read: Input/output error", c->file_names[file]);
+    return dp_file_read(c->files[file], offset, data, size);
+}
+
+void sick_disk_install(sick_disk *disk, dp_model *model) {
+    disk->pages = model->residency.pages;
+    disk->pages->units.read_user = disk;
+    disk->pages->units.read = sick_read;
+}

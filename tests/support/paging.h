@@ -1,0 +1,28 @@
+/* paging.h: what the tests of paging share: mixtures of experts to run, and files of theirs that go bad. */
+#ifndef DP_TEST_PAGING_H
+#define DP_TEST_PAGING_H
+
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+
+enum { PAGING_TOKENS = 40 };
+void paging_ids(int32_t *ids); /* [PAGING_TOKENS] */
+
+/* A reference model (refmodel.h) as a Hugging Face folder with a tokenizer, and what conversion makes of it. */
+const char *paging_folder(const char *name);
+dp_status paging_convert(const char *name, const char *ending, const char *quantize, dp_sharding sharding, char out[400]);
+
+/* A copy of the bundled model below the test folder. */
+const char *paging_copy(const char *name);
+/* Changes its shards 1 to 48, every expert, in place: an open model sees it. */
+void paging_damage(const char *folder, bool truncate);
+
+/* A disk that fails: reads until one does; -1: all work. */
+typedef struct sick_disk {
+    dp_pages *pages;
+    atomic_int countdown;
+} sick_disk;
+void sick_disk_install(sick_disk *disk, dp_model *model);
+
+#endif
