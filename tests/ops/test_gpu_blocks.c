@@ -1,9 +1,9 @@
 /* The GPU's one-token steps, in which ops that follow each other become one dispatch: small models of one block, built by
  * hand, against the scalar reference. Every shape a kernel may meet: all dtypes, biases, odd numbers of experts, columns
  * that fill no whole number of lanes, norms on both sides, windows, sinks, a past long enough to be split. */
-#include "test.h"
+#include "ops.h"
+#include "refmodel.h"
 
-#include "cpu/cpu.h"
 #include "gpu/gpu_backend.h"
 #include "gpu/kernels.h"
 
@@ -21,11 +21,6 @@ typedef struct rig {
     uint64_t seed;
 } rig;
 
-static float noise(uint64_t *seed) {
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(*seed >> 32) / 2147483648.0f;
-}
-
 static int32_t slot(rig *r, const char *name, int32_t cols) {
     r->slots[r->program.slot_count] = (dp_slot){name, DP_ROWS_TOKENS, cols};
     return (int32_t)r->program.slot_count++;
@@ -39,7 +34,7 @@ static int32_t weight(rig *r, dp_dtype dtype, int32_t experts, int32_t rows, int
     r->memory[i] = malloc(bytes * copies);
     for (size_t e = 0; e < copies; e++) {
         char *to = (char *)r->memory[i] + e * bytes;
-        for (size_t j = 0; j < n; j++) values[j] = noise(&r->seed) * scale * (0.7f + 0.2f * (float)(j % 4));
+        for (size_t j = 0; j < n; j++) values[j] = ops_random(&r->seed) * scale * (0.7f + 0.2f * (float)(j % 4));
         dp_dtype_get(dtype)->quantize(values, to, n);
         if (experts) r->expert[i][e] = to;
     }
@@ -243,15 +238,6 @@ static dp_status run(dp_backend *backend, rig *r, int32_t past, int32_t out, flo
     return status;
 }
 
-static double error_of(const float *a, const float *b, size_t n) {
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        size += (double)b[i] * (double)b[i];
-    }
-    return isfinite(difference) ? sqrt(difference / size) : INFINITY;
-}
-
 typedef struct bench {
     dp_backend *gpu, *reference;
     double most; /* relative error */
@@ -265,7 +251,7 @@ static void check(const bench *b, rig *r, int32_t past, int32_t out, const char 
     if (status == DP_OK) status = run(b->gpu, r, past, out, found);
     if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s: %s", what, dp_error_message());
     for (size_t s = 0; status == DP_OK && s < STEPS; s++) {
-        double error = error_of(found + s * cols, expected + s * cols, cols);
+        double error = ref_relative_error(found + s * cols, expected + s * cols, cols);
         if (!(error < b->most)) test_fail(__FILE__, __LINE__, "%s, step %zu: relative error %g", what, s, error);
     }
     free(expected);
@@ -341,11 +327,7 @@ static const heads attentions[] = {
 static void with_device(const dp_gpu_desc *desc, double most, void (*body)(const bench *)) {
     bench b = {.most = most};
     dp_status status = dp_gpu_backend_open(desc, &b.gpu);
-    if (status == DP_E_UNSUPPORTED) {
-        test_skip("%s", dp_error_message());
-        return;
-    }
-    CHECK_OK(status);
+    if (!test_opened(status)) return;
     CHECK_OK(dp_cpu_open(&(dp_cpu_desc){.reference = true}, &b.reference));
     body(&b);
     b.gpu->api->close(b.gpu);

@@ -1,8 +1,8 @@
 /* What one-token steps fuse, for every dtype that meets packed activations, against the scalar reference running the same
  * program: norms folded into products, gated blocks, norms on both sides of a block, mixtures of experts. */
-#include "test.h"
+#include "ops.h"
+#include "refmodel.h"
 
-#include "cpu/cpu.h"
 #include "gpu/gpu_backend.h"
 #include "gpu/kernels.h"
 
@@ -25,17 +25,12 @@ typedef struct shape {
     float offset;
 } shape;
 
-static float noise(uint64_t *seed) {
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(*seed >> 32) / 2147483648.0f;
-}
-
 /* experts 0: a plain matrix; rows 1: a vector around `middle`. */
 static int32_t add_weight(rig *r, dp_dtype dtype, int32_t experts, int32_t rows, int32_t cols, float middle) {
     int32_t index = (int32_t)r->program.weight_count++, copies = experts ? experts : 1;
     size_t n = (size_t)rows * (size_t)cols, bytes = dp_dtype_row_bytes(dtype, cols) * (size_t)rows;
     float *values = malloc(n * (size_t)copies * sizeof(float)), size = 1.7f / sqrtf((float)cols);
-    for (size_t i = 0; i < n * (size_t)copies; i++) values[i] = middle + noise(&r->seed) * (rows == 1 ? 0.3f : size);
+    for (size_t i = 0; i < n * (size_t)copies; i++) values[i] = middle + ops_random(&r->seed) * (rows == 1 ? 0.3f : size);
     uint8_t *memory = malloc(bytes * (size_t)copies);
     for (int32_t e = 0; e < copies; e++) {
         dp_dtype_get(dtype)->quantize(values + n * (size_t)e, memory + bytes * (size_t)e, n);
@@ -144,15 +139,6 @@ static dp_status run(dp_backend *backend, rig *r, int32_t token, float *hidden, 
     return status;
 }
 
-static double error_of(const float *a, const float *b, size_t n) {
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        norm += (double)b[i] * (double)b[i];
-    }
-    return isfinite(difference) ? sqrt(difference / norm) : INFINITY;
-}
-
 static void check_shape(dp_backend *gpu, dp_backend *reference, const shape *s, dp_dtype dtype, double most) {
     static float hidden[2][2048], result[2][OUT];
     for (int32_t token = 0; token < 2; token++) {
@@ -160,7 +146,7 @@ static void check_shape(dp_backend *gpu, dp_backend *reference, const shape *s, 
         rig_init(&r, s, dtype);
         CHECK_OK(run(reference, &r, 7 + token, hidden[0], result[0]));
         CHECK_OK(run(gpu, &r, 7 + token, hidden[1], result[1]));
-        double a = error_of(hidden[1], hidden[0], (size_t)s->hidden), b = error_of(result[1], result[0], OUT);
+        double a = ref_relative_error(hidden[1], hidden[0], (size_t)s->hidden), b = ref_relative_error(result[1], result[0], OUT);
         CHECK_MSG(a < most && b < most, "%s, hidden %d, inner %d%s%s%s: relative error %g in the residual, %g in the result", dp_dtype_get(dtype)->name,
                   (int)s->hidden, (int)s->inner, s->sandwich ? ", norms around" : "", s->moe ? ", experts" : "", s->bias ? ", biases" : "", a, b);
         rig_free(&r);
@@ -171,11 +157,7 @@ static void check_shape(dp_backend *gpu, dp_backend *reference, const shape *s, 
 static void check_dtypes(const dp_gpu_desc *desc, bool moe, bool few) {
     dp_backend *gpu = NULL, *reference = NULL;
     dp_status status = dp_gpu_backend_open(desc, &gpu);
-    if (status == DP_E_UNSUPPORTED) {
-        test_skip("%s", dp_error_message());
-        return;
-    }
-    CHECK_OK(status);
+    if (!test_opened(status)) return;
     CHECK_OK(dp_cpu_open(&(dp_cpu_desc){.reference = true}, &reference));
     for (int d = 0; d < DP_DTYPE_COUNT; d++) {
         if (!dp_kernels_dots((dp_dtype)d) || (few && d != DP_Q4_K)) continue;

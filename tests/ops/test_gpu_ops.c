@@ -1,8 +1,8 @@
 /* The GPU's products with weights, for every dtype it reads, against the scalar reference running the same program:
  * an embedding that makes the activations, then the product. */
-#include "test.h"
+#include "ops.h"
+#include "refmodel.h"
 
-#include "cpu/cpu.h"
 #include "gpu/gpu_backend.h"
 #include "gpu/kernels.h"
 
@@ -16,15 +16,10 @@ typedef struct rig {
     void *memory[3];
 } rig;
 
-static float noise(uint64_t *seed) {
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(*seed >> 32) / 2147483648.0f;
-}
-
 /* Blocks of a type that is read, not written: any bits, with scales of a sensible size. */
 static void fill_blocks(dp_dtype dtype, uint8_t *out, size_t bytes, uint64_t seed) {
     const dp_dtype_info *info = dp_dtype_get(dtype);
-    for (size_t i = 0; i < bytes; i++) out[i] = (uint8_t)(int32_t)(noise(&seed) * 1000);
+    for (size_t i = 0; i < bytes; i++) out[i] = (uint8_t)(int32_t)(ops_random(&seed) * 1000);
     for (size_t at = 0; at < bytes; at += info->bytes) {
         uint8_t *block = out + at, *scale = dtype == DP_Q2_K ? block + 80 : block + 108;
         scale[0] = (uint8_t)(17 + at), scale[1] = 0x18; /* f16, about 0.002 */
@@ -35,7 +30,7 @@ static void fill_blocks(dp_dtype dtype, uint8_t *out, size_t bytes, uint64_t see
 static dp_weight matrix(void **memory, dp_dtype dtype, int32_t rows, int32_t cols, uint64_t seed) {
     size_t n = (size_t)rows * (size_t)cols, row_bytes = dp_dtype_row_bytes(dtype, cols);
     float *values = malloc(n * sizeof(float));
-    for (size_t i = 0; i < n; i++) values[i] = noise(&seed) * (0.05f + 0.03f * (float)(i % 5));
+    for (size_t i = 0; i < n; i++) values[i] = ops_random(&seed) * (0.05f + 0.03f * (float)(i % 5));
     *memory = malloc(row_bytes * (size_t)rows);
     if (dp_dtype_get(dtype)->quantize) dp_dtype_get(dtype)->quantize(values, *memory, n);
     else fill_blocks(dtype, *memory, row_bytes * (size_t)rows, seed);
@@ -74,15 +69,6 @@ static dp_status run(dp_backend *backend, rig *r, int32_t tokens, float *out) {
     return status;
 }
 
-static double error_of(const float *a, const float *b, size_t n) {
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        norm += (double)b[i] * (double)b[i];
-    }
-    return isfinite(difference) ? sqrt(difference / norm) : INFINITY;
-}
-
 /* Relative error of y = W x for a W of that shape; found and expected: [tokens * rows]. */
 static double product_error(dp_backend *gpu, dp_backend *reference, const int32_t shape[2], dp_dtype dtype, bool bias, int32_t tokens, float *found,
                             float *expected) {
@@ -94,7 +80,7 @@ static double product_error(dp_backend *gpu, dp_backend *reference, const int32_
     if (status == DP_OK) status = run(gpu, &r, tokens, found);
     if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s", dp_error_message());
     rig_free(&r);
-    return error_of(found, expected, n);
+    return ref_relative_error(found, expected, n);
 }
 
 /* one, many: the error allowed for a single token and for more than a few. */
@@ -120,11 +106,7 @@ static void check_wide(dp_backend *gpu, dp_backend *reference, dp_dtype dtype) {
 static void check_dtypes(const dp_gpu_desc *desc, bool wide) {
     dp_backend *gpu = NULL, *reference = NULL;
     dp_status status = dp_gpu_backend_open(desc, &gpu);
-    if (status == DP_E_UNSUPPORTED) {
-        test_skip("%s", dp_error_message());
-        return;
-    }
-    CHECK_OK(status);
+    if (!test_opened(status)) return;
     CHECK_OK(dp_cpu_open(&(dp_cpu_desc){.reference = true}, &reference));
     int checked = 0;
     for (int d = 0; d < DP_DTYPE_COUNT; d++) {
@@ -147,11 +129,7 @@ static void check_refused(const dp_gpu_desc *desc, int32_t rows, int32_t cols, c
     dp_backend *gpu = NULL;
     rig r;
     dp_status status = dp_gpu_backend_open(desc, &gpu);
-    if (status == DP_E_UNSUPPORTED) {
-        test_skip("%s", dp_error_message());
-        return;
-    }
-    CHECK_OK(status);
+    if (!test_opened(status)) return;
     rig_init(&r, DP_F32, rows, cols, false);
     r.weights[1].name = "some.weight";
     CHECK_FAILS(gpu->api->load(gpu, &r.program, NULL, NULL), DP_E_UNSUPPORTED, why);

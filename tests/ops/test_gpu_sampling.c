@@ -183,9 +183,7 @@ static const dp_sampling cases[] = {
 
 static dp_backend *open_gpu(bool plain) {
     dp_backend *gpu = NULL;
-    dp_status status = dp_gpu_backend_open(&(dp_gpu_desc){.adapter = -1, .no_f16 = plain, .no_subgroups = plain, .unchecked = !plain}, &gpu);
-    if (status == DP_E_UNSUPPORTED) test_skip("%s", dp_error_message());
-    else if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s", dp_error_message());
+    test_opened(dp_gpu_backend_open(&(dp_gpu_desc){.adapter = -1, .no_f16 = plain, .no_subgroups = plain, .unchecked = !plain}, &gpu));
     return gpu;
 }
 

@@ -36,6 +36,12 @@ void test_skip(const char *format, ...) {
     current_skipped = true;
 }
 
+bool test_opened(dp_status status) {
+    if (status == DP_E_UNSUPPORTED) test_skip("%s", dp_error_message());
+    else if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s: %s", dp_status_name(status), dp_error_message());
+    return status == DP_OK;
+}
+
 const char *test_path(const char *relative) {
     static char paths[8][1024];
     static int next;

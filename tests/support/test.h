@@ -19,6 +19,9 @@ int test_run_all(int argc, char **argv);
 bool test_fail(const char *file, int line, const char *format, ...) DP_PRINTF(3, 4);
 /* Ends the running test as skipped; say why and return from it. */
 void test_skip(const char *format, ...) DP_PRINTF(1, 2);
+/* For what opening a device gave that may not be there: if not DP_OK, the running test is skipped (DP_E_UNSUPPORTED) or failed
+ * with the error's message; return from it. */
+bool test_opened(dp_status status);
 /* "<repository>/<relative>" in one of eight rotating static buffers. */
 const char *test_path(const char *relative);
 /* A fresh empty folder for this process, removed at exit. */

@@ -10,13 +10,7 @@ static dp_gpu *gpu; /* opened by the first test that needs it, for all but those
 
 static bool have_device(void) {
     if (gpu) return true;
-    dp_status status = dp_gpu_open(&best, &gpu);
-    if (status == DP_OK) return true;
-    if (status == DP_E_UNSUPPORTED)
-        test_skip("no WebGPU device: %s", dp_error_message());
-    else
-        test_fail(__FILE__, __LINE__, "dp_gpu_open: %s: %s", dp_status_name(status), dp_error_message());
-    return false;
+    return test_opened(dp_gpu_open(&best, &gpu));
 }
 
 /* A value that differs for every position and seed. */

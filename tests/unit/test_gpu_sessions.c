@@ -13,9 +13,7 @@ static dp_gpu *gpu_of(const dp_engine *engine) { return ((dp_gpu_backend *)engin
 
 static dp_engine *open_engine(void) {
     dp_engine *engine = NULL;
-    dp_status status = dp_engine_open(&(dp_engine_desc){.backend = DP_BACKEND_GPU}, &engine);
-    if (status == DP_E_UNSUPPORTED) test_skip("%s", dp_error_message());
-    else if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s", dp_error_message());
+    test_opened(dp_engine_open(&(dp_engine_desc){.backend = DP_BACKEND_GPU}, &engine));
     return engine;
 }
 
