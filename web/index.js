@@ -6,6 +6,7 @@ import { iterate } from './src/stream.js';
 export { CorruptError, DeviceError, DopplerError, NetworkError, StorageFullError };
 export const version = '0.1.0';
 
+const UNLOAD_PATIENCE = 1500; // milliseconds
 const SAMPLING = { temperature: 0.7, topP: 0.95, minP: 0.05, topK: 0, repetitionPenalty: 1, repeatLast: 64 };
 const FINISH = { stop: 'stop', length: 'length', context: 'length', abort: 'abort' };
 
@@ -170,7 +171,9 @@ export class Doppler {
   /** Releases the model, the GPU and the worker. */
   async unload() {
     if (this.#client.crashed) return;
-    await this.#client.call('unload').catch(() => {});
+    // a worker may wait for ever for storage that was cleared meanwhile: its end releases the same
+    const patience = new Promise((resolve) => setTimeout(resolve, UNLOAD_PATIENCE));
+    await Promise.race([this.#client.call('unload').catch(() => {}), patience]);
     this.#client.close();
   }
 

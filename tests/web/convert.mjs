@@ -2,7 +2,7 @@
 // devices and workers is told, and loading again helps.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, openPage, runTests, startChromium, startServer, test } from './browser.mjs';
@@ -27,19 +27,115 @@ function byTool(input, options = []) {
   return Object.fromEntries(readdirSync(out).sort().map((name) => [name, sha256(readFileSync(join(out, name)))]));
 }
 
-/** The same from the page: the model is converted, its files read back from the storage. */
-const byPage = (name, options = {}) => page.evaluate(async ([from, o]) => {
-  const file = new File([await (await fetch(`/data/gguf/${from}`)).blob()], from);
-  const phases = new Set();
-  const { key } = await Doppler.convert(file, { ...o, onProgress: (p) => phases.add(p.phase) });
+/** What the page made of a model: {key, files: {name: sha256}, phases, wasmBytes}, read back from the storage. */
+const convertIn = (options) => page.evaluate(async (o) => {
+  const phases = new Set(), picked = document.querySelector('input[type=file]');
+  const source = o.url ? new File([await (await fetch(o.url)).blob()], o.name) : picked.files;
+  const { key, wasmBytes } = await Doppler.convert(source, { quantize: o.quantize, sharding: o.sharding, onProgress: (p) => phases.add(p.phase) });
   const model = await (await (await navigator.storage.getDirectory()).getDirectoryHandle('doppler')).getDirectoryHandle(key);
   const hex = async (data) => Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', data)), (b) => b.toString(16).padStart(2, '0')).join('');
   const about = JSON.parse(await (await (await model.getFileHandle('model.json')).getFile()).text());
   const shards = await (await model.getFileHandle('shards.bin')).getFile(), files = {};
   for (const s of about.shards) files[s.filename] = await hex(await shards.slice(s.offset, s.offset + s.size).arrayBuffer());
   for await (const [filename, handle] of (await model.getDirectoryHandle('files')).entries()) files[decodeURIComponent(filename)] = await hex(await (await handle.getFile()).arrayBuffer());
-  return { key, files: Object.fromEntries(Object.entries(files).sort()), phases: [...phases] };
-}, [name, options]);
+  return { key, wasmBytes, files: Object.fromEntries(Object.entries(files).sort()), phases: [...phases] };
+}, options);
+const byPage = (name, options = {}) => convertIn({ url: `/data/gguf/${name}`, name, ...options });
+
+// ---- a checkpoint as Hugging Face publishes them: a reference model's config and names, its weights some numbers ----
+
+const ROWS = 1 << 18; // of the vocabulary, so that the checkpoint is larger than the memory that conversion may take
+const CHUNK = Uint16Array.from({ length: 1 << 20 }, (_, i) => 0x3c00 | (Math.imul(i, 2654435761) >>> 16 & 0x81ff)); // bf16 near 0.01, with signs
+
+/** Writes one safetensors file of bf16 tensors: {name: shape}. */
+function writeSafetensors(path, tensors) {
+  let at = 0;
+  const header = Buffer.from(JSON.stringify(Object.fromEntries(Object.entries(tensors).map(([name, shape]) => {
+    const bytes = 2 * shape.reduce((a, b) => a * b, 1);
+    return [name, { dtype: 'BF16', shape, data_offsets: [at, at += bytes] }];
+  }))));
+  const file = openSync(path, 'w'), size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(header.length));
+  writeSync(file, size);
+  writeSync(file, header);
+  const data = Buffer.from(CHUNK.buffer);
+  for (let left = at; left > 0; left -= data.length) writeSync(file, data, 0, Math.min(left, data.length));
+  closeSync(file);
+  return at;
+}
+
+/** @returns {string} the folder of a checkpoint in two files with an index */
+function checkpoint() {
+  const path = join(folder, 'published'), from = 'tests/data/models/llama';
+  mkdirSync(path);
+  writeFileSync(join(path, 'config.json'), JSON.stringify({ ...JSON.parse(readFileSync(join(from, 'config.json'))), vocab_size: ROWS }));
+  const all = Object.entries(JSON.parse(readFileSync(join(from, 'tensors.json')))).map(([name, [, shape]]) => [name, /embed_tokens|lm_head/.test(name) ? [ROWS, shape[1]] : shape]);
+  const files = { 'model-00001-of-00002.safetensors': all.slice(0, 5), 'model-00002-of-00002.safetensors': all.slice(5) }, weight_map = {};
+  let total_size = 0;
+  for (const [name, tensors] of Object.entries(files)) {
+    total_size += writeSafetensors(join(path, name), Object.fromEntries(tensors));
+    for (const [tensor] of tensors) weight_map[tensor] = name;
+  }
+  writeFileSync(join(path, 'model.safetensors.index.json'), JSON.stringify({ metadata: { total_size }, weight_map }));
+  return path;
+}
+const published = checkpoint();
+
+/** Chooses files or a folder as the user does. */
+async function pick(path) {
+  await page.evaluate(() => {
+    document.body.innerHTML = '<input type="file" multiple webkitdirectory>';
+  });
+  await page.setInputFiles('input[type=file]', path);
+}
+
+test('a Hugging Face folder becomes the same model in the page as in the tool, in memory that does not grow with it', async () => {
+  const expected = byTool(published);
+  await pick(published);
+  const found = await convertIn({});
+  expect(JSON.stringify(found.files) === JSON.stringify(expected), `expected ${JSON.stringify(expected, null, 1)}, found ${JSON.stringify(found.files, null, 1)}`);
+  console.log(`     ${(found.wasmBytes / 1e6).toFixed(0)} MB of WebAssembly memory for ${(4 * ROWS * 256 / 1e6).toFixed(0)} MB of weights`);
+  expect(found.key === 'published-converted' && found.wasmBytes < 100e6, JSON.stringify(found));
+  await page.evaluate((key) => Doppler.cache.evict(key), found.key);
+});
+
+test('a conversion that is aborted on its way ends at once and leaves nothing, with JSPI and without', async () => {
+  await pick(published);
+  for (const jspi of [true, false]) {
+    const found = await page.evaluate(async (suspends) => {
+      const stop = new AbortController();
+      let aborted;
+      const onProgress = ({ done }) => {
+        if (done > 0 && !stop.signal.aborted) (aborted = performance.now(), stop.abort());
+      };
+      const name = await Doppler.convert(document.querySelector('input').files, { quantize: 'q4_k_m', jspi: suspends, signal: stop.signal, onProgress }).then(() => 'none', (error) => error.name);
+      return { name, seconds: (performance.now() - aborted) / 1000, left: (await Doppler.cache.list()).filter((m) => m.key === 'published-converted').length };
+    }, jspi);
+    expect(found.name === 'AbortError' && found.left === 0 && found.seconds < 10, `jspi ${jspi}: ${JSON.stringify(found)}`);
+  }
+});
+
+test('a conversion for which there is no room says what is missing, and takes room with consent', async () => {
+  const devtools = await context.newCDPSession(page);
+  await page.evaluate(() => Doppler.load('/models/storyteller/', { backend: 'cpu' }).then((engine) => engine.unload()));
+  const limit = async (room) => devtools.send('Storage.overrideQuotaForOrigin', { origin: server.address_, ...(room === undefined ? {} : { quotaSize: room + await page.evaluate(() => navigator.storage.estimate().then((e) => e.usage)) }) });
+  const convert = (options) => page.evaluate(async (o) => {
+    const file = new File([await (await fetch('/data/gguf/llama.Q4_K_M.gguf')).blob()], 'room.gguf'), asked = [];
+    const onShortage = o.ask === undefined ? undefined : (shortage) => (asked.push(shortage), o.ask);
+    return Doppler.convert(file, { onShortage }).then(({ key }) => ({ key, asked }), (error) => ({ code: error.code, details: error.details, asked }));
+  }, options);
+  try {
+    await limit(1e6);
+    const short = await convert({}), refused = await convert({ ask: false });
+    expect(short.code === 'storage-full' && short.details.missing > 0 && short.details.evictable.some((m) => m.name === 'storyteller'), JSON.stringify(short));
+    expect(refused.code === 'storage-full' && refused.asked.length === 1, JSON.stringify(refused));
+    const oldest = short.details.evictable[0].key, taken = await convert({ ask: true });
+    expect(taken.key === 'room-converted' && taken.asked[0].chosen[0] === oldest, JSON.stringify(taken));
+    expect(!(await page.evaluate(() => Doppler.cache.list())).some((m) => m.key === oldest), 'the least recently used model is still there');
+  } finally {
+    await limit();
+  }
+});
 
 for (const [name, quantize, sharding] of [['llama.Q4_K_M.gguf', 'keep', 'auto'], ['mixtral.Q4_K_M.gguf', 'q8_0', 'expert'], ['qwen3.Q4_K_M.gguf', 'f16', 'layer']]) {
   test(`${name} becomes the same ${quantize} model in the page as in the tool`, async () => {

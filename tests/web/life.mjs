@@ -6,7 +6,7 @@ import { expect, openPage, runTests, startChromium, startServer, test } from './
 
 // ---- a server with faults ----
 
-const faults = { cut: 0, slow: 0, damage: '', html: '', fail: 0, requests: [] };
+const faults = { cut: 0, slow: 0, damage: '', html: '', fail: 0, dieAfter: Infinity, requests: [] };
 
 /** Serves /faulty/ from the bundled model, with the faults that are in force. */
 async function faulty(request, response) {
@@ -14,6 +14,10 @@ async function faulty(request, response) {
   if (!match) return false;
   const name = match[1], path = join('models/storyteller', name);
   faults.requests.push({ name, range: request.headers.range });
+  if (shardRequests().length > faults.dieAfter) {
+    request.socket.destroy();
+    return true;
+  }
   if (faults.fail-- > 0) {
     response.writeHead(503).end();
     return true;
@@ -76,7 +80,7 @@ const load = (source = URL_, options = {}) => page.evaluate(async ([from, o]) =>
 }, [source, options]);
 const list = () => page.evaluate(() => Doppler.cache.list());
 const reset = () => {
-  Object.assign(faults, { cut: 0, slow: 0, damage: '', html: '', fail: 0, requests: [] });
+  Object.assign(faults, { cut: 0, slow: 0, damage: '', html: '', fail: 0, dieAfter: Infinity, requests: [] });
 };
 const clear = () => page.evaluate(async () => {
   for (const { key } of await Doppler.cache.list()) await Doppler.cache.evict(key);
@@ -218,11 +222,29 @@ test('two tabs load one model at once: one download, both run, and eviction is r
   expect(await page.evaluate((key) => Doppler.cache.evict(key), (await list())[0].key) === true, 'eviction after both tabs are done');
 });
 
-test('a server that is down is told after some attempts', async () => {
+test('a model that is in use opens a second time, and is not written to meanwhile', async () => {
+  await clear();
   reset();
-  faults.fail = 1000;
+  const found = await page.evaluate(async (from) => {
+    const one = await Doppler.load(from, { backend: 'cpu' }), two = await Doppler.load(from, { backend: 'cpu' });
+    const text = await two.generate('Once upon a time', { temperature: 0, maxTokens: 8 }).text();
+    const verify = await Doppler.load(from, { backend: 'cpu', verify: true }).then(() => 'none', (error) => error.code);
+    await one.unload();
+    await two.unload();
+    return { text, verify };
+  }, URL_);
+  expect(found.text === told && found.verify === 'locked', JSON.stringify(found));
+});
+
+test('a server that dies in the middle is told after some attempts; once it is back, what had arrived counts', async () => {
+  await clear();
+  reset();
+  faults.dieAfter = 20;
   const down = await load();
-  expect(down.code === 'http' && down.details.status === 503 && faults.requests.length > 3, JSON.stringify(down));
+  expect(down.code === 'network' && /no connection/.test(down.message) && shardRequests().length > 25, JSON.stringify(down));
+  reset();
+  expect((await load()).text === told, 'the model does not load once the server is back');
+  expect(shardRequests().length < 49 - 10, `${shardRequests().length} shards were asked for again`);
 });
 
 await runTests().finally(() => context.close());

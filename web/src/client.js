@@ -2,6 +2,7 @@
 import { abortError, makeError, throwIfAborted, unpackError } from './errors.js';
 
 const DEAF = 1000; // milliseconds without an answer to an abort
+const PING = 3000, ANSWERS_MISSED = 3;
 
 export class Client {
   /** @param {{worker?: () => Worker, wasm?: string, jspi?: boolean}} options */
@@ -15,10 +16,13 @@ export class Client {
     this.call('setUp', { wasm: options.wasm && String(options.wasm), jspi: options.jspi }).catch(() => {});
   }
 
-  receive({ id, result, error, event }) {
+  receive({ id, result, error, event, pong }) {
+    if (pong) this.unanswered = 0;
     const call = this.calls.get(id);
     if (!call) return;
     if (event) {
+      call.phase = event.phase;
+      if (event.phase === 'download') this.watch();
       call.onEvent?.(event);
       return;
     }
@@ -28,10 +32,29 @@ export class Client {
     else call.resolve(result);
   }
 
+  /**
+   * A worker that downloads always answers, unless it hangs in a call to a storage that was cleared meanwhile: some browsers never
+   * end such a call.
+   */
+  watch() {
+    this.unanswered ??= 0;
+    this.watching ??= setInterval(() => {
+      if (![...this.calls.values()].some((call) => call.phase === 'download')) this.rest();
+      else if (this.unanswered++ < ANSWERS_MISSED) this.worker.postMessage({ ping: true });
+      else this.crash('it hangs; was the storage of the browser cleared?');
+    }, PING);
+  }
+
+  rest() {
+    clearInterval(this.watching);
+    this.watching = this.unanswered = undefined;
+  }
+
   /** The worker is gone, perhaps because the tab ran out of memory: everything under way fails, and so does what follows. */
   crash(message) {
     this.crashed = makeError('crashed', `the engine's worker stopped: ${message}; load the model again`);
     this.worker.terminate();
+    this.rest();
     for (const call of this.calls.values()) {
       call.done();
       call.reject(this.crashed);
@@ -62,6 +85,7 @@ export class Client {
 
   close() {
     this.worker.terminate();
+    this.rest();
     this.crashed = makeError('closed', 'the engine was closed');
     for (const call of this.calls.values()) {
       call.done();

@@ -100,7 +100,7 @@ export async function convertLocal(core, tree, job, context) {
     try {
       return await attempt(core, tree, job, context);
     } catch (error) {
-      if (error.code !== 'storage-full') throw error;
+      if (error.code !== 'storage-full' && error.name !== 'QuotaExceededError') throw error;
       await makeRoom(bytes, key, context.consent, true);
       return attempt(core, tree, job, context);
     }

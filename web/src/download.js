@@ -1,5 +1,6 @@
 // download.js: a model from a URL into the store. Shards come several at a time, continue where they stopped (within a
 // shard, over lost connections and reloads), are retried with growing pauses, and are hashed while they arrive.
+import { breathe } from './core.js';
 import { CorruptError, DopplerError, NetworkError, throwIfAborted } from './errors.js';
 import { makeRoom, StoredModel } from './store.js';
 
@@ -276,13 +277,15 @@ class Download {
 const sameShards = (a, b) => a.length === b.length && a.every((s, i) => s.filename === b[i].filename && s.size === b[i].size && s.hash === b[i].hash);
 
 /** Hashes the good shards of a stored model; those that are damaged must be loaded again. */
-function verifyStored(download, tell) {
+async function verifyStored(download, tell, signal) {
   const { model, plan } = download;
   let done = 0;
   for (let i = 0; i < plan.shards.length; i++) {
     const good = () => download.matches(i, download.hasher.end(download.hashStored(i, plan.shards[i].size, plan.algorithm)));
     if (model.isGood(i) && !(model.holds(i) && good())) model.mark(i, 0);
     tell({ phase: 'verify', done: done += plan.shards[i].size, total: model.about.bytes });
+    await breathe();
+    throwIfAborted(signal);
   }
 }
 
@@ -320,7 +323,7 @@ async function bring(key, url, { hasher, onProgress, signal, verify, consent }, 
   const arrived = () => plan.shards.reduce((sum, _, i) => sum + model.arrivedBytes(i), 0), total = plan.shards.reduce((sum, s) => sum + s.size, 0);
   try {
     const download = new Download(model, plan, hasher, undefined, signal);
-    if (verify || cut) verifyStored(download, onProgress);
+    if (verify || cut) await verifyStored(download, onProgress, signal);
     download.meter = new Meter(total, arrived(), onProgress);
     if (arrived() < total) await makeRoom(total - arrived(), key, consent);
     await download.all();

@@ -44,10 +44,13 @@ async function writeFile(folder, name, data) {
 }
 
 async function readJson(folder, name) {
-  try {
-    return JSON.parse(await (await (await folder.getFileHandle(name)).getFile()).text());
-  } catch {
-    return undefined; // missing, or cut by a crash
+  for (let tries = 1; ; tries++) {
+    try {
+      return JSON.parse(await (await (await folder.getFileHandle(name)).getFile()).text());
+    } catch (error) {
+      if (error.name === 'NotFoundError' || tries === 3) return undefined; // missing, or cut by a crash
+    }
+    await new Promise((resolve) => setTimeout(resolve, 30)); // a tab may be writing it
   }
 }
 
@@ -169,8 +172,6 @@ export class StoredModel {
 
   /** The model as a folder of the core's file tree; `release` closes its files. */
   async mount() {
-    const whole = await this.isWhole();
-    if (!whole) throw new DopplerError('storage', `${this.about.name}: a part of it is gone from the browser's storage; load it from its address, or convert it, again`);
     const folder = new Folder(), file = await this.folder.getFileHandle('shards.bin').catch(() => undefined);
     const handle = file && await sharedHandle(file), blob = file && !handle ? await file.getFile() : undefined;
     for (const { filename, offset, size } of this.about.shards) putDeep(folder, filename, handle ? new RangeFile(handle, offset, size) : sliceOf(blob, offset, size));
@@ -211,7 +212,7 @@ export async function list() {
   return models.sort((a, b) => a.used - b.used);
 }
 
-const PATIENCE = 2000; // milliseconds: a tab that was just closed lets go of its locks and files a moment later
+export const PATIENCE = 2000; // milliseconds: a tab that was just closed lets go of its locks and files a moment later
 
 /** Runs `work` with the model's lock held alone; DopplerError "locked" while a tab uses the model. */
 export async function alone(key, work) {
@@ -242,8 +243,15 @@ export async function evict(key) {
 
 /** Removes what was left of a model that did not become whole. */
 export async function discard(key) {
-  const model = await StoredModel.open(key);
-  return model?.about?.complete ? false : evict(key);
+  for (let tries = 1; ; tries++) {
+    const model = await StoredModel.open(key);
+    if (model?.about?.complete) return false;
+    try {
+      return await evict(key);
+    } catch (error) {
+      if (tries === 5) throw error; // a worker that was ended lets go of its files a few seconds later
+    }
+  }
 }
 
 /** Bytes: {usage, quota, available, persisted}. */

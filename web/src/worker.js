@@ -2,7 +2,7 @@
 // out: {id, result} or {id, error}, and {id, event} while it runs.
 import { convertLocal } from './convert.js';
 import { Hasher } from './core.js';
-import { fetchModel, folderUrl, isGgufUrl } from './download.js';
+import { fetchModel, folderUrl, isGgufUrl, sleep } from './download.js';
 import { DopplerError, isCrash, packError } from './errors.js';
 import { Service } from './service.js';
 import * as store from './store.js';
@@ -33,28 +33,72 @@ const consentOf = ({ allowEviction }, { ask }) => (allowEviction === 'ask' ? (sh
 
 // ---- loading ----
 
-/** Takes a lock until the returned function is called. */
-function holdLock(name, mode, signal) {
+/** Takes a lock until the returned function is called; resolves to undefined if only a free one was wanted and it is not. */
+function holdLock(name, options) {
   return new Promise((resolve, reject) => {
-    navigator.locks.request(name, { mode, signal }, () => new Promise((release) => resolve(release))).catch(reject);
+    navigator.locks.request(name, options, (lock) => (lock ? new Promise((release) => resolve(release)) : resolve(undefined))).catch(reject);
   });
 }
 
-/** Brings a stored model, or one from a URL, into the tree. */
-async function mountCached(tree, key, url, request, { tell, signal, ask }) {
-  const alone = await holdLock(store.lockName(key), 'exclusive', signal);
-  let model;
-  try {
-    model = url ? await fetchModel(key, url, { hasher: await Hasher.create(await wasmModule()), onProgress: tell, signal, verify: request.verify,
-      consent: consentOf(request, { ask }) }) : await store.StoredModel.open(key);
-    if (!model?.about) throw new DopplerError('not-found', `${key}: no such model in the browser's storage`);
-    if (!model.about.complete) throw new DopplerError('not-found', `${key}: only a part of it is in the browser's storage; load it from its address again`);
-    await model.touch();
-  } finally {
-    alone();
+/** The right to write a model; undefined if a tab writes it at this moment: then one waits as a reader. */
+async function holdAlone(key, signal) {
+  const name = store.lockName(key), start = performance.now();
+  for (;;) {
+    const release = await holdLock(name, { ifAvailable: true });
+    if (release) return release;
+    const { held } = await navigator.locks.query();
+    if (held.some((lock) => lock.name === name && lock.mode === 'exclusive')) return undefined;
+    if (performance.now() - start > store.PATIENCE) throw new DopplerError('locked', `${key}: it must be written, but a tab is using it; unload it there first`);
+    await sleep(50, signal);
   }
-  const shared = await holdLock(store.lockName(key), 'shared', signal);
+}
+
+/** A stored model that can be used as it is; undefined if something must be loaded. */
+async function usable(key) {
+  const model = await store.StoredModel.open(key);
+  return model?.about?.complete && await model.isWhole() ? model : undefined;
+}
+
+/** Brings what is missing of a URL's model, unless a tab is about to. */
+async function bring(key, url, request, { tell, signal, ask }) {
+  const release = await holdAlone(key, signal);
+  if (!release) return;
   try {
+    await fetchModel(key, url, { hasher: await Hasher.create(await wasmModule()), onProgress: tell, signal, verify: request.verify, consent: consentOf(request, { ask }) });
+  } finally {
+    release();
+  }
+}
+
+async function whyNot(key) {
+  const about = (await store.StoredModel.open(key))?.about;
+  if (!about) return new DopplerError('not-found', `${key}: no such model in the browser's storage`);
+  if (!about.complete) return new DopplerError('not-found', `${key}: only a part of it is in the browser's storage; load it from its address again`);
+  return new DopplerError('storage', `${about.name}: a part of it is gone from the browser's storage; load it from its address, or convert it, again`);
+}
+
+/** Takes part in the model, which stays as it is meanwhile; from a URL it is brought before if need be. */
+async function hold(key, url, request, context) {
+  for (let verify = url && request.verify; ; verify = false) {
+    const release = await holdLock(store.lockName(key), { mode: 'shared', signal: context.signal });
+    try {
+      const model = verify ? undefined : await usable(key);
+      if (model) return { model, release };
+      if (!url) throw await whyNot(key);
+    } catch (error) {
+      release();
+      throw error;
+    }
+    release();
+    await bring(key, url, { ...request, verify }, context);
+  }
+}
+
+/** Brings a stored model, or one from a URL, into the tree. */
+async function mountCached(tree, key, url, request, context) {
+  const { model, release: shared } = await hold(key, url, request, context);
+  try {
+    await model.touch();
     const { folder, release } = await model.mount();
     tree.mount('model', folder);
     return { path: isGgufName(model.about.name) ? `/model/${model.about.shards[0].filename}` : '/model', release: () => {
@@ -129,6 +173,7 @@ async function serve({ id, method, args }) {
 }
 
 addEventListener('message', ({ data }) => {
-  if (data.abort) running.get(data.abort)?.abort();
+  if (data.ping) postMessage({ pong: true });
+  else if (data.abort) running.get(data.abort)?.abort();
   else serve(data);
 });
