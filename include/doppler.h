@@ -381,6 +381,7 @@ typedef struct dp_synth_desc {
     dp_sharding sharding;
     uint64_t shard_size;
     uint64_t seed;
+    int32_t layers;       /* keep only the first so many, where memory or disk are short; 0: all */
     int32_t threads;
     bool overwrite;
     dp_progress_fn progress;

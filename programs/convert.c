@@ -8,7 +8,7 @@
 static const char *quantize, *name, *like;
 static int sharding;
 static uint64_t shard_size, seed;
-static int32_t threads;
+static int32_t threads, layers;
 static bool overwrite, list;
 
 #define QUANTIZE_WORDS "keep|q4_k_m|q5_k_m|q8_0|q6_k|f16|bf16|mxfp4"
@@ -23,6 +23,7 @@ static const option synth_options[] = {
     {"list", 0, OPTION_FLAG, &list, NULL, "list the known shapes and end", 0, 0},
     {"quantize", 'z', OPTION_TEXT, &quantize, QUANTIZE_WORDS, "weight format (default: q4_k_m; mxfp4 for gpt-oss)", 0,
      0},
+    {"layers", 0, OPTION_INT, &layers, "N", "only the first N layers, for machines with less memory (default: all)", 1, 1000},
     {"seed", 's', OPTION_SEED, &seed, "N", "of the random weights (default: 0)", 0, 0},
     OPTIONS_END,
 };
@@ -128,6 +129,7 @@ static dp_status run_synth(char **arguments, int count) {
             .sharding = (dp_sharding)sharding,
             .shard_size = shard_size,
             .seed = seed,
+            .layers = layers,
             .threads = threads,
             .overwrite = overwrite,
             .progress = progress_update,

@@ -2,6 +2,8 @@
  * conversion. */
 #include "convert/synth.h"
 
+#include <stdlib.h>
+
 #include "convert/convert.h"
 
 static dp_status find_shape(const char *like, size_t *out) {
@@ -67,7 +69,9 @@ static dp_status synth_source(const dp_synth_desc *desc, const dp_json *config, 
                         .config = config,
                         .assets = &assets};
     output.quantization = dp_quantize_label(quantize) ? dp_quantize_label(quantize) : "BF16";
-    output.name = dp_arena_printf(&source->arena, "%s-synthetic", dp_synth_name(shape));
+    const char *name = dp_synth_name(shape);
+    output.name = desc->layers ? dp_arena_printf(&source->arena, "%s-%d-layers-synthetic", name, (int)desc->layers)
+                               : dp_arena_printf(&source->arena, "%s-synthetic", name);
     if (!output.name) return dp_no_memory(64);
     TRY(dp_output_settle(&output, source));
     dp_status status = make_assets(config, &assets);
@@ -84,18 +88,35 @@ static dp_status synth_config(const dp_synth_desc *desc, const dp_json *config, 
     return status;
 }
 
+/* The published config, with as many layers as wanted. */
+static dp_status choose_config(const dp_synth_desc *desc, dp_buf *out) {
+    static const char key[] = "\"num_hidden_layers\":";
+    size_t shape;
+    TRY(find_shape(desc->like, &shape));
+    const char *config = dp_synth_config(shape), *number = strstr(config, key) + sizeof key - 1;
+    char *end;
+    long published = strtol(number, &end, 10);
+    if (desc->layers < 0 || desc->layers > published)
+        return dp_fail(DP_E_ARG, "layers: %s has %ld; expected 1 to %ld, or 0 for all, found %d", desc->like, published, published,
+                       (int)desc->layers);
+    dp_buf_append(out, config, (size_t)(number - config));
+    dp_buf_printf(out, "%ld%s", desc->layers ? (long)desc->layers : published, end);
+    return out->failed ? dp_no_memory(out->size) : DP_OK;
+}
+
 dp_status dp_synth(const dp_synth_desc *desc, dp_convert_result *result) {
     if (!desc || !desc->like || !*desc->like) return dp_fail(DP_E_ARG, "like: expected the name of a model");
     if (!desc->output || !*desc->output)
         return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
     dp_arena arena = {0};
     const dp_json *config = NULL;
+    dp_buf text = {0};
     dp_convert_result done = {0};
-    size_t shape;
-    TRY(find_shape(desc->like, &shape));
-    dp_status status = dp_json_parse(&arena, dp_str_of(dp_synth_config(shape)), &config);
+    dp_status status = choose_config(desc, &text);
+    if (status == DP_OK) status = dp_json_parse(&arena, (dp_str){text.data, text.size}, &config);
     if (status == DP_OK) status = synth_config(desc, config, &done);
     dp_arena_free(&arena);
+    dp_buf_free(&text);
     if (status == DP_OK && result) *result = done;
     return status;
 }

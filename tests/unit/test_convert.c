@@ -337,6 +337,8 @@ TEST(arguments_are_checked) {
     CHECK_FAILS(
         dp_convert(&(dp_convert_desc){.input = input, .output = place("unborn"), .sharding = (dp_sharding)9}, NULL),
         DP_E_ARG, "sharding");
+    CHECK_FAILS(dp_synth(&(dp_synth_desc){.like = "gemma-3-1b", .layers = 27, .output = place("unborn")}, NULL), DP_E_ARG,
+                "has 26; expected 1 to 26");
     CHECK_FAILS(dp_synth(&(dp_synth_desc){.like = "gpt-9", .output = place("unborn")}, NULL), DP_E_NOT_FOUND,
                 "llama-3.2-1b");
     CHECK_FAILS(dp_verify(place("nowhere"), NULL), DP_E_NOT_FOUND, "nowhere");
