@@ -6,7 +6,7 @@
  *   fast_attention.c  attention: rows, parts of the context, merging
  *   fast_rows.c     everything that treats rows one by one
  *   fast_<isa>.c    the kernels of one instruction set: its few primitives, then the shared bodies
- *                   fast_vec.h, fast_unpack.h, fast_dot.h, fast_panel.h, fast_attend.h, fast_rows.h
+ *                   fast_vec.h, fast_unpack.h, fast_dot.h, fast_fill.h, fast_panel.h, fast_attend.h, fast_rows.h
  *   fast_amx.h      products for many tokens on AMX's tiles
  *
  * Weights stay as they are mapped. Quantised ones are multiplied as integers: activations become int8 with a scale per
@@ -19,7 +19,7 @@
 enum {
     DP_UNIT = 256,             /* columns that are quantised, unpacked and multiplied at a time */
     DP_PANEL_ROWS_MAX = 32,    /* weight rows of a panel, at most */
-    DP_PANEL_COLS = 16 * DP_UNIT,
+    DP_PANEL_COLS = 8 * DP_UNIT,
     DP_PANEL_COLS_F32 = 4 * DP_UNIT,
     DP_PACKED_ROWS = 256,      /* of kernels that pack: weight rows of a panel, */
     DP_PACKED_TOKENS = 512,    /* tokens whose sums are kept */
@@ -99,7 +99,7 @@ typedef struct dp_cpu_kernels {
     int32_t panel_rows;   /* rows that the panel kernels take at a time */
     int32_t panel_tokens; /* from this many tokens on panels are faster than dot */
     void (*quantize)(const float *x, int32_t cols, dp_act_unit *out);
-    void (*dot)(const dp_tile *tile);   /* row by row, for few tokens */
+    void (*dot)(const dp_tile *tile);   /* for few tokens: row by row */
     void (*panel)(const dp_tile *tile); /* blocks of rows unpacked once for many tokens */
     dp_pack_fn pack;      /* NULL: panel takes x; else it takes blocks of DP_PACK_TOKENS tokens, made by this */
     void (*attend)(const dp_attend *attend);

@@ -175,7 +175,7 @@ INLINE void fill_halves(const amx_panel *p, bool is_bf16) {
 #define FILL_CASE(NAME, name, bytes, grain, is_signed)                                                                 \
     case DP_##NAME: fill_quantized(p, unpack_##name, bytes); break;
 
-NOINLINE void fill_panel(const amx_panel *p) {
+NOINLINE void fill_tiles(const amx_panel *p) {
     switch (p->tile->weight->dtype) {
     case DP_F16: fill_halves(p, false); break;
     case DP_BF16: fill_halves(p, true); break;
@@ -280,6 +280,12 @@ static double spin_tiles(int32_t rounds) {
     return 4.0 * rounds * TILE * TILE * STEP_COLS;
 }
 
+/* As avx512's choice. */
+static void few_tile(const dp_tile *tile) {
+    if (tile->tokens <= 3) dot_tile(tile);
+    else panel_tile(tile);
+}
+
 static void packed_tile(const dp_tile *tile) {
     if (tile->weight->dtype == DP_F32) {
         panel_tile(tile);
@@ -297,7 +303,7 @@ static void packed_tile(const dp_tile *tile) {
             p.tokens = DP_MIN(tile->tokens - p.token, DP_PACKED_TOKENS);
             p.blocks = (p.tokens + TILE - 1) / TILE;
             for (p.unit = 0; p.unit < p.units; p.unit++) {
-                fill_panel(&p);
+                fill_tiles(&p);
                 multiply_panel(&p);
             }
             store_sums(&p);

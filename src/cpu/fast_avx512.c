@@ -6,7 +6,7 @@
 #include "cpu/fast_avx512.h"
 #include "cpu/fast_table.h"
 
-KERNELS(avx512, "avx512+vnni", 8)
+KERNELS(avx512, "avx512+vnni", 3)
 
 #else
 

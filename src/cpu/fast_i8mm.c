@@ -6,6 +6,7 @@
 #include "cpu/fast_arm_dot.h"
 #include "cpu/fast_i8mm.h"
 
+#define DOT_TILE dot_tile
 #define PANEL_TILE pairs_tile
 #define PACK_TOKENS NULL
 #define TASK_ROWS PANEL_ROWS

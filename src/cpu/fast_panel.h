@@ -11,8 +11,7 @@
 #define DP_FAST_PANEL_H
 
 #include "cpu/fast_dot.h"
-
-enum { PANEL_ROWS = PANEL_VECTORS * VL };
+#include "cpu/fast_fill.h"
 
 typedef struct panel {
     int32_t first, rows;   /* weight rows; rows <= PANEL_ROWS, the rest repeats the last */
@@ -26,6 +25,10 @@ typedef struct panel {
 
 INLINE void add_result(const dp_tile *tile, const panel *p, int32_t token, const vf *acc) {
     float sums[PANEL_ROWS], *y = tile->y[token] + p->first;
+    if (p->rows == PANEL_ROWS && (p->column || !tile->bias)) {
+        for (int v = 0; v < PANEL_VECTORS; v++) vf_store(y + v * VL, acc[v] + (p->column ? vf_load(y + v * VL) : vf_set(0)));
+        return;
+    }
     for (int v = 0; v < PANEL_VECTORS; v++) vf_store(sums + v * VL, acc[v]);
     for (int32_t r = 0; r < p->rows; r++) {
         float before = p->column ? y[r] : tile->bias ? tile->bias[p->first + r] : 0;
@@ -35,41 +38,23 @@ INLINE void add_result(const dp_tile *tile, const panel *p, int32_t token, const
 
 /* ---- quantised ---- */
 
-/* Four rows' bytes of a unit go to their lanes, 4 x 4 words at a time. */
-INLINE void interleave_rows(const unpacked *restrict u, uint8_t *restrict q) {
-    typedef int32_t quad __attribute__((vector_size(16), aligned(4), may_alias));
-    const int step = PANEL_ROWS * 4;
-    for (int k = 0; k < DP_UNIT / 4; k += 4, q += 4 * step) {
-        quad a = *(const quad *)(u[0].q + 4 * k), b = *(const quad *)(u[1].q + 4 * k);
-        quad c = *(const quad *)(u[2].q + 4 * k), d = *(const quad *)(u[3].q + 4 * k);
-        quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-        *(quad *)q = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-        *(quad *)(q + step) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-        ab = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-        cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-        *(quad *)(q + 2 * step) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-        *(quad *)(q + 3 * step) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-    }
+/* Rows are too far apart for the processor to guess the next panel's: asks for them, into the second-level cache. */
+INLINE void ask_for_next(const uint8_t *row, size_t row_bytes, int bytes) {
+    uintptr_t next = (uintptr_t)row + PANEL_ROWS * row_bytes; /* may be behind the weights: prefetching never faults */
+    for (int line = 0; line < bytes; line += LINE_BYTES) __builtin_prefetch((const void *)(next + (uintptr_t)line), 0, 2);
 }
 
-/* grain: columns per scale, 16 or 32. */
-INLINE void pack_quantized(const dp_tile *tile, const panel *p, unpack_fn unpack, int unit_bytes, int grain) {
-    unpacked u[4];
-    for (int32_t r = 0; r < PANEL_ROWS; r += 4) {
+INLINE void fill_panel(const dp_tile *tile, const panel *p, fill_fn fill, int unit_bytes, int grain) {
+    const uint8_t *row[FILL_ROWS];
+    size_t row_bytes = tile->weight->row_bytes, unit = (size_t)(p->column / DP_UNIT) * (size_t)unit_bytes;
+    for (int32_t r = 0; r < PANEL_ROWS; r += FILL_ROWS) {
         int32_t blocks = (tile->weight->cols - p->column) / 32;
+        for (int i = 0; i < FILL_ROWS; i++) row[i] = tile->matrix + (size_t)(p->first + DP_MIN(r + i, p->rows - 1)) * row_bytes + unit;
         for (int32_t c = 0; c < p->cols; c += DP_UNIT, blocks -= 8) {
-            size_t unit = (size_t)((p->column + c) / DP_UNIT);
-            for (int i = 0; i < 4; i++) {
-                size_t row = (size_t)(p->first + DP_MIN(r + i, p->rows - 1));
-                unpack(tile->matrix + row * tile->weight->row_bytes + unit * (size_t)unit_bytes, blocks < 8 ? blocks : 8, &u[i]);
-            }
-            interleave_rows(u, p->q + (size_t)(c * PANEL_ROWS + r * 4));
-            float *s = p->s + c / grain * PANEL_ROWS + r, *m = p->m + c / grain * PANEL_ROWS + r;
-            for (int g = 0; g < DP_UNIT / grain; g++)
-                for (int i = 0; i < 4; i++) {
-                    s[g * PANEL_ROWS + i] = u[i].s[g * grain / 16];
-                    m[g * PANEL_ROWS + i] = -u[i].m[g * grain / 16];
-                }
+            panel_place to = {p->q + (size_t)(c * PANEL_ROWS + r * 4), p->s + c / grain * PANEL_ROWS + r, p->m + c / grain * PANEL_ROWS + r};
+            for (int i = 0; i < FILL_ROWS; i++) ask_for_next(row[i], row_bytes, unit_bytes);
+            fill(row, DP_MIN(blocks, 8), to);
+            for (int i = 0; i < FILL_ROWS; i++) row[i] += unit_bytes;
         }
     }
 }
@@ -133,17 +118,21 @@ NOINLINE void multiply_16(const dp_tile *tile, const panel *p) { multiply_tokens
 NOINLINE void multiply_32(const dp_tile *tile, const panel *p) { multiply_tokens(tile, p, 32, false); }
 NOINLINE void multiply_signed(const dp_tile *tile, const panel *p) { multiply_tokens(tile, p, 32, true); }
 
-INLINE void panel_quantized(const dp_tile *tile, unpack_fn unpack, int unit_bytes, int grain, bool is_signed) {
+/* For few tokens weights come from memory as fast as they are used: narrow panels mix reading with multiplying. */
+enum { FEW_TOKENS = 24, FEW_TOKENS_COLS = 2 * DP_UNIT };
+
+INLINE void panel_quantized(const dp_tile *tile, fill_fn fill, int unit_bytes, int grain, bool is_signed) {
     panel p = {.q = tile->scratch};
     p.s = (float *)(void *)(p.q + PANEL_ROWS * DP_PANEL_COLS);
     p.m = p.s + PANEL_ROWS * (DP_PANEL_COLS / 16);
     int32_t cols = dp_act_units(tile->weight->cols) * DP_UNIT;
+    int32_t most = tile->tokens > FEW_TOKENS ? DP_PANEL_COLS : FEW_TOKENS_COLS;
     for (int32_t r = 0; r < tile->rows; r += PANEL_ROWS) {
         p.first = tile->first + r;
         p.rows = DP_MIN(tile->rows - r, PANEL_ROWS);
-        for (p.column = 0; p.column < cols; p.column += DP_PANEL_COLS) {
-            p.cols = DP_MIN(cols - p.column, DP_PANEL_COLS);
-            pack_quantized(tile, &p, unpack, unit_bytes, grain);
+        for (p.column = 0; p.column < cols; p.column += most) {
+            p.cols = DP_MIN(cols - p.column, most);
+            fill_panel(tile, &p, fill, unit_bytes, grain);
             if (is_signed) multiply_signed(tile, &p);
             else if (grain == 32) multiply_32(tile, &p);
             else multiply_16(tile, &p);
@@ -196,7 +185,7 @@ INLINE void panel_floats(const dp_tile *tile, load1_fn load1, int bytes) {
 }
 
 #define PANEL_CASE(NAME, name, bytes, grain, is_signed)                                                                \
-    case DP_##NAME: panel_quantized(tile, unpack_##name, bytes, grain, is_signed); break;
+    case DP_##NAME: panel_quantized(tile, fill_##name, bytes, grain, is_signed); break;
 
 static void panel_tile(const dp_tile *tile) {
     switch (tile->weight->dtype) {

@@ -20,6 +20,7 @@ static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows
 
 /* An instruction set with its own product for many tokens says so before it includes this. */
 #ifndef PANEL_TILE
+#define DOT_TILE dot_tile
 #define PANEL_TILE panel_tile
 #define TASK_ROWS PANEL_ROWS
 #define PACK_TOKENS NULL
@@ -29,7 +30,7 @@ static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows
 #define SPIN_HALVES NULL
 #endif
 
-/* few: up to how many tokens rows are multiplied one by one. */
+/* few: up to how many tokens DOT_TILE multiplies. */
 #define KERNELS(name, text, few)                                                                                       \
     static const dp_cpu_kernels kernels = {                                                                            \
         .isa = #name,                                                                                                  \
@@ -37,7 +38,7 @@ static dp_status op_rows(dp_cpu_run *run, const dp_op *op) { return dp_fast_rows
         .panel_rows = TASK_ROWS,                                                                                       \
         .panel_tokens = (few) + 1,                                                                                     \
         .quantize = quantize_row,                                                                                      \
-        .dot = dot_tile,                                                                                               \
+        .dot = DOT_TILE,                                                                                               \
         .panel = PANEL_TILE,                                                                                           \
         .pack = PACK_TOKENS,                                                                                           \
         .attend = attend,                                                                                              \

@@ -107,12 +107,17 @@ INLINE __m512 pair_powers(const uint8_t *p) {
     return _mm512_permutexvar_ps(_mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0), _mm512_castps256_ps512(d));
 }
 
+/* Twice a nibble's value, and 12. */
+INLINE __m512i mxfp4_plus12(void) {
+    return _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+}
+
 INLINE void wide_mxfp4(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
     if (blocks < 8) {
         unpack_mxfp4(p, blocks, u);
         return;
     }
-    const __m512i plus12 = _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+    const __m512i plus12 = mxfp4_plus12();
     for (int b = 0; b < 8; b += 2) _mm512_store_si512(u->q + 32 * b, _mm512_shuffle_epi8(plus12, two_blocks(p + 17 * b + 1, 17)));
     __m512 d = pair_powers(p);
     set_scales(u, d, _mm512_mul_ps(d, _mm512_set1_ps(12)));
