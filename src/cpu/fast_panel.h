@@ -19,6 +19,8 @@ typedef struct panel {
     uint8_t *q;
     float *s, *m;
     float *f;              /* float: in the place of q */
+    const uint8_t *next;   /* quantised: first row of the weights that follow; may be behind the last */
+    int unit_bytes;
 } panel;
 
 /* ---- results: registers <-> y, adding up over the panels of a row ---- */
@@ -38,12 +40,6 @@ INLINE void add_result(const dp_tile *tile, const panel *p, int32_t token, const
 
 /* ---- quantised ---- */
 
-/* Rows are too far apart for the processor to guess the next panel's: asks for them, into the second-level cache. */
-INLINE void ask_for_next(const uint8_t *row, size_t row_bytes, int bytes) {
-    uintptr_t next = (uintptr_t)row + PANEL_ROWS * row_bytes; /* may be behind the weights: prefetching never faults */
-    for (int line = 0; line < bytes; line += LINE_BYTES) __builtin_prefetch((const void *)(next + (uintptr_t)line), 0, 2);
-}
-
 INLINE void fill_panel(const dp_tile *tile, const panel *p, fill_fn fill, int unit_bytes, int grain) {
     const uint8_t *row[FILL_ROWS];
     size_t row_bytes = tile->weight->row_bytes, unit = (size_t)(p->column / DP_UNIT) * (size_t)unit_bytes;
@@ -52,7 +48,6 @@ INLINE void fill_panel(const dp_tile *tile, const panel *p, fill_fn fill, int un
         for (int i = 0; i < FILL_ROWS; i++) row[i] = tile->matrix + (size_t)(p->first + DP_MIN(r + i, p->rows - 1)) * row_bytes + unit;
         for (int32_t c = 0; c < p->cols; c += DP_UNIT, blocks -= 8) {
             panel_place to = {p->q + (size_t)(c * PANEL_ROWS + r * 4), p->s + c / grain * PANEL_ROWS + r, p->m + c / grain * PANEL_ROWS + r};
-            for (int i = 0; i < FILL_ROWS; i++) ask_for_next(row[i], row_bytes, unit_bytes);
             fill(row, DP_MIN(blocks, 8), to);
             for (int i = 0; i < FILL_ROWS; i++) row[i] += unit_bytes;
         }
@@ -96,11 +91,24 @@ INLINE void multiply_grain(const panel *p, int32_t at, const dp_act_unit *const 
     }
 }
 
+/* Rows are too far apart for the processor to guess the next: while columns [at, at + grain) are multiplied, asks for as large
+ * a part of the panel that follows, into the second-level cache. */
+INLINE void ask_for_next(const dp_tile *tile, const panel *p, int32_t at, int grain) {
+    int rows = PANEL_ROWS * grain / DP_UNIT;
+    size_t first = (size_t)(at % DP_UNIT / grain * rows);
+    uintptr_t row = (uintptr_t)p->next + first * tile->weight->row_bytes + (size_t)(at / DP_UNIT * p->unit_bytes);
+    for (int r = 0; r < rows; r++, row += tile->weight->row_bytes)
+        for (int line = 0; line < p->unit_bytes; line += LINE_BYTES) __builtin_prefetch((const void *)(row + (uintptr_t)line), 0, 2);
+}
+
 INLINE void multiply_quantized(const dp_tile *tile, const panel *p, int32_t token, int count, int grain, bool is_signed) {
     vf acc[PANEL_TOKENS][PANEL_VECTORS] = {{{0}}};
     const dp_act_unit *x[PANEL_TOKENS];
     for (int t = 0; t < count; t++) x[t] = (const dp_act_unit *)tile->x[token + t] + p->column / DP_UNIT;
-    for (int32_t at = 0; at < p->cols; at += grain) multiply_grain(p, at, x, acc, count, grain, is_signed);
+    for (int32_t at = 0; at < p->cols; at += grain) {
+        if (token == 0) ask_for_next(tile, p, at, grain);
+        multiply_grain(p, at, x, acc, count, grain, is_signed);
+    }
     for (int t = 0; t < count; t++) add_result(tile, p, token + t, acc[t]);
 }
 
@@ -122,7 +130,7 @@ NOINLINE void multiply_signed(const dp_tile *tile, const panel *p) { multiply_to
 enum { FEW_TOKENS = 24, FEW_TOKENS_COLS = 2 * DP_UNIT };
 
 INLINE void panel_quantized(const dp_tile *tile, fill_fn fill, int unit_bytes, int grain, bool is_signed) {
-    panel p = {.q = tile->scratch};
+    panel p = {.q = tile->scratch, .unit_bytes = unit_bytes};
     p.s = (float *)(void *)(p.q + PANEL_ROWS * DP_PANEL_COLS);
     p.m = p.s + PANEL_ROWS * (DP_PANEL_COLS / 16);
     int32_t cols = dp_act_units(tile->weight->cols) * DP_UNIT;
@@ -132,6 +140,9 @@ INLINE void panel_quantized(const dp_tile *tile, fill_fn fill, int unit_bytes, i
         p.rows = DP_MIN(tile->rows - r, PANEL_ROWS);
         for (p.column = 0; p.column < cols; p.column += most) {
             p.cols = DP_MIN(cols - p.column, most);
+            bool last = p.column + p.cols == cols;
+            p.next = tile->matrix + (size_t)(p.first + (last ? PANEL_ROWS : 0)) * tile->weight->row_bytes +
+                     (last ? 0 : (size_t)((p.column + p.cols) / DP_UNIT * unit_bytes));
             fill_panel(tile, &p, fill, unit_bytes, grain);
             if (is_signed) multiply_signed(tile, &p);
             else if (grain == 32) multiply_32(tile, &p);
