@@ -81,7 +81,7 @@ static int32_t cols_for(dp_dtype dtype, int i) {
 }
 
 TEST(every_dtype_every_isa) {
-    static const int32_t rows[] = {1, 3, 17, 40}, tokens[] = {1, 2, 5, 33};
+    static const int32_t rows[] = {1, 3, 17, 40}, tokens[] = {1, 2, 5, 8, 33};
     dp_cpu_table table;
     const char *isa;
     for (int dtype = DP_F32; dtype <= DP_MXFP4; dtype++)
