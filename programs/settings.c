@@ -37,7 +37,7 @@ static const option engine[] = {
     {"gpu-library", 0, OPTION_TEXT, &set.gpu_library, "FILE", "the WebGPU library (default: the usual names)", 0, 0},
     {"threads", 't', OPTION_INT, &set.threads, "N", "threads (default: one per available core)", 1, 1024},
     {"isa", 0, OPTION_TEXT, &set.isa, "NAME",
-     "use at most this instruction set: scalar, avx2, avx512, amx, neon (default: the best this CPU has)", 0, 0},
+     "use at most this instruction set: scalar, avx2, avxvnni, avx512, amx, neon, dotprod, i8mm, wasm (default: the best here)", 0, 0},
     {"verify", 0, OPTION_FLAG, &set.verify, NULL, "check the hash of every shard before use", 0, 0},
     OPTIONS_END,
 };
