@@ -12,12 +12,13 @@ const dp_op *dp_decode_op(const dp_planner *p, size_t ahead) {
     return i < p->plan->program->op_count ? &p->plan->program->ops[i] : &none;
 }
 
+static bool has_dots(const dp_weight *w) { return dp_kernels_dots(w->dtype) && w->cols % 64 == 0; }
+
 bool dp_decode_takes(const dp_planner *p, int32_t weight) {
-    const dp_weight *w = &p->plan->program->weights[weight];
-    return dp_kernels_dots(w->dtype) && w->cols % 64 == 0 && dp_decode_device(p, weight)->part_count == 1;
+    return has_dots(&p->plan->program->weights[weight]) && dp_decode_device(p, weight)->part_count == 1;
 }
 
-bool dp_decode_is_dot(const dp_planner *p, const dp_op *op) { return op->kind == DP_OP_MATMUL && dp_decode_takes(p, op->weight); }
+bool dp_decode_is_dot(const dp_planner *p, const dp_op *op) { return op->kind == DP_OP_MATMUL && has_dots(dp_decode_matrix(p, op)); }
 
 bool dp_decode_unread(const dp_planner *p, int32_t slot, size_t ahead) {
     const dp_program *program = p->plan->program;

@@ -11,8 +11,9 @@
 
 /* An op of kind DP_OP_COUNT behind the last. */
 const dp_op *dp_decode_op(const dp_planner *p, size_t ahead);
-/* Whether the op is a product that integer kernels take, or a matrix one that they take: in one binding. */
+/* Whether the op is a product that integer kernels take, which may be a dispatch for each part of its matrix. */
 bool dp_decode_is_dot(const dp_planner *p, const dp_op *op);
+/* Whether the matrix is one that fused dispatches take: in one binding. */
 bool dp_decode_takes(const dp_planner *p, int32_t weight);
 /* Whether a slot's content is not read from `ahead` on before it is written anew. */
 bool dp_decode_unread(const dp_planner *p, int32_t slot, size_t ahead);

@@ -72,17 +72,28 @@ static void written(dp_planner *p, int32_t slot) {
 
 /* ---- products ---- */
 
+/* The rows of one part of the matrix. */
+static dp_status store_part(dp_planner *p, const dp_op *op, const dp_gpu_part *part, dp_gpu_range src) {
+    dp_gpu_range bias = dp_decode_vector(p, op->bias), dst = dp_decode_slot(p, op->dst);
+    dp_dot_shape shape;
+    dp_recipe r = recipe_of(p, DP_KERNEL_DOT_STORE, op, 0, op->dst, &shape);
+    r.variant.constants[DP_DOT_MATRIX0] = part->count;
+    r.grid[0] = ceil_div(part->count, shape.tile);
+    dst.offset = 4 * (uint64_t)part->first;
+    if (op->bias >= 0) bias.offset = dst.offset;
+    memcpy(r.ranges, (dp_gpu_range[]){dp_decode_whole(part->quants), dp_decode_whole(part->scales), src, bias, dst}, 5 * sizeof *r.ranges);
+    r.range_count = 5;
+    r.params[0] = dp_decode_eps(p);
+    return dp_gpu_plan_add(p, &r);
+}
+
 dp_status dp_decode_store(dp_planner *p, const dp_op *op) {
     const dp_gpu_weight *data = dp_decode_device(p, op->weight);
     dp_gpu_range src;
-    dp_dot_shape shape;
     TRY(dp_decode_source(p, op, &src));
-    dp_recipe r = recipe_of(p, DP_KERNEL_DOT_STORE, op, 0, op->dst, &shape);
-    memcpy(r.ranges, (dp_gpu_range[]){dp_decode_whole(data->quants), dp_decode_whole(data->scales), src, dp_decode_vector(p, op->bias), dp_decode_slot(p, op->dst)}, 5 * sizeof *r.ranges);
-    r.range_count = 5;
-    r.params[0] = dp_decode_eps(p);
+    for (size_t i = 0; i < data->part_count; i++) TRY(store_part(p, op, &data->parts[i], src));
     written(p, op->dst);
-    return dp_gpu_plan_add(p, &r);
+    return DP_OK;
 }
 
 /* The sum with a residual, and the norm behind it if everything that reads it is packed. */
@@ -111,10 +122,12 @@ static dp_status add(dp_planner *p, size_t *ops) {
     return dp_gpu_plan_add(p, &r);
 }
 
+static bool in_one(const dp_planner *p, const dp_op *op) { return op->kind == DP_OP_MATMUL && dp_decode_takes(p, op->weight); }
+
 /* Gate, up and their product, packed for the product behind them, which must be the only one to read it. */
 static bool is_gated(const dp_planner *p) {
     const dp_op *gate = dp_decode_op(p, 0), *up = dp_decode_op(p, 1), *act = dp_decode_op(p, 2), *down = dp_decode_op(p, 3);
-    if (!dp_decode_is_dot(p, up) || up->src != gate->src || gate->bias >= 0 || up->bias >= 0) return false;
+    if (!in_one(p, up) || up->src != gate->src || gate->bias >= 0 || up->bias >= 0) return false;
     const dp_weight *a = dp_decode_matrix(p, gate), *b = dp_decode_matrix(p, up);
     return a->dtype == b->dtype && a->rows == b->rows && a->rows % 64 == 0 && act->kind == DP_OP_ACT_MUL && act->src == gate->dst &&
            act->src2 == up->dst && act->dst == gate->dst && dp_decode_is_dot(p, down) && down->src == act->dst && dp_decode_unread(p, act->dst, 4) &&
@@ -146,7 +159,7 @@ static dp_status gated(dp_planner *p, size_t *ops) {
 
 static bool are_joint(const dp_planner *p) {
     const dp_op *q = dp_decode_op(p, 0), *k = dp_decode_op(p, 1), *v = dp_decode_op(p, 2);
-    return dp_decode_is_dot(p, k) && dp_decode_is_dot(p, v) && k->src == q->src && v->src == q->src && (q->bias < 0) == (k->bias < 0) &&
+    return in_one(p, k) && in_one(p, v) && k->src == q->src && v->src == q->src && (q->bias < 0) == (k->bias < 0) &&
            (q->bias < 0) == (v->bias < 0) && dp_gpu_get_caps(p->plan->backend->gpu)->storage_buffers >= 8 &&
            dp_decode_attends(p, 3, q->dst, k->dst, v->dst);
 }
@@ -192,9 +205,10 @@ static dp_status join(dp_planner *p, size_t *ops) {
 dp_status dp_decode_product(dp_planner *p, size_t *ops) {
     const dp_op *op = dp_decode_op(p, 0), *sum = dp_decode_op(p, 1);
     if (!dp_decode_is_dot(p, op)) return DP_OK;
-    if (are_joint(p)) return join(p, ops);
-    if (is_gated(p)) return gated(p, ops);
-    if (sum->kind == DP_OP_ADD && sum->dst == sum->src && sum->src2 == op->dst && sum->dst != op->dst && dp_decode_unread(p, op->dst, 2)) return add(p, ops);
+    bool fuses = dp_decode_takes(p, op->weight);
+    if (fuses && are_joint(p)) return join(p, ops);
+    if (fuses && is_gated(p)) return gated(p, ops);
+    if (fuses && sum->kind == DP_OP_ADD && sum->dst == sum->src && sum->src2 == op->dst && sum->dst != op->dst && dp_decode_unread(p, op->dst, 2)) return add(p, ops);
     *ops = 1;
     return dp_decode_store(p, op);
 }
