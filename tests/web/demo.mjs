@@ -8,6 +8,15 @@ const server = await startServer();
 const context = await startChromium();
 const page = await context.newPage();
 const faults = [];
+await page.addInitScript(() => { // so that a test can end them
+  globalThis.workers = [];
+  globalThis.Worker = class extends Worker {
+    constructor(...given) {
+      super(...given);
+      workers.push(this);
+    }
+  };
+});
 page.on('pageerror', (error) => faults.push(error.message));
 page.setDefaultTimeout(240000);
 
@@ -68,6 +77,102 @@ test('everything that can be used has a name and a visible size', async () => {
   const nameless = await page.evaluate(() => [...document.querySelectorAll('button, input, textarea, select, [role=progressbar]')]
     .filter((e) => !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.textContent.trim() || e.labels?.length)).map((e) => e.outerHTML));
   expect(nameless.length === 0, `without a name: ${nameless}`);
+});
+
+/** Texts whose contrast with what is behind them is below WCAG's 4.5 (3 for large ones), and fields whose border is below 3. */
+const pale = () => page.evaluate(() => {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const rgba = (color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = ([r, g, b, a], [x, y, z]) => [r * a + x * (1 - a), g * a + y * (1 - a), b * a + z * (1 - a), 1];
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const color = rgba(getComputedStyle(e).backgroundColor);
+      if (color[3] > 0.99) return color;
+    }
+    return [255, 255, 255, 1];
+  };
+  const light = ([r, g, b]) => [r, g, b].map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4)).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+  const found = [];
+  for (const e of document.body.querySelectorAll('*')) {
+    const style = getComputedStyle(e);
+    if (!e.checkVisibility({ visibilityProperty: true }) || e.closest('.hidden, svg')) continue;
+    if ([...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) {
+      const [r, g, b, a] = rgba(style.color), back = behind(e), ratio = contrast(over([r, g, b, a * Number(style.opacity)], back), back);
+      const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && Number(style.fontWeight) >= 700);
+      if (ratio < (large ? 3 : 4.5)) found.push(`${e.tagName} "${e.textContent.slice(0, 30)}" ${ratio.toFixed(2)}`);
+    }
+    if (e.matches('input:not([type=range], [type=checkbox]), textarea, select, button.quiet')) {
+      const ratio = contrast(rgba(style.borderTopColor), behind(e.parentElement));
+      if (ratio < 3) found.push(`the border of ${e.id || e.textContent} ${ratio.toFixed(2)}`);
+    }
+  }
+  return found;
+});
+
+test('texts and fields stand out enough, light and dark, in the conversation, the settings and the choice of models', async () => {
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width: 1280, height: 800 });
+    const found = await pale();
+    await page.click('#settings-open');
+    found.push(...await pale());
+    await page.keyboard.press('Escape');
+    await page.click('#change');
+    found.push(...await pale());
+    await page.screenshot({ path: `${shots}/demo-models-${colorScheme}.png` });
+    await page.click('#back');
+    expect(found.length === 0, `${colorScheme}: ${[...new Set(found)].join('; ')}`);
+  }
+});
+
+test('the keyboard reaches everything, and shows where it is', async () => {
+  await page.click('#change');
+  await page.evaluate(() => document.activeElement?.blur());
+  const reached = new Set();
+  for (let i = 0; i < 30; i++) {
+    await page.keyboard.press('Tab');
+    const at = await page.evaluate(() => {
+      const e = document.activeElement, shown = e.matches('input.hidden') ? e.nextElementSibling : e;
+      return { id: e.id || e.className || e.textContent, ring: e === document.body || parseFloat(getComputedStyle(shown).outlineWidth) >= 2 };
+    });
+    expect(at.ring, `${at.id} has the focus and does not show it`);
+    reached.add(at.id);
+  }
+  for (const id of ['settings-open', 'panel-open', 'theme', 'bundled', 'url', 'file', 'folder', 'keep', 'persist']) expect(reached.has(id), `${id} is not reached: ${[...reached]}`);
+  await page.click('#back');
+});
+
+test('nothing moves for those who want it so', async () => {
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  const moving = await page.evaluate(() => [...document.querySelectorAll('*')].filter((e) => getComputedStyle(e).animationName !== 'none' || parseFloat(getComputedStyle(e).transitionDuration) > 0).map((e) => e.id));
+  await page.emulateMedia({ reducedMotion: 'no-preference' });
+  expect(moving.length === 0, `moving: ${moving}`);
+});
+
+test('an engine that crashes can be loaded again, and the conversation goes on', async () => {
+  const answers = await page.locator('.assistant').count();
+  await page.click('#settings-open');
+  await page.selectOption('#backend', 'cpu');
+  await page.fill('#maxTokens', '8');
+  await page.click('#settings button[type=submit]');
+  await page.evaluate(() => workers.forEach((worker) => worker.dispatchEvent(new ErrorEvent('error', { message: 'out of memory' }))));
+  await page.fill('#prompt', 'What then?');
+  await page.click('#send');
+  await page.waitForSelector('#again:not([hidden])');
+  await page.screenshot({ path: `${shots}/demo-crashed.png` });
+  await page.click('#again');
+  await page.waitForSelector('#chat:not([hidden])');
+  await page.fill('#prompt', 'And now?');
+  await page.click('#send');
+  await page.waitForFunction((count) => document.querySelectorAll('.assistant').length === count && document.querySelector('#stop').hidden, answers + 2);
+  expect((await page.textContent('.assistant:last-child .text')).length > 5, 'no answer behind the crash');
 });
 
 test('a wrong address is explained, and the page goes on', async () => {

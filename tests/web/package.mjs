@@ -1,7 +1,8 @@
 // package.mjs: what npm would publish: every file it needs and none besides, its size, and that the types name what there is.
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, runTests, test } from './browser.mjs';
 
@@ -36,6 +37,26 @@ test('the types declare what index.js exports', async () => {
   const made = names(readFileSync('web/index.js', 'utf8'), /export (?:class |const |\{ )([\w, ]+)/g);
   const declared = names(readFileSync('web/index.d.ts', 'utf8'), /export (?:class |const )(\w+)/g);
   expect(JSON.stringify(made) === JSON.stringify(declared), `exported ${made}, declared ${declared}`);
+});
+
+test('a page in TypeScript compiles against the types', async () => {
+  const options = ['--noEmit', '--strict', '--target', 'es2022', '--module', 'es2022', '--moduleResolution', 'bundler', '--lib', 'es2022,dom,dom.iterable,dom.asynciterable'];
+  const folder = mkdtempSync(join(tmpdir(), 'doppler-types-'));
+  try {
+    mkdirSync(join(folder, 'node_modules'));
+    symlinkSync(resolve('web'), join(folder, 'node_modules/doppler-web'));
+    copyFileSync('tests/web/consumer.ts', join(folder, 'consumer.ts'));
+    execFileSync(process.execPath, [resolve('tests/web/node_modules/typescript/bin/tsc'), ...options, 'consumer.ts'], { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  } catch (error) {
+    throw new Error(error.stdout || error);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('the example of the README is one of the types, too', async () => {
+  const code = /```js\n([\s\S]*?)```/.exec(readFileSync('web/README.md', 'utf8'))[1], declared = readFileSync('web/index.d.ts', 'utf8');
+  for (const [, name] of code.matchAll(/(?:engine|Doppler)\.(\w+)/g)) expect(new RegExp(`\\b${name}\\b`).test(declared), `README.md names ${name}`);
 });
 
 test('scripts and module stay below 600 kB compressed', async () => {

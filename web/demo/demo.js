@@ -4,6 +4,7 @@ import { Doppler } from '../index.js';
 const $ = (id) => document.getElementById(id);
 const BUNDLED = new URL('../../models/storyteller/', import.meta.url).href;
 const IDEAS = ['Tell me a story about a brave fox.', 'Tell me a story about a lost balloon.', 'Tell me a story about two friends and a boat.'];
+const DEAD = ['crashed', 'device', 'closed']; // codes of errors behind which the engine must be loaded again
 const DEFAULTS = { system: '', temperature: 0.7, topP: 0.95, minP: 0.05, maxTokens: 400, seed: '', backend: 'auto' };
 
 const state = { engine: undefined, messages: [], abort: undefined, settings: readSettings() };
@@ -41,10 +42,14 @@ function show(section) {
   for (const id of ['welcome', 'loading', 'chat']) $(id).hidden = id !== section;
   $('composer').hidden = section !== 'chat';
   $('change').hidden = section !== 'chat';
+  $('back').hidden = section !== 'welcome' || !state.engine; // to the conversation
 }
-function complain(error) {
+/** note: nothing went wrong, but the user should know. */
+function complain(error, note = false) {
   if (error?.name === 'AbortError') return;
   $('error').querySelector('p').textContent = error?.message ?? String(error);
+  $('error').classList.toggle('note', note);
+  $('again').hidden = !(DEAD.includes(error?.code) && state.loaded);
   $('error').hidden = false;
 }
 const calm = () => $('error').hidden = true;
@@ -69,7 +74,8 @@ function askForRoom({ missing, evictable, chosen }) {
   return confirm(`The browser's storage is ${size(missing)} short. Remove ${names}?`);
 }
 
-async function load(source, title, before) {
+/** before: makes what is to be loaded (a conversion); talk: a conversation that goes on. */
+async function load(source, title, before, talk = []) {
   calm();
   show('loading');
   $('loading-title').textContent = `Loading ${title}`;
@@ -82,7 +88,8 @@ async function load(source, title, before) {
     state.engine = undefined;
     const what = before ? await before(options) : source;
     state.engine = await Doppler.load(what, { ...options, onShortage: askForRoom, backend: state.settings.backend });
-    begin();
+    state.loaded = [what, title];
+    begin(talk);
   } catch (error) {
     complain(error);
     $('status').textContent = 'No model loaded';
@@ -93,16 +100,16 @@ async function load(source, title, before) {
   }
 }
 
-/** A fresh conversation with the engine that was loaded. */
-function begin() {
+/** A conversation with the engine that was loaded: a fresh one, or one that its predecessor did not end. */
+function begin(talk) {
   const { model, backend, notice } = state.engine;
-  state.messages = [];
-  $('messages').replaceChildren();
+  state.messages = talk;
+  if (!talk.length) $('messages').replaceChildren();
   $('status').textContent = `${model.name} on the ${backend === 'gpu' ? 'GPU' : 'CPU'}`;
   $('notice').hidden = !notice;
   $('notice').textContent = notice ? `${notice[0].toUpperCase()}${notice.slice(1)}` : '';
-  if (notice) complain(new Error(`${notice[0].toUpperCase()}${notice.slice(1)}`));
-  $('ideas').replaceChildren(...(model.name === 'storyteller' ? IDEAS : ['Hello, who are you?', 'Explain the Doppler effect in two sentences.'])
+  if (notice) complain(new Error(`${notice[0].toUpperCase()}${notice.slice(1)}`), true);
+  if (!talk.length) $('ideas').replaceChildren(...(model.name === 'storyteller' ? IDEAS : ['Hello, who are you?', 'Explain the Doppler effect in two sentences.'])
     .map((text) => element('button', { type: 'button', class: 'quiet small', onclick: () => ask(text) }, text)));
   show('chat');
   $('prompt').focus();
@@ -187,6 +194,7 @@ function finish(item, body, content, usage, stopped) {
     $('s-prompt').textContent = usage.prompt_tokens;
     $('s-new').textContent = usage.completion_tokens;
   }
+  $('said').textContent = stopped ? 'Stopped.' : content; // read out once, when it is whole
   busy(false);
   if (atEnd()) toEnd();
   refresh();
@@ -223,7 +231,7 @@ async function refreshEngine() {
     return;
   }
   const { memory, model, adapter } = await state.engine.stats();
-  facts($('memory'), [['GPU', size(memory.gpu)], ['WebAssembly', size(memory.wasm)], ['JavaScript', memory.js ? size(memory.js) : undefined]]);
+  facts($('memory'), [['GPU', memory.gpu ? size(memory.gpu) : undefined], ['WebAssembly', size(memory.wasm)], ['JavaScript', memory.js ? size(memory.js) : undefined]]);
   facts($('model'), [['name', model.name], ['architecture', model.architecture], ['weights', `${model.quantization}, ${size(model.weightBytes)}`], ['parameters', count(model.parameters)],
     ['experts', model.experts ? `${model.expertsPerToken} of ${model.experts}` : undefined], ['layers', model.layers], ['context', `${model.context} tokens`]]);
   if (adapter) showAdapter(adapter, true);
@@ -273,12 +281,19 @@ $('url-form').onsubmit = (event) => {
   event.preventDefault();
   load($('url').value, new URL($('url').value).pathname.split('/').filter(Boolean).pop() ?? 'the model');
 };
+const converted = (source) => (options) => Doppler.convert(source, { ...options, onShortage: askForRoom }).then(({ key }) => ({ key }));
 $('file').onchange = () => {
   const [file] = $('file').files;
   if (!file) return;
-  const convert = (options) => Doppler.convert(file, options).then(({ key }) => ({ key }));
-  load(file, file.name, $('keep').checked ? convert : undefined);
+  load(file, file.name, $('keep').checked ? converted(file) : undefined);
   $('file').value = '';
+};
+$('folder').onchange = () => {
+  const files = [...$('folder').files];
+  if (!files.length) return;
+  const ready = files.some((file) => file.name === 'manifest.json'); // an RDRR model: read in place
+  load(files, files[0].webkitRelativePath.split('/')[0], ready ? undefined : converted(files));
+  $('folder').value = '';
 };
 $('cancel').onclick = () => state.abort?.abort();
 $('stop').onclick = () => state.abort?.abort();
@@ -286,6 +301,10 @@ $('change').onclick = () => {
   state.abort?.abort();
   calm();
   show('welcome');
+};
+$('back').onclick = () => {
+  show('chat');
+  $('prompt').focus();
 };
 $('composer').onsubmit = (event) => {
   event.preventDefault();
@@ -296,7 +315,8 @@ $('prompt').onkeydown = (event) => {
   event.preventDefault();
   ask($('prompt').value);
 };
-$('error').querySelector('button').onclick = calm;
+$('dismiss').onclick = calm;
+$('again').onclick = () => load(...state.loaded, undefined, state.messages);
 $('settings-open').onclick = () => {
   putSettings();
   $('settings').showModal();
