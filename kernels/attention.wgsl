@@ -5,7 +5,7 @@
 // Bindings:  0 step, 1 q, 2 cache, 3 sinks (any buffer when SINKS is false), 4 dst or partial, 5 params; behind
 //            attention_params.wgsl.
 // Work:      one workgroup a (split, head, token): grid (SPLITS, heads, tokens).
-// Limits:    k_dim <= 1024, v_dim <= 1024, both even.
+// Limits:    k_dim <= 2 * PAIRS, v_dim <= 1024, both even.
 @group(0) @binding(0) var<storage, read> step: Step;
 @group(0) @binding(1) var<storage, read> q: array<vec2f>;
 @group(0) @binding(2) var<storage, read> cache: array<u32>;
@@ -15,9 +15,10 @@
 override SINKS: bool = false;
 override SPLITS: u32 = 1;
 override EXACT: bool = false; // the cache is f32
+override PAIRS: u32 = 512;    // of columns of a query
 const TILE = 64u; // keys a round, one a thread
 const COLUMNS = 8u; // pairs of output columns a thread may own: 64 * 8 * 2 = 1024
-var<workgroup> query: array<vec2f, 512>;
+var<workgroup> query: array<vec2f, PAIRS>;
 var<workgroup> score: array<f32, 64>;
 var<workgroup> reduced: array<f32, 64>;
 

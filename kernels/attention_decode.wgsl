@@ -1,6 +1,6 @@
 // Computes:  attention_token.wgsl, in rounds of KEYS keys between barriers, without subgroups.
 // Shapes, bindings, work: there.
-// Limits:    KEYS * HEADS at most 256.
+// Limits:    KEYS * HEADS at most THREADS.
 const TEAMS = THREADS / V_PARTS; // keys whose values are summed at a time
 const FETCHED = (KEYS + TEAMS - 1u) / TEAMS;
 const TOPS = max(1u, HEADS / 4u);

@@ -8,7 +8,8 @@
 // Bindings:  0 step, 1 q, 2 k, 3 v, 4 cache, 5 vectors, 6 packed, 7 params; behind pack.wgsl, pack_store.wgsl, attention_share.wgsl.
 // Work:      grid (SPLITS, heads / HEADS). The first workgroup of a KV head writes to the cache; nobody reads that place
 //            here: the newest key and value are taken from k and v.
-// Limits:    K_DIM and V_DIM multiples of 16 up to 256; HEADS 1, 2, 4 or 8; KEYS (a round) a multiple of 32.
+// Limits:    K_DIM and V_DIM multiples of 16 up to 256; HEADS 1, 2, 4 or 8; KEYS (a round) a multiple of 32; THREADS a power of
+//            two, at least 64 and V_DIM.
 struct Step { position: u32, count: u32, outputs: u32, context: u32 }
 struct Params {
     heads: u32, kv_heads: u32, capacity: u32, window: u32,
@@ -24,7 +25,6 @@ struct Params {
 @group(0) @binding(5) var<storage, read> vectors: array<f32>;
 @group(0) @binding(6) var<storage, read_write> packed: array<u32>; // or the bits of f32
 @group(0) @binding(7) var<uniform> p: Params;
-const THREADS = 256u;
 const SHARE = 8u;           // threads that share a key
 const K_PARTS = K_DIM / 8u; // vectors of eight halves in a cached key
 const V_PARTS = V_DIM / 8u;

@@ -3,8 +3,8 @@
 //            `experts` from `first` on, which W holds, are left alone. PLACED: ids hold the slot of W, and the expert << 16.
 // Shapes:    src, dst at t * cols + z * stride + offset; W [..][32 * chunks]; behind a format_*.wgsl.
 // Bindings:  2 src, 3 bias (any buffer when BIAS is false), 4 ids (any when IDS is false), 5 dst, 6 params.
-// Work:      LANES threads share ROWS rows; grid (rows / (ROWS * 128 / LANES), tokens or pairs, z).
-// Limits:    LANES a power of two, 4 to 128; offsets and strides of src multiples of 4.
+// Work:      LANES threads share ROWS rows; grid (rows / (ROWS * THREADS / LANES), tokens or pairs, z).
+// Limits:    LANES and THREADS powers of two, 4 <= LANES <= THREADS; offsets and strides of src multiples of 4.
 struct Params {
     rows: u32, chunks: u32, src_cols: u32, dst_cols: u32,
     src_stride: u32, src_offset: u32, dst_stride: u32, dst_offset: u32,
@@ -20,11 +20,11 @@ override LANES: u32 = 32;
 override BIAS: bool = false;
 override IDS: bool = false;
 override PLACED: bool = false;
+override THREADS: u32 = 128;
 const ROWS = 4u;
-const THREADS = 128u;
-var<workgroup> partial: array<array<f32, 128>, 4>;
+var<workgroup> partial: array<f32, ROWS * THREADS>;
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
     let lane = thread % LANES;
     let first = (at.x * (THREADS / LANES) + thread / LANES) * ROWS;
@@ -52,17 +52,17 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
             }
         }
     }
-    for (var r = 0u; r < ROWS; r++) { partial[r][thread] = sums[r]; }
+    for (var r = 0u; r < ROWS; r++) { partial[r * THREADS + thread] = sums[r]; }
     workgroupBarrier();
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
         if (lane < half) {
-            for (var r = 0u; r < ROWS; r++) { partial[r][thread] += partial[r][thread + half]; }
+            for (var r = 0u; r < ROWS; r++) { partial[r * THREADS + thread] += partial[r * THREADS + thread + half]; }
         }
         workgroupBarrier();
     }
     if (lane < ROWS && first + lane < p.rows) {
         let n = first + lane;
-        var value = partial[lane][thread - lane];
+        var value = partial[lane * THREADS + thread - lane];
         if (BIAS) { value += bias[bias_base + n]; }
         dst[t * p.dst_cols + at.z * p.dst_stride + p.dst_offset + n] = value;
     }

@@ -2,7 +2,7 @@
 // Shapes:    src, dst [rows][cols]; `groups` groups of `group` columns, `stride` apart; weight, bias [group].
 // Bindings:  0 step, 1 src, 2 weight, 3 bias (any buffer when BIAS is false), 4 dst, 5 params.
 // Work:      one workgroup a (row, group): grid (groups, rows).
-// Limits:    none.
+// Limits:    THREADS a power of two.
 struct Step { position: u32, count: u32, outputs: u32, context: u32 }
 struct Params { cols: u32, group: u32, stride: u32, eps: f32, offset: f32, pad0: u32, pad1: u32, pad2: u32 }
 @group(0) @binding(0) var<storage, read> step: Step;
@@ -14,8 +14,8 @@ struct Params { cols: u32, group: u32, stride: u32, eps: f32, offset: f32, pad0:
 override LAYER: bool = false;
 override BIAS: bool = false;
 override IN_PLACE: bool = false;
-const THREADS = 256u;
-var<workgroup> partial: array<f32, 256>;
+override THREADS: u32 = 256;
+var<workgroup> partial: array<f32, THREADS>;
 
 fn total(value: f32, thread: u32) -> f32 {
     partial[thread] = value;
@@ -34,7 +34,7 @@ fn load(i: u32) -> f32 {
     return src[i];
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
     let base = at.y * p.cols + at.x * p.stride;
     var mean = 0.0;

@@ -3,7 +3,7 @@
 // Shapes:    logits [tokens][experts], correction [experts], weights [tokens][k], ids [tokens][k].
 // Bindings:  0 logits, 1 correction (any buffer when CORRECTION is false), 2 weights, 3 ids, 4 params.
 // Work:      one workgroup a token, which scans all experts for each choice; ties go to the lower index.
-// Limits:    512 experts, 64 groups, k <= 32.
+// Limits:    EXPERTS experts, 64 groups, k <= 32.
 struct Params { experts: u32, k: u32, groups: u32, top_groups: u32, normalise: u32, scale: f32, jitter: f32, pad: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> correction: array<f32>;
@@ -12,10 +12,11 @@ struct Params { experts: u32, k: u32, groups: u32, top_groups: u32, normalise: u
 @group(0) @binding(4) var<uniform> p: Params;
 override KIND: u32 = 0;
 override CORRECTION: bool = false;
+override EXPERTS: u32 = 512;
 const NONE = -3.0e38;
 const THREADS = 64u;
-var<workgroup> score: array<f32, 512>;  // what is chosen by; NONE once taken
-var<workgroup> weight: array<f32, 512>; // what a choice weighs
+var<workgroup> score: array<f32, EXPERTS>;  // what is chosen by; NONE once taken
+var<workgroup> weight: array<f32, EXPERTS>; // what a choice weighs
 var<workgroup> best_value: array<f32, 64>;
 var<workgroup> best_index: array<u32, 64>;
 var<workgroup> rank: array<f32, 64>;

@@ -7,7 +7,6 @@ struct Rules {
     temperature: f32, penalty: f32, seed_low: u32, seed_high: u32,
     top_k: u32, top_p: f32, min_p: f32, filtered: u32,
 }
-const THREADS = 256u;
 const CHUNK = 1024u; // ids a workgroup looks at
 const NONE = 0xffffffffu;
 const LEAST = -3.4e38;
@@ -49,8 +48,8 @@ fn handicap(bits: u32) -> f32 {
 }
 
 struct Best { value: f32, owner: u32 }
-var<workgroup> best_values: array<f32, 256>;
-var<workgroup> best_owners: array<u32, 256>;
+var<workgroup> best_values: array<f32, THREADS>;
+var<workgroup> best_owners: array<u32, THREADS>;
 
 // The lower owner among equals.
 fn better(a: Best, b: Best) -> Best {

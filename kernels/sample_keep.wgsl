@@ -10,8 +10,8 @@
 @group(0) @binding(3) var<storage, read_write> work: array<atomic<u32>>;
 @group(0) @binding(4) var<uniform> p: Rules;
 const EACH = BINS / THREADS; // bins of a thread
-var<workgroup> counts: array<u32, 256>; // up to and with a thread's bins
-var<workgroup> weights: array<vec2u, 256>;
+var<workgroup> counts: array<u32, THREADS>; // up to and with a thread's bins
+var<workgroup> weights: array<vec2u, THREADS>;
 var<workgroup> first_listed: u32; // bins before are kept,
 var<workgroup> last_listed: u32;  // those behind are not
 var<workgroup> before_count: u32; // candidates and weight before the first one listed
@@ -103,7 +103,7 @@ fn list(logit: f32, id: u32) {
     atomicStore(&work[LIST + 2u * place + 1u], id);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
     var mine = Best(LEAST, NONE);
     for (var g = thread; g < p.groups; g += THREADS) { mine = better(mine, unpacked(best[g])); }

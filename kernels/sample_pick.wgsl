@@ -14,7 +14,7 @@
 @group(0) @binding(5) var<storage, read_write> drawn: array<u32>;
 @group(0) @binding(6) var<uniform> p: Rules;
 const EACH = LIST_MAX / THREADS; // candidates of a thread
-var<workgroup> listed: array<vec3u, 1024>; // bits of the logit, id, bits of the weight
+var<workgroup> listed: array<vec3u, LIST_MAX>; // bits of the logit, id, bits of the weight
 var<workgroup> kept_low: atomic<u32>; // the weight of those that top-k keeps
 var<workgroup> kept_high: atomic<u32>;
 
@@ -76,7 +76,7 @@ fn best_listed(count: u32, thread: u32) -> Best {
     return mine;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) thread: u32) {
     var mine = Best(LEAST, NONE);
     var count = 0u;

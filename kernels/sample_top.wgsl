@@ -26,7 +26,7 @@ fn mark_seen(first: u32, thread: u32) {
     workgroupBarrier();
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
     let first = at.x * CHUNK;
     let row = (step.outputs - 1u) * p.vocab;

@@ -8,7 +8,7 @@
 @group(0) @binding(2) var<storage, read_write> work: array<atomic<u32>>;
 @group(0) @binding(3) var<uniform> p: Rules;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
     var mine = Best(LEAST, NONE);
     for (var g = thread; g < p.groups; g += THREADS) { mine = better(mine, unpacked(best[g])); }

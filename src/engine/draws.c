@@ -23,7 +23,7 @@ struct dp_draws {
     bool there;      /* the device has the last token */
     int32_t flying;  /* draws under way there */
     int32_t undecided; /* draws that the device left to the host */
-    bool here;         /* the next one is such a draw */
+    bool here;         /* the next one is such a draw, or one that the device would take long to be ready for */
     double interval; /* seconds between tokens, of late */
     double taken_at; /* when the last one was taken */
 };
@@ -35,6 +35,7 @@ dp_status dp_draws_new(dp_session *session, const dp_sampling *sampling, int32_t
     if (!d) return dp_no_memory(sizeof *d);
     *d = (dp_draws){.session = session, .sampling = *sampling, .most = most, .last = -1};
     d->device = api_of(d)->draw && !session->trace && !session->profile && !session->routing;
+    d->here = d->device && api_of(d)->draw_is_far(session->plan);
     dp_status status = dp_sampler_new(sampling, session->model->built->program->vocab, &d->sampler);
     if (status != DP_OK) {
         dp_free(d);

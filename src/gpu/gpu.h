@@ -17,6 +17,7 @@ typedef uint32_t dp_gpu_read; /* a readback under way */
 typedef struct dp_gpu_caps {
     char name[128], vendor[64], driver[128], api[16]; /* api: "vulkan", "metal", "d3d12", "browser" */
     bool software;          /* a CPU adapter such as lavapipe or SwiftShader */
+    bool clears_slowly;     /* software that clears workgroup memory, which it does word by word: there small arrays are fast */
     bool unified;           /* device memory is host memory (integrated GPU) */
     bool f16, subgroups, timestamps, subgroup_matrix;
     uint32_t subgroup_min, subgroup_max;

@@ -123,8 +123,13 @@ static uint32_t heads_of(const dp_planner *p, const attend *a) {
 static void set_heads(const dp_planner *p, dp_recipe *r, const attend *a, uint32_t heads) {
     uint32_t k_own = ((uint32_t)a->kv->k_dim + 63) / 64, v_own = ((uint32_t)a->kv->v_dim + 63) / 64, *c = r->variant.constants;
     c[DP_ATTEND_HEADS] = heads;
-    c[DP_ATTEND_KEYS] = k_own + v_own > 4 || heads > 1 ? 64 : 128;
     c[DP_ATTEND_SUBGROUP] = subgroup_of(p, a);
+    c[DP_ATTEND_THREADS] = THREADS;
+    c[DP_ATTEND_KEYS] = k_own + v_own > 4 || heads > 1 ? 64 : 128;
+    if (dp_gpu_get_caps(p->plan->backend->gpu)->clears_slowly && !c[DP_ATTEND_SUBGROUP]) {
+        c[DP_ATTEND_KEYS] = 64;
+        c[DP_ATTEND_THREADS] = a->kv->v_dim <= 64 ? 64 : a->kv->v_dim <= 128 ? 128 : THREADS;
+    }
     c[DP_ATTEND_ROUND] = c[DP_ATTEND_KEYS] / 32;
     c[DP_ATTEND_K_OWN] = k_own;
     c[DP_ATTEND_V_OWN] = v_own;

@@ -81,7 +81,9 @@ static dp_status choose(dp_plan *plan, draw_stage stage) {
     const dp_gpu_range ranges[][6] = {{step, logits, read_ids, scaled, best, work}, {scaled, best, work}, {step, scaled, best, work},
                                       {step, best, work, whole(plan->tokens), written_ids, whole(d->drawn)}};
     if (!made->bindings) {
-        TRY(dp_kernels_get(plan->backend->kernels, &(dp_kernel_variant){kernels[stage], DP_F32, {0}}, &made->pipeline));
+        bool small = dp_gpu_get_caps(plan->backend->gpu)->clears_slowly;
+        const dp_kernel_variant variant = {kernels[stage], DP_F32, {small ? 64 : 256}};
+        TRY(dp_kernels_get(plan->backend->kernels, &variant, &made->pipeline));
         TRY(dp_gpu_bindings_new(plan->backend->gpu, made->pipeline, ranges[stage], counts[stage], &made->bindings));
         made->params = d->params;
         made->grid[0] = stage == PICK ? 1 : d->groups;
@@ -191,6 +193,8 @@ static dp_status take(dp_plan *plan, int32_t *id) {
 }
 
 /* ---- the entries ---- */
+
+bool dp_gpu_draw_is_far(const dp_plan *plan) { return !plan->draws && dp_gpu_get_caps(plan->backend->gpu)->clears_slowly; }
 
 dp_status dp_gpu_draw_begin(dp_plan *plan, const dp_draw_rules *rules) {
     dp_mutex_lock(plan->backend->lock);

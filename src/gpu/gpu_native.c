@@ -169,6 +169,7 @@ static dp_status open_adapter(dp_gpu *gpu, const dp_gpu_desc *desc) {
         gpu->caps = adapters.items[index].caps;
         gpu->caps.timestamps = gpu->caps.timestamps && desc->timestamps;
         /* software may be slow and still be well; a GPU that is silent for a minute is not */
+        gpu->caps.clears_slowly = gpu->caps.software && !desc->unchecked;
         gpu->patience = gpu->caps.software ? 900 : 60;
         status = request_device(gpu, adapters.items[index].adapter, desc);
     } else {

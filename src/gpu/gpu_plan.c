@@ -27,6 +27,7 @@ static dp_gpu_range bias_from(const planner *p, uint32_t first) { return p->op->
 
 static uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 static uint32_t bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
+static const dp_gpu_caps *caps_of(const planner *p) { return dp_gpu_get_caps(p->plan->backend->gpu); }
 static uint32_t cols(const planner *p, int32_t index) { return (uint32_t)p->plan->program->slots[index].cols; }
 
 static dp_grid_rows rows_of(const planner *p, int32_t index) {
@@ -89,7 +90,7 @@ static dp_status act_mul(planner *p) {
 static dp_status norm(planner *p) {
     const dp_op *op = p->op;
     bool in_place = op->dst == op->src;
-    recipe r = {.variant = {DP_KERNEL_NORM, DP_F32, {op->norm.kind == DP_NORM_LAYER, op->bias >= 0, in_place}},
+    recipe r = {.variant = {DP_KERNEL_NORM, DP_F32, {op->norm.kind == DP_NORM_LAYER, op->bias >= 0, in_place, caps_of(p)->clears_slowly ? 64 : 256}},
                 .ranges = {whole(p->plan->step), in_place ? nothing(p) : slot(p, op->src), vector(p, op->weight), vector(p, op->bias), slot(p, op->dst)},
                 .range_count = 5,
                 .params = {cols(p, op->dst), (uint32_t)op->norm.group, (uint32_t)op->norm.stride, bits(op->norm.eps), bits(op->norm.offset)},
@@ -129,7 +130,7 @@ static dp_status route(planner *p) {
     static const uint32_t kinds[] = {[DP_ROUTE_SOFTMAX] = 0, [DP_ROUTE_TOPK_SOFTMAX] = 1, [DP_ROUTE_SIGMOID_GROUPS] = 2, [DP_ROUTE_SPARSEMIXER] = 3};
     if (cols(p, op->src) > 512 || op->route.k > 32)
         return dp_fail(DP_E_UNSUPPORTED, "%u experts, %d per token: the GPU router takes up to 512 and 32", cols(p, op->src), (int)op->route.k);
-    recipe r = {.variant = {DP_KERNEL_ROUTE, DP_F32, {kinds[op->route.kind], op->bias >= 0}},
+    recipe r = {.variant = {DP_KERNEL_ROUTE, DP_F32, {kinds[op->route.kind], op->bias >= 0, cols(p, op->src)}},
                 .ranges = {slot(p, op->src), vector(p, op->bias), slot(p, op->dst), slot(p, op->dst2)},
                 .range_count = 4,
                 .params = {cols(p, op->src), (uint32_t)op->route.k, (uint32_t)op->route.groups, (uint32_t)op->route.top_groups, op->route.normalise,
@@ -163,7 +164,7 @@ static dp_status attention(planner *p) {
     uint32_t v_dim = (uint32_t)(s->v_dim ? s->v_dim : s->latent), heads = (uint32_t)op->attention.heads;
     bool sinks = op->weight >= 0;
     if (s->k_dim > 1024 || v_dim > 1024) return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %u columns: the GPU takes up to 1024", (int)s->k_dim, v_dim);
-    recipe r = {.variant = {DP_KERNEL_ATTENTION, DP_F32, {sinks, 1, p->kv->exact}},
+    recipe r = {.variant = {DP_KERNEL_ATTENTION, DP_F32, {sinks, 1, p->kv->exact, (uint32_t)s->k_dim / 2}},
                 .ranges = {whole(p->plan->step), slot(p, op->src), whole(layer->buffer), vector(p, op->weight), slot(p, op->dst)},
                 .range_count = 5,
                 .params = {heads, (uint32_t)s->heads, (uint32_t)s->k_dim / 2, (uint32_t)s->v_dim / 2, v_dim, layer->capacity, (uint32_t)s->window,
@@ -228,13 +229,14 @@ static dp_status matvec_part(planner *p, const matvec_desc *m, const dp_gpu_part
     const dp_op *op = p->op;
     const dp_weight *w = &p->plan->program->weights[op->weight];
     uint32_t chunks = (uint32_t)w->cols / 32, lanes = lanes_for(chunks), dst_cols = cols(p, op->dst) / m->times;
-    recipe r = {.variant = {DP_KERNEL_MATVEC, w->dtype, {lanes, op->bias >= 0, m->ids, m->ids && p->block}},
+    uint32_t threads = caps_of(p)->clears_slowly ? DP_MAX(lanes, 32u) : 128;
+    recipe r = {.variant = {DP_KERNEL_MATVEC, w->dtype, {lanes, op->bias >= 0, m->ids, m->ids && p->block, threads}},
                 .ranges = {whole(part->quants), whole(part->scales), slot(p, op->src), bias_from(p, first), m->ids ? dp_gpu_expert_ids(p) : nothing(p),
                            from(slot(p, op->dst), first)},
                 .range_count = 6,
                 .params = {rows, chunks, m->src_cols, dst_cols, m->src_stride, m->src_offset, m->dst_stride, m->dst_offset, m->row_stride, m->row_offset, m->src_share,
                            part->first, part->count},
-                .grid = {ceil_div(rows, 4 * (128 / lanes)), 1, m->depth},
+                .grid = {ceil_div(rows, 4 * (threads / lanes)), 1, m->depth},
                 .planned = {.rows = rows_of(p, op->dst), .axis = 1, .times = m->times, .at_most = m->at_most}};
     return dp_gpu_plan_add(p, &r);
 }

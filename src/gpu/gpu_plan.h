@@ -200,6 +200,7 @@ uint32_t dp_gpu_expert_room(const dp_program *program, const dp_op *op);
 dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, size_t *done);
 
 /* Tokens drawn on the device (gpu_draw.c): the entries of dp_backend_api. */
+bool dp_gpu_draw_is_far(const dp_plan *plan);
 dp_status dp_gpu_draw_begin(dp_plan *plan, const dp_draw_rules *rules);
 dp_status dp_gpu_draw(dp_plan *plan, const dp_step *step);
 dp_status dp_gpu_drawn(dp_plan *plan, int32_t *id);

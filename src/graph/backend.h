@@ -84,6 +84,7 @@ typedef struct dp_backend_api {
      * before that is done. drawn
      * waits for the oldest draw not yet taken. draw_end forgets the others, without waiting; what the steps behind them write to
      * the KV cache stays, beyond the session's length. */
+    bool (*draw_is_far)(const dp_plan *plan); /* it would take long to be able to, which a first token should not wait for */
     dp_status (*draw_begin)(dp_plan *plan, const dp_draw_rules *rules);
     dp_status (*draw)(dp_plan *plan, const dp_step *step);
     dp_status (*drawn)(dp_plan *plan, int32_t *id);
