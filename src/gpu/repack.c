@@ -6,10 +6,17 @@
 typedef struct layout {
     uint8_t quant_words; /* per block */
     uint8_t scale_words, share;
-    void (*block)(const uint8_t *in, size_t index, uint32_t *quants, uint32_t *scales);
+    void (*blocks)(const uint8_t *in, size_t count, uint32_t *quants, uint32_t *scales);
 } layout;
 
-static void copy_words(uint32_t *out, const uint8_t *in, size_t words) { memcpy(out, in, words * 4); }
+typedef uint32_t four_words __attribute__((vector_size(16), aligned(1), may_alias));
+
+/* Written out, since memcpy of more than 64 bytes is a call for each block in WebAssembly. */
+static inline void copy_words(uint32_t *out, const uint8_t *in, size_t words) {
+    size_t i = 0;
+    for (; i + 4 <= words; i += 4) *(four_words *)(out + i) = *(const four_words *)(in + 4 * i);
+    if (i < words) memcpy(out + i, in + 4 * i, (words - i) * 4);
+}
 
 /* Half `i & 1` of word i / 2; the other half is 0 until it is written. */
 static void put_half(uint32_t *words, size_t i, uint16_t half) {
@@ -91,11 +98,28 @@ static void q6_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
     extra[20] = dp_load_u16(in + 208);
 }
 
+/* The loop over blocks, of so many bytes each, into which the format's function is taken. */
+#define BLOCKS(format, bytes)                                                                              \
+    static void format##_blocks(const uint8_t *in, size_t count, uint32_t *quants, uint32_t *scales) {     \
+        for (size_t i = 0; i < count; i++) format(in + i * (bytes), i, quants, scales);                    \
+    }
+BLOCKS(q4_0, 18)
+BLOCKS(q4_1, 20)
+BLOCKS(q5_0, 22)
+BLOCKS(q5_1, 24)
+BLOCKS(q8_0, 34)
+BLOCKS(mxfp4, 17)
+BLOCKS(q2_k, 84)
+BLOCKS(q3_k, 110)
+BLOCKS(q4_k, 144)
+BLOCKS(q5_k, 176)
+BLOCKS(q6_k, 210)
+
 static const layout *layout_of(dp_dtype dtype) {
-    static const layout q4_0_layout = {4, 1, 2, q4_0}, q4_1_layout = {4, 1, 1, q4_1}, q5_0_layout = {4, 3, 2, q5_0},
-                        q5_1_layout = {4, 2, 1, q5_1}, q8_0_layout = {8, 1, 2, q8_0}, mxfp4_layout = {4, 1, 4, mxfp4},
-                        q2_k_layout = {16, 5, 1, q2_k}, q3_k_layout = {16, 12, 1, q3_k},
-                        q4_k_layout = {32, 4, 1, q4_k}, q5_k_layout = {32, 12, 1, q5_k}, q6_k_layout = {32, 21, 1, q6_k};
+    static const layout q4_0_layout = {4, 1, 2, q4_0_blocks}, q4_1_layout = {4, 1, 1, q4_1_blocks}, q5_0_layout = {4, 3, 2, q5_0_blocks},
+                        q5_1_layout = {4, 2, 1, q5_1_blocks}, q8_0_layout = {8, 1, 2, q8_0_blocks}, mxfp4_layout = {4, 1, 4, mxfp4_blocks},
+                        q2_k_layout = {16, 5, 1, q2_k_blocks}, q3_k_layout = {16, 12, 1, q3_k_blocks},
+                        q4_k_layout = {32, 4, 1, q4_k_blocks}, q5_k_layout = {32, 12, 1, q5_k_blocks}, q6_k_layout = {32, 21, 1, q6_k_blocks};
     switch (dtype) {
     case DP_Q4_0: return &q4_0_layout;
     case DP_Q4_1: return &q4_1_layout;
@@ -129,5 +153,5 @@ void dp_repack(dp_dtype dtype, const void *blocks, size_t n, uint32_t *quants, u
         memcpy(quants, blocks, count * info->bytes);
         return;
     }
-    for (size_t i = 0; i < count; i++) l->block((const uint8_t *)blocks + i * info->bytes, i, quants, scales);
+    l->blocks(blocks, count, quants, scales);
 }

@@ -9,7 +9,8 @@ const OK = 0, ARG = 1, MEMORY = 2, UNSUPPORTED = 7, DEVICE = 11; // dp_status
 export const WAITING = 255; // DP_WAITING: C is to make the call again once `answer` is there
 const NO_F16 = 1, NO_SUBGROUPS = 2, TIMESTAMPS = 4;
 const PARAM_BYTES = 64, PARAM_SLOTS = 16384;
-const UNSURE = 256 << 20; // bytes of buffers that may be under way before their results are waited for
+const UNSURE = 128 << 20; // bytes of buffers that may be under way before the results of those before them are waited for
+const WRITE_PIECE = 128 << 10; // bytes: larger writes cost browsers more copies between processes
 const READBACK_KEEP = 1 << 20, READBACK_LEAST = 4096;
 const TIMED_MAX = 1024;
 const CANNOT_WAIT = 'this browser cannot suspend WebAssembly (no JSPI), and this needs to wait for the GPU';
@@ -100,6 +101,7 @@ export class GpuHost {
     this.making = new Set(); // results not waited for yet
     this.refuse = false;
     this.unsure = 0;
+    this.earlier = undefined; // settles with what was being made when results were waited for last
     this.buffers = new Table();
     this.pipelines = new Table();
     this.bindings = new Table();
@@ -182,8 +184,10 @@ export class GpuHost {
     new DataView(this.memory()).setUint32(out, handle, true);
     this.unsure += size;
     if (!this.strict && (!this.canWait || this.unsure < UNSURE)) return OK;
+    const before = this.strict ? scope.result : this.earlier;
     this.unsure = 0;
-    return scope.result.then(() => {
+    this.earlier = Promise.all(this.making);
+    return Promise.resolve(before).then(() => {
       const result = this.take();
       if (result !== OK) this.freeBuffer(handle);
       return result;
@@ -208,7 +212,8 @@ export class GpuHost {
   write(handle, offset, pointer, size) {
     const status = this.take() || this.range(handle, offset, size);
     if (status !== OK) return status;
-    this.queue.writeBuffer(this.buffers.get(handle).buffer, offset, this.memory(), pointer, size);
+    const { buffer } = this.buffers.get(handle), memory = this.memory();
+    for (let at = 0; at < size; at += WRITE_PIECE) this.queue.writeBuffer(buffer, offset + at, memory, pointer + at, Math.min(WRITE_PIECE, size - at));
     return OK;
   }
 
