@@ -66,6 +66,7 @@ test('dark, and on a phone', async () => {
   await page.emulateMedia({ colorScheme: 'dark' });
   await page.screenshot({ path: `${shots}/demo-dark.png` });
   await page.setViewportSize({ width: 390, height: 780 });
+  await page.waitForTimeout(400); // the panel moves aside
   await page.screenshot({ path: `${shots}/demo-phone.png` });
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   expect(overflow <= 0, `the page is ${overflow} pixels too wide`);
