@@ -5,11 +5,15 @@
 
 #include "cpu/fast_unpack.h"
 
+#ifndef PANEL_STEP
+#define PANEL_STEP 4 /* columns of a row that stay together: what one product of bytes adds up */
+#endif
+
 enum { PANEL_ROWS = PANEL_VECTORS * VL };
 
 /* Where a unit of some rows goes; m takes what is added, not what is taken away. */
 typedef struct panel_place {
-    uint8_t *q;    /* [cols / 4][PANEL_ROWS][4], */
+    uint8_t *q;    /* [cols / PANEL_STEP][PANEL_ROWS][PANEL_STEP], */
     float *s, *m;  /* [scales][PANEL_ROWS]: from the first of these rows on */
 } panel_place;
 
@@ -22,6 +26,13 @@ typedef void (*fill_fn)(const uint8_t *const *row, int blocks, panel_place to);
 
 enum { FILL_ROWS = 4 };
 
+#if PANEL_STEP == 8
+/* Four rows' bytes of a unit, eight columns of each in turn. */
+INLINE void interleave_rows(const unpacked *restrict u, uint8_t *restrict q) {
+    for (int k = 0; k < DP_UNIT; k += PANEL_STEP, q += PANEL_ROWS * PANEL_STEP)
+        for (int r = 0; r < FILL_ROWS; r++) memcpy(q + r * PANEL_STEP, u[r].q + k, PANEL_STEP);
+}
+#else
 /* Four rows' bytes of a unit go to their lanes, 4 x 4 words at a time. */
 INLINE void interleave_rows(const unpacked *restrict u, uint8_t *restrict q) {
     typedef int32_t quad __attribute__((vector_size(16), aligned(4), may_alias));
@@ -38,6 +49,7 @@ INLINE void interleave_rows(const unpacked *restrict u, uint8_t *restrict q) {
         *(quad *)(q + 3 * step) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
     }
 }
+#endif
 
 /* grain: columns per scale, 16 or 32. */
 INLINE void fill_unpacked(const uint8_t *const *row, int blocks, panel_place to, unpack_fn unpack, int grain) {

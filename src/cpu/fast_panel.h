@@ -6,7 +6,7 @@
  *   float       f32 [cols][rows]
  *
  * The instruction set's file defines PANEL_VECTORS (vectors of rows), PANEL_TOKENS and PANEL_TOKENS_F32, as many as its
- * registers hold. */
+ * registers hold. With PANEL_STEP 8 columns stay together by eight, and fast_i8mm.h multiplies. */
 #ifndef DP_FAST_PANEL_H
 #define DP_FAST_PANEL_H
 
@@ -47,12 +47,26 @@ INLINE void fill_panel(const dp_tile *tile, const panel *p, fill_fn fill, int un
         int32_t blocks = (tile->weight->cols - p->column) / 32;
         for (int i = 0; i < FILL_ROWS; i++) row[i] = tile->matrix + (size_t)(p->first + DP_MIN(r + i, p->rows - 1)) * row_bytes + unit;
         for (int32_t c = 0; c < p->cols; c += DP_UNIT, blocks -= 8) {
-            panel_place to = {p->q + (size_t)(c * PANEL_ROWS + r * 4), p->s + c / grain * PANEL_ROWS + r, p->m + c / grain * PANEL_ROWS + r};
+            panel_place to = {p->q + (size_t)(c * PANEL_ROWS + r * PANEL_STEP), p->s + c / grain * PANEL_ROWS + r, p->m + c / grain * PANEL_ROWS + r};
             fill(row, DP_MIN(blocks, 8), to);
             for (int i = 0; i < FILL_ROWS; i++) row[i] += unit_bytes;
         }
     }
 }
+
+/* Rows are too far apart for the processor to guess the next: while columns [at, at + grain) are multiplied, asks for as large
+ * a part of the panel that follows, into the second-level cache. */
+INLINE void ask_for_next(const dp_tile *tile, const panel *p, int32_t at, int grain) {
+    int rows = PANEL_ROWS * grain / DP_UNIT;
+    size_t first = (size_t)(at % DP_UNIT / grain * rows);
+    uintptr_t row = (uintptr_t)p->next + first * tile->weight->row_bytes + (size_t)(at / DP_UNIT * p->unit_bytes);
+    for (int r = 0; r < rows; r++, row += tile->weight->row_bytes)
+        for (int line = 0; line < p->unit_bytes; line += LINE_BYTES) __builtin_prefetch((const void *)(row + (uintptr_t)line), 0, 2);
+}
+
+#if PANEL_STEP == 8
+#include "cpu/fast_i8mm.h"
+#else
 
 /* Four columns of VL rows, and the same four of a token in every lane. An instruction set without such dot products
  * brings its own, under OWN_PANEL_DOT. */
@@ -91,16 +105,6 @@ INLINE void multiply_grain(const panel *p, int32_t at, const dp_act_unit *const 
     }
 }
 
-/* Rows are too far apart for the processor to guess the next: while columns [at, at + grain) are multiplied, asks for as large
- * a part of the panel that follows, into the second-level cache. */
-INLINE void ask_for_next(const dp_tile *tile, const panel *p, int32_t at, int grain) {
-    int rows = PANEL_ROWS * grain / DP_UNIT;
-    size_t first = (size_t)(at % DP_UNIT / grain * rows);
-    uintptr_t row = (uintptr_t)p->next + first * tile->weight->row_bytes + (size_t)(at / DP_UNIT * p->unit_bytes);
-    for (int r = 0; r < rows; r++, row += tile->weight->row_bytes)
-        for (int line = 0; line < p->unit_bytes; line += LINE_BYTES) __builtin_prefetch((const void *)(row + (uintptr_t)line), 0, 2);
-}
-
 INLINE void multiply_quantized(const dp_tile *tile, const panel *p, int32_t token, int count, int grain, bool is_signed) {
     vf acc[PANEL_TOKENS][PANEL_VECTORS] = {{{0}}};
     const dp_act_unit *x[PANEL_TOKENS];
@@ -119,6 +123,8 @@ INLINE void multiply_tokens(const dp_tile *tile, const panel *p, int grain, bool
     for (; t + 2 <= tile->tokens; t += 2) multiply_quantized(tile, p, t, 2, grain, is_signed);
     if (t < tile->tokens) multiply_quantized(tile, p, t, 1, grain, is_signed);
 }
+
+#endif
 
 /* Shared by the formats, so not inlined into each. */
 #define NOINLINE static __attribute__((noinline, unused))
