@@ -19,8 +19,8 @@ typedef struct panel {
     uint8_t *q;
     float *s, *m;
     float *f;              /* float: in the place of q */
-    const uint8_t *next;   /* quantised: first row of the weights that follow; may be behind the last */
-    int unit_bytes;
+    uintptr_t next;        /* quantised: address of the weights that follow; may be behind the last, prefetching never faults */
+    int unit_bytes;        /* of a row's unit of weights */
 } panel;
 
 /* ---- results: registers <-> y, adding up over the panels of a row ---- */
@@ -59,7 +59,7 @@ INLINE void fill_panel(const dp_tile *tile, const panel *p, fill_fn fill, int un
 INLINE void ask_for_next(const dp_tile *tile, const panel *p, int32_t at, int grain) {
     int rows = PANEL_ROWS * grain / DP_UNIT;
     size_t first = (size_t)(at % DP_UNIT / grain * rows);
-    uintptr_t row = (uintptr_t)p->next + first * tile->weight->row_bytes + (size_t)(at / DP_UNIT * p->unit_bytes);
+    uintptr_t row = p->next + first * tile->weight->row_bytes + (size_t)(at / DP_UNIT * p->unit_bytes);
     for (int r = 0; r < rows; r++, row += tile->weight->row_bytes)
         for (int line = 0; line < p->unit_bytes; line += LINE_BYTES) __builtin_prefetch((const void *)(row + (uintptr_t)line), 0, 2);
 }
@@ -147,7 +147,7 @@ INLINE void panel_quantized(const dp_tile *tile, fill_fn fill, int unit_bytes, i
         for (p.column = 0; p.column < cols; p.column += most) {
             p.cols = DP_MIN(cols - p.column, most);
             bool last = p.column + p.cols == cols;
-            p.next = tile->matrix + (size_t)(p.first + (last ? PANEL_ROWS : 0)) * tile->weight->row_bytes +
+            p.next = (uintptr_t)tile->matrix + (size_t)(p.first + (last ? PANEL_ROWS : 0)) * tile->weight->row_bytes +
                      (last ? 0 : (size_t)((p.column + p.cols) / DP_UNIT * unit_bytes));
             fill_panel(tile, &p, fill, unit_bytes, grain);
             if (is_signed) multiply_signed(tile, &p);
