@@ -85,6 +85,12 @@ export interface LoadOptions extends WorkerOptions, RoomOptions {
     /** Tokens of a prompt per step. */
     batch?: number;
     kv?: 'f16' | 'f32';
+    /** Bytes of the GPU's memory for weights, KV cache and activations. Experts that do not fit are paged through slots there. */
+    vram?: number;
+    /** Bytes of WebAssembly's memory: on the GPU what holds experts that are in no slot [512 MiB]; on the CPU all there is. */
+    ram?: number;
+    /** Slots for each layer's experts, whatever the budget allows. */
+    slots?: number;
   };
   /** Hash what is stored; damaged shards are loaded again. */
   verify?: boolean;
@@ -180,6 +186,33 @@ export interface Stats {
   adapter?: AdapterInfo;
   load?: { seconds: number };
   last?: GenerationStats;
+  /** Where experts are paged. */
+  paging?: Paging;
+}
+
+/** Of the slots where weights are used; `host`: of the memory below a GPU's. */
+export interface Paging extends PagingCounts {
+  expertBytes: number;
+  evictions: number;
+  waitSeconds: number;
+  latencyMean: number;
+  latencyP50: number;
+  latencyP95: number;
+  latencyMax: number;
+  residentExperts: number;
+  ramBudget: number;
+  vramBudget?: number;
+  host?: PagingCounts & { bytes: number };
+}
+export interface PagingCounts {
+  /** The least and the most of a layer. */
+  slots: [number, number];
+  hits: number;
+  misses: number;
+  /** Experts brought here, and their bytes. */
+  reads: number;
+  readBytes: number;
+  layers: { layer: number; slots: number; resident: number; hits: number; misses: number; evictions: number; reads: number; bytes: number; latencyP50: number; latencyP95: number }[];
 }
 
 /** Also in the spelling of the OpenAI interface (top_p, max_tokens, ...). Defaults in brackets. */

@@ -18,6 +18,7 @@ static struct {
     const char **stops;
     web_result result;
     dp_buf info;
+    char *paging; /* JSON */
     dp_status status; /* of the last function that returned a pointer */
 } the;
 
@@ -48,9 +49,12 @@ void web_close(void) {
 
 const char *web_describe(void) { return the.engine ? dp_engine_describe(the.engine) : ""; }
 
-int32_t web_load(const char *path) {
-    dp_model_desc desc = {.progress = on_progress};
+int32_t web_load(const char *path, const web_budgets *b) {
+    enum { BELOW_SLOTS = 512 << 20 }; /* a page's heap is better kept small */
+    dp_model_desc desc = {.progress = on_progress, .ram = (uint64_t)b->ram, .vram = (uint64_t)b->vram, .expert_slots = b->slots,
+                          .context = b->context, .batch = b->batch};
     if (!the.engine) return dp_fail(DP_E_ARG, "no engine is open");
+    if (the.engine->backend->api->device_bytes && (desc.vram || desc.expert_slots) && !desc.ram) desc.ram = BELOW_SLOTS;
     web_unload();
     return dp_model_open(the.engine, path, &desc, &the.model);
 }
@@ -60,6 +64,17 @@ void web_unload(void) {
     dp_model_close(the.model);
     the.model = NULL;
     dp_buf_free(&the.info);
+    dp_free(the.paging);
+    the.paging = NULL;
+}
+
+const char *web_paging(void) {
+    dp_paging_stats stats = {0};
+    if (the.model) dp_model_paging(the.model, &stats);
+    if (!stats.paging) return "null";
+    dp_free(the.paging);
+    the.paging = NULL;
+    return dp_model_paging_json(the.model, &the.paging) == DP_OK ? the.paging : NULL;
 }
 
 static void put_text(dp_buf *json, const char *key, const char *text) {

@@ -34,9 +34,16 @@ DP_EXPORT(web_memory) double web_memory(void);       /* bytes of linear memory *
 DP_EXPORT(web_open) int32_t web_open(int32_t backend, int32_t plain); /* waits; dp_backend_kind, dp_engine_desc.gpu_plain */
 DP_EXPORT(web_close) void web_close(void);                            /* the session and the model with it */
 DP_EXPORT(web_describe) const char *web_describe(void);
-DP_EXPORT(web_load) int32_t web_load(const char *path); /* waits */
+/* Bytes, and of the session that they leave room for positions and tokens a step; 0: as in dp_model_desc, but that memory below
+ * the slots of a GPU is not all there is. */
+typedef struct web_budgets {
+    double ram, vram;
+    int32_t slots, context, batch;
+} web_budgets;
+DP_EXPORT(web_load) int32_t web_load(const char *path, const web_budgets *budgets); /* waits */
 DP_EXPORT(web_unload) void web_unload(void);
-DP_EXPORT(web_info) const char *web_info(void); /* JSON, NULL when memory is short */
+DP_EXPORT(web_info) const char *web_info(void);     /* JSON, NULL when memory is short */
+DP_EXPORT(web_paging) const char *web_paging(void); /* the same: dp_model_paging_json, or null where nothing is paged */
 
 /* ---- text ---- */
 

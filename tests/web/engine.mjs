@@ -124,6 +124,25 @@ test('errors carry codes: a prompt that does not fit, a missing model, a wrong r
   expect(JSON.stringify(codes) === JSON.stringify(wanted), `expected ${wanted}, got ${codes}`);
 });
 
+test('experts paged from the storage through slots on the GPU: the same texts, whatever the budget', async () => {
+  const paging = () => page.evaluate(() => engine.stats().then((stats) => stats.paging));
+  for (const budgets of [{ slots: 2 }, { vram: 4.5e6, context: 256 }]) {
+    await load({ backend: 'gpu', budgets });
+    const told = await story(), { slots, hits, misses, reads, residentExperts, host, layers } = await paging();
+    expect(told.text === STORY, `${JSON.stringify(budgets)}: expected "${STORY}", got "${told.text}"`);
+    expect(layers.length === 6 && slots[0] >= 2 && slots[1] < 8 && (budgets.vram || slots[1] === 2) && residentExperts <= 6 * slots[1], `unexpected slots ${JSON.stringify(slots)}`);
+    expect(hits > 50 && misses > 20 && reads === misses && host.hits + host.misses === misses && host.reads === host.misses && host.readBytes > 1e6, `unexpected counts ${JSON.stringify({ hits, misses, reads, host })}`);
+  }
+  const refused = await load({ backend: 'gpu', budgets: { vram: 1e6 } }).catch((error) => error.message);
+  expect(/MB short: one token needs/.test(refused), `unexpected answer ${refused}`);
+});
+
+test('experts paged on the CPU under a budget of memory: the same text', async () => {
+  await load({ backend: 'cpu', budgets: { slots: 2 } });
+  const told = await story(), paged = await page.evaluate(() => engine.stats().then((stats) => stats.paging));
+  expect(told.text === STORY && paged.misses > 20 && !paged.host, `got "${told.text}", ${JSON.stringify(paged)}`);
+});
+
 test('on the CPU, with and without suspending (JSPI)', async () => {
   for (const jspi of [true, false]) {
     const loaded = await load({ backend: 'cpu', jspi });

@@ -5,7 +5,7 @@ const $ = (id) => document.getElementById(id);
 const BUNDLED = new URL('../../models/storyteller/', import.meta.url).href;
 const IDEAS = ['Tell me a story about a brave fox.', 'Tell me a story about a lost balloon.', 'Tell me a story about two friends and a boat.'];
 const DEAD = ['crashed', 'device', 'closed']; // codes of errors behind which the engine must be loaded again
-const DEFAULTS = { system: '', temperature: 0.7, topP: 0.95, minP: 0.05, maxTokens: 400, seed: '', backend: 'auto' };
+const DEFAULTS = { system: '', temperature: 0.7, topP: 0.95, minP: 0.05, maxTokens: 400, seed: '', backend: 'auto', vram: '' };
 
 const state = { engine: undefined, messages: [], abort: undefined, settings: readSettings() };
 
@@ -87,7 +87,7 @@ async function load(source, title, before, talk = []) {
     await state.engine?.unload();
     state.engine = undefined;
     const what = before ? await before(options) : source;
-    state.engine = await Doppler.load(what, { ...options, onShortage: askForRoom, backend: state.settings.backend });
+    state.engine = await Doppler.load(what, { ...options, onShortage: askForRoom, backend: state.settings.backend, budgets: { vram: state.settings.vram * 1e6 } });
     state.loaded = [what, title];
     begin(talk);
   } catch (error) {
@@ -157,7 +157,7 @@ async function answer() {
   toEnd();
   let content = '', usage, stopped = false;
   const start = performance.now();
-  let first, tokens = 0;
+  let first, tokens = 0, shown = start;
   try {
     for await (const chunk of await state.engine.chat.completions.create({ ...request(), signal: state.abort.signal })) {
       const piece = chunk.choices[0].delta.content;
@@ -171,6 +171,10 @@ async function answer() {
       body.textContent = content;
       if (follow) toEnd();
       $('s-first').textContent = duration((first - start) / 1000);
+      if (performance.now() - shown > 500) {
+        shown = performance.now();
+        refreshEngine().catch(() => {});
+      }
       if (tokens > 1) $('s-rate').textContent = ((tokens - 1) / (performance.now() - first) * 1000).toFixed(1);
     }
   } catch (error) {
@@ -230,11 +234,22 @@ async function refreshEngine() {
     facts($('model'), [['No model loaded', ' ']]);
     return;
   }
-  const { memory, model, adapter } = await state.engine.stats();
+  const { memory, model, adapter, paging } = await state.engine.stats();
+  showTiers(paging, model);
   facts($('memory'), [['GPU', memory.gpu ? size(memory.gpu) : undefined], ['WebAssembly', size(memory.wasm)], ['JavaScript', memory.js ? size(memory.js) : undefined]]);
   facts($('model'), [['name', model.name], ['architecture', model.architecture], ['weights', `${model.quantization}, ${size(model.weightBytes)}`], ['parameters', count(model.parameters)],
     ['experts', model.experts ? `${model.expertsPerToken} of ${model.experts}` : undefined], ['layers', model.layers], ['context', `${model.context} tokens`]]);
   if (adapter) showAdapter(adapter, true);
+}
+
+/** Where experts are, and what moving them took. */
+function showTiers(paging, model) {
+  $('tiers').parentElement.hidden = !paging;
+  if (!paging) return;
+  const hits = ({ hits, misses }) => `${count(hits)} of ${count(hits + misses)}`, { host } = paging;
+  facts($('tiers'), [['experts resident', `${paging.residentExperts} of ${model.experts * paging.layers.length}, ${size(paging.expertBytes)}`], ['slots a layer', paging.slots[0] === paging.slots[1] ? paging.slots[0] : paging.slots.join(' to ')],
+    ['found there', hits(paging)], ['brought there', `${count(paging.reads)}, ${size(paging.readBytes)}`], ['found in memory', host && hits(host)], ['kept in memory', host && size(host.bytes)],
+    ['read from storage', host && `${count(host.reads)}, ${size(host.readBytes)}`], ['time to come', `${(paging.latencyP50 * 1e3).toFixed(1)} ms, 95 %: ${(paging.latencyP95 * 1e3).toFixed(1)} ms`]]);
 }
 
 function showAdapter(adapter, webgpu, jspi) {

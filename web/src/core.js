@@ -161,12 +161,21 @@ export class Core {
     return this.text(this.exports.web_describe());
   }
 
-  async load(path, { onProgress, signal } = {}) {
+  /** @param {{ram?: number, vram?: number, slots?: number, context?: number, batch?: number}} [options.budgets] 0: automatic */
+  async load(path, { onProgress, signal, budgets = {} } = {}) {
+    const given = new DataView(new ArrayBuffer(32)); // web_budgets
+    ['ram', 'vram'].forEach((name, i) => given.setFloat64(8 * i, budgets[name] ?? 0, true));
+    ['slots', 'context', 'batch'].forEach((name, i) => given.setInt32(16 + 4 * i, budgets[name] ?? 0, true));
     return this.during({ onProgress }, signal, async () => {
-      this.check(await this.lend([path], (pointer) => this.wait('web_load', pointer)));
+      this.check(await this.lend([path, given], (pointer, numbers) => this.wait('web_load', pointer, numbers)));
       await this.settled();
       return JSON.parse(this.text(this.need(this.exports.web_info())));
     });
+  }
+
+  /** What paging did so far; undefined where nothing is paged. */
+  paging() {
+    return JSON.parse(this.text(this.need(this.exports.web_paging()))) ?? undefined;
   }
 
   async session({ context = 0, batch = 0, kv = 0 } = {}) {

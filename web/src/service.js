@@ -114,8 +114,10 @@ export class Service {
       throwIfAborted(context.signal);
       Object.assign(state, await opening);
       const onProgress = (what, done, total) => context.tell({ phase: 'load', what, done, total });
-      state.model = await state.core.load(path, { onProgress, signal: context.signal });
-      await state.core.session({ context: request.context ?? 0, batch: request.batch ?? batchFor(state.backend, state.core), kv: request.kv === 'f32' ? 1 : 0 });
+      const session = { context: request.context ?? 0, batch: request.batch ?? batchFor(state.backend, state.core), kv: request.kv === 'f32' ? 1 : 0 };
+      const { vram, ram, slots } = request;
+      state.model = await state.core.load(path, { onProgress, signal: context.signal, budgets: { vram: state.backend === 'gpu' ? vram : 0, ram, slots, ...session } });
+      await state.core.session(session);
     } catch (error) {
       state.core ??= (await opening.catch(() => undefined))?.core;
       await this.close();
@@ -175,6 +177,7 @@ export class Service {
   }
   stats() {
     const { core, backend = '', notice = '', model, load, last } = this.state;
-    return { backend, device: core?.describe() ?? '', notice, model, jspi: core?.jspi ?? hasJspi, adapter: core?.gpu.caps, load, last, memory: this.memory() };
+    return { backend, device: core?.describe() ?? '', notice, model, jspi: core?.jspi ?? hasJspi, adapter: core?.gpu.caps, load, last, memory: this.memory(),
+      paging: model && core.paging() };
   }
 }
