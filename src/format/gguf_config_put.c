@@ -84,6 +84,15 @@ static dp_status put_head_sizes(writing *w) {
     return w->arch == DP_GGUF_ARCH_GEMMA3 ? DP_OK : put_u32(w, "rope.dimension_count", dim);
 }
 
+/* What config.json and GGUF take for granted differs. */
+static void put_shares_norm(writing *w) {
+    char key[128];
+    bool deepseek = w->arch == DP_GGUF_ARCH_DEEPSEEK2;
+    if ((!deepseek && w->arch != DP_GGUF_ARCH_QWEN3MOE) || dp_json_find(w->config, "norm_topk_prob")) return;
+    full_key(w, "expert_weights_norm", key, sizeof key);
+    dp_gguf_put_bool(w->kvs, key, deepseek);
+}
+
 static dp_status put_deepseek(writing *w) {
     int64_t nope = 128, rope = 64, value = 128, heads = 0;
     dp_str scoring = DP_LIT("sigmoid");
@@ -137,6 +146,7 @@ dp_status dp_gguf_config_put(const dp_json *config, dp_gguf_kvs *kvs) {
     dp_gguf_put_str(kvs, "general.architecture", dp_str_of(architecture));
     TRY(put_rows(&w));
     TRY(put_head_sizes(&w));
+    put_shares_norm(&w);
     if (w.arch == DP_GGUF_ARCH_DEEPSEEK2) TRY(put_deepseek(&w));
     if (w.arch == DP_GGUF_ARCH_GEMMA3) TRY(put_gemma3(&w));
     TRY(dp_gguf_rope_put(config, architecture, kvs));

@@ -228,6 +228,14 @@ TEST(other_families_go_both_ways) {
           !dp_json_find(c->config, "sliding_window"));
     CHECK(!dp_json_find(c->config, "norm_topk_prob")->boolean);
     dp_checkpoint_close(c);
+    c = through_gguf("{\"model_type\":\"qwen3_moe\"}"); /* transformers' default, which is not llama.cpp's */
+    CHECK(c);
+    CHECK(!dp_json_find(c->config, "norm_topk_prob")->boolean);
+    dp_checkpoint_close(c);
+    c = through_gguf("{\"model_type\":\"deepseek_v3\",\"num_attention_heads\":4}");
+    CHECK(c);
+    CHECK(dp_json_find(c->config, "norm_topk_prob")->boolean);
+    dp_checkpoint_close(c);
     c = through_gguf("{\"model_type\":\"phimoe\",\"max_position_embeddings\":512,\"original_max_position_embeddings\":"
                      "64,\"rope_scaling\":"
                      "{\"type\":\"longrope\",\"long_factor\":[1.5,2.5],\"short_factor\":[1,1.25],\"short_mscale\":1.5,"
