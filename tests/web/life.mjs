@@ -117,7 +117,7 @@ test('a reload in the middle continues the download and repeats no finished shar
   reset();
   faults.slow = 60;
   page.evaluate((from) => Doppler.load(from, { backend: 'cpu' }), URL_).catch(() => {});
-  await page.waitForTimeout(1500);
+  for (let waited = 0; shardRequests().length < 10 && waited < 300; waited++) await page.waitForTimeout(100);
   await page.close();
   const before = shardRequests();
   expect(before.length > 6 && before.length < 49, `${before.length} shards were asked for before the reload`);
@@ -136,8 +136,8 @@ test('a half-loaded model does not count', async () => {
   faults.slow = 60;
   const aborted = await page.evaluate(async (from) => {
     const stop = new AbortController();
-    setTimeout(() => stop.abort(), 700);
-    return Doppler.load(from, { backend: 'cpu', signal: stop.signal }).catch((error) => error.name);
+    const onProgress = (p) => p.phase === 'download' && p.done > 0 && stop.abort();
+    return Doppler.load(from, { backend: 'cpu', signal: stop.signal, onProgress }).catch((error) => error.name);
   }, URL_);
   expect(aborted === 'AbortError', `expected AbortError, got ${aborted}`);
   const [half] = await list();
