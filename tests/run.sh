@@ -268,12 +268,21 @@ stage_wasm() {
     done
 }
 
+# A Node that suspends WebAssembly, with the package `webgpu`: 200 MB; without them node.mjs leaves the GPU out. The package `node`
+# brings its program by a script.
+node_24() {
+    [ -x tests/web/node24/node_modules/node/bin/node ] && return
+    mkdir -p "$logs/packages"
+    npm ci --prefix tests/web/node24 --no-audit --no-fund >"$logs/packages/node24.log" 2>&1 || echo "  ***** Node 24 could not be installed: the GPU in Node is not tested *****"
+}
+
 # Scripts of tests/web, one after the other: each has a browser to itself.
 stage_web() {
     has web cmake ninja clang-19 wasm-ld-19 node npm chromium firefox-esr || return
     build web release doppler_tool || return
     build web wasm doppler_web doppler_web_tests || return
     npm_packages tests/web || return
+    node_24
     local script limit=${TEST_TIMEOUT:-1800} # programs.mjs compiles every kernel on SwiftShader
     export limit
     for script in tests/web/*.mjs; do

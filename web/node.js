@@ -31,13 +31,17 @@ function mount(tree, path) {
   return { path: single ? `/model/${basename(path)}` : '/model', release: () => files.forEach(({ fd }) => closeSync(fd)) };
 }
 
+// The kernels are the package's own: checks for what a page may send cost half of the speed. As gpu_native_dawn.c.
+const DAWN = ['enable-dawn-features=disable_robustness,skip_validation,disable_workgroup_init,vulkan_enable_f16_on_nvidia,use_vulkan_memory_model',
+  'disable-dawn-features=timestamp_quantization'];
+
 /** navigator.gpu, or what the package `webgpu` makes; undefined if it is not there. */
 async function findGpu(given) {
   if (given || globalThis.navigator?.gpu) return given ?? navigator.gpu;
   try {
     const { create, globals } = await import('webgpu');
     Object.assign(globalThis, globals);
-    return create([]);
+    return create(DAWN);
   } catch {
     return undefined;
   }

@@ -1,6 +1,7 @@
-// node.mjs: the package in Node: the CPU path in any version that runs the tests, the GPU where Node suspends WebAssembly (24 on) and
-// the package `webgpu` is installed and finds an adapter.
+// node.mjs: the package in Node: the CPU path in the version that runs the tests, the GPU in one that suspends WebAssembly (24 on), with
+// the package `webgpu`.
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { Doppler } from '../../web/node.js';
 import { expect, runTests, test } from './browser.mjs';
 
@@ -29,15 +30,16 @@ test('a GGUF file runs, and errors have codes', async () => {
   expect(code === 'not-found', `expected not-found, got ${code}`);
 });
 
-const gpu = await import('webgpu').then(({ create, globals }) => {
-  Object.assign(globalThis, globals);
-  return create([]).requestAdapter();
-}).catch(() => undefined);
-if (gpu && typeof WebAssembly.Suspending === 'function') {
-  test('the GPU', async () => {
-    const { text, rate } = await story('gpu');
-    console.log(`     ${rate.toFixed(1)} tokens/s`);
-    expect(text === STORY, `expected "${STORY}", got "${text}"`);
+// Node 24 and the optional peer are installed in tests/web/node24 (npm ci there); the driver is lavapipe, if it was set up.
+const NODE = 'tests/web/node24/node_modules/node/bin/node';
+if (existsSync(NODE) && existsSync('build/webgpu/run')) {
+  test('in Node 24 the package `webgpu` gives the GPU, and it writes what the reference writes', async () => {
+    const out = execFileSync('build/webgpu/run', ['--lavapipe', NODE, '--no-warnings', '--preserve-symlinks', '--preserve-symlinks-main', 'tests/web/node24/run.mjs', 'models/storyteller', PROMPT, '24', '2'],
+      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 300000 });
+    const { text, device, rates, memory } = JSON.parse(out.trim().split('\n').at(-1));
+    console.log(`     ${device}: ${rates.at(-1).toFixed(1)} tokens/s`);
+    expect(/llvmpipe/.test(device) && text === STORY, `on ${device}: expected "${STORY}", got "${text}"`);
+    expect(memory.wasm < 32e6 && memory.gpu > 6e6, `unexpected memory ${JSON.stringify(memory)}`);
   });
 }
 

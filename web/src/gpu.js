@@ -4,60 +4,16 @@
 // of the device. The first one is kept until a check. Where C can wait (JSPI), a check waits for the
 // results of what is being made, and so does making buffers once much is under way; otherwise they come with a later call, and
 // a readback that is not there yet gives WAITING.
+import { compilerMessage, describeAdapter, openDevice, Table } from './device.js';
 
 const OK = 0, ARG = 1, MEMORY = 2, UNSUPPORTED = 7, DEVICE = 11; // dp_status
 export const WAITING = 255; // DP_WAITING: C is to make the call again once `answer` is there
-const NO_F16 = 1, NO_SUBGROUPS = 2, TIMESTAMPS = 4;
 const PARAM_BYTES = 64, PARAM_SLOTS = 16384;
 const UNSURE = 128 << 20; // bytes of buffers that may be under way before the results of those before them are waited for
 const WRITE_PIECE = 128 << 10; // bytes: larger writes cost browsers more copies between processes
 const READBACK_KEEP = 1 << 20, READBACK_LEAST = 4096;
 const TIMED_MAX = 1024;
 const CANNOT_WAIT = 'this browser cannot suspend WebAssembly (no JSPI), and this needs to wait for the GPU';
-const LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup',
-  'maxComputeWorkgroupSizeX', 'maxComputeWorkgroupSizeY', 'maxComputeWorkgroupSizeZ', 'maxComputeWorkgroupsPerDimension',
-  'maxStorageBuffersPerShaderStage'];
-
-/** Handles: 1 + index; free ones are used again. */
-class Table {
-  constructor() {
-    this.items = [undefined];
-    this.free = [];
-  }
-  add(item) {
-    const handle = this.free.pop() ?? this.items.length;
-    this.items[handle] = item;
-    return handle;
-  }
-  get(handle) {
-    return this.items[handle];
-  }
-  drop(handle) {
-    const item = this.items[handle];
-    if (item === undefined) return undefined;
-    this.items[handle] = undefined;
-    this.free.push(handle);
-    return item;
-  }
-}
-
-/** What the adapter is and can do, in the words of dp_gpu_caps. */
-export function describeAdapter(adapter, flags = 0) {
-  const info = adapter.info ?? {}, limits = adapter.limits;
-  const subgroups = adapter.features.has('subgroups') && !(flags & NO_SUBGROUPS);
-  const software = Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter) || /swiftshader|llvmpipe/i.test(`${info.architecture} ${info.device} ${info.description}`);
-  return {
-    name: info.description || [info.vendor, info.architecture || info.device].filter(Boolean).join(' ') || 'GPU',
-    vendor: info.vendor ?? '', driver: info.architecture ?? '', software, unified: software,
-    f16: adapter.features.has('shader-f16') && !(flags & NO_F16), subgroups,
-    timestamps: adapter.features.has('timestamp-query') && Boolean(flags & TIMESTAMPS),
-    subgroupMin: subgroups ? info.subgroupMinSize ?? 0 : 0, subgroupMax: subgroups ? info.subgroupMaxSize ?? 0 : 0,
-    bufferMax: limits.maxBufferSize, bindingMax: Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize),
-    bindingAlign: limits.minStorageBufferOffsetAlignment, workgroupMemory: limits.maxComputeWorkgroupStorageSize,
-    workgroupSize: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
-    workgroups: limits.maxComputeWorkgroupsPerDimension, storageBuffers: limits.maxStorageBuffersPerShaderStage,
-  };
-}
 
 export class GpuHost {
   /** @param {{gpu?: GPU, canWait: boolean, strict?: boolean}} options strict: making anything waits for its result */
@@ -84,9 +40,7 @@ export class GpuHost {
     const adapter = await this.gpu.requestAdapter({ powerPreference: 'high-performance' });
     if (!adapter) throw new Error('WebGPU finds no adapter: is a graphics driver installed and allowed?');
     const caps = describeAdapter(adapter, flags);
-    const features = [caps.f16 && 'shader-f16', caps.subgroups && 'subgroups', caps.timestamps && 'timestamp-query'].filter(Boolean);
-    const limits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
-    const device = await adapter.requestDevice({ label: 'doppler', requiredFeatures: features, requiredLimits: limits });
+    const device = await openDevice(adapter, caps);
     this.prepared?.device.destroy();
     this.prepared = { device, caps, flags };
     return caps;
@@ -541,14 +495,3 @@ export class GpuHost {
 }
 
 GpuHost.waiting = ['gpu_open', 'gpu_check', 'gpu_submit', 'gpu_submit_read', 'gpu_buffer_new', 'gpu_read_end', 'gpu_pipeline_new', 'gpu_submit_timed', 'gpu_wait'];
-
-/** What the compiler says of a shader that failed, one line per error. */
-async function compilerMessage(module, label) {
-  try {
-    const { messages } = await module.getCompilationInfo();
-    const errors = messages.filter((m) => m.type === 'error').map((m) => `${label}:${m.lineNum}:${m.linePos}: ${m.message}`);
-    return errors.length ? `WGSL: ${errors.join('\n')}` : label;
-  } catch {
-    return label;
-  }
-}

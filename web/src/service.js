@@ -4,7 +4,7 @@
 import { Core, hasJspi } from './core.js';
 import { DopplerError, makeError, throwIfAborted } from './errors.js';
 import { FileTree } from './files.js';
-import { describeAdapter } from './gpu.js';
+import { describeAdapter } from './device.js';
 
 /** Tokens of a prompt per step. The CPU must come up for air; on a software GPU the kernels for many tokens take longer to
  * compile than a short prompt takes without them. */
