@@ -5,6 +5,9 @@
 #   bench/paging.sh budget SHAPE TYPE RAM [FOLDER]  makes SHAPE in TYPE with `doppler synth` below FOLDER (default
 #                                                   /tmp/doppler-bench), runs it with --ram RAM, removes it again
 #   bench/paging.sh resident MODEL OTHER            decode speed of all weights in memory: this program and OTHER, in turn
+#   bench/paging.sh gpu [FOLDER] [LAYERS]           experts in a GPU's slots: gpt-oss-20b and Qwen3-30B-A3B shapes (30 GB below
+#                                                   FOLDER, less with only LAYERS), resident, under --vram, and half resident.
+#                                                   LAUNCH: what starts the program, e.g. "build/webgpu/run --nvidia"
 # DOPPLER: the program, default build/doppler. Where /sys/fs/cgroup/memory can be written (root), `budget` runs in a control
 # group that is limited to RAM and prints what the kernel counted.
 set -eu
@@ -55,10 +58,42 @@ resident() {
     done
 }
 
+# One run: SHAPE, what it shows, its options.
+gpu_run() {
+    local model=$1 what=$2
+    shift 2
+    echo "== $(basename "$model"), $what"
+    # shellcheck disable=SC2086
+    ${LAUNCH:-} "$doppler" bench "$model" --device gpu --prefill 256 --decode 64 --repeat 1 --no-bandwidth --context 1024 --batch 256 \
+        --paging "$@" 2>&1 | grep -E '^(prefill|decode)|paging|on the GPU|doppler:' || true
+}
+
+# Resident first, then the budget, with experts as the router (of random weights: evenly) and as local:0.4 chooses; then half.
+gpu_shape() {
+    local shape=$1 type=$2 vram=$3 half=$4 model=$5/$1
+    "$doppler" synth --like "$shape" --quantize "$type" ${6:+--layers "$6"} --overwrite --quiet "$model"
+    gpu_run "$model" "resident"
+    gpu_run "$model" "--vram $vram, by the router" --vram "$vram"
+    gpu_run "$model" "--vram $vram, local:0.4" --vram "$vram" --routing local:0.4
+    gpu_run "$model" "half of the experts, local:0.4" --slots "$half" --routing local:0.4
+    gpu_run "$model" "half of the experts, uniform" --slots "$half" --routing uniform
+    gpu_run "$model" "half of the experts, local:0.4, 4G of host memory" --slots "$half" --routing local:0.4 --ram 4G
+    gpu_run "$model" "resident, again"
+    rm -rf "${model:?}"
+}
+
+gpu() {
+    local dir=${1:-/tmp/doppler-bench}
+    mkdir -p "$dir"
+    gpu_shape gpt-oss-20b mxfp4 "${VRAM_GPT_OSS:-4G}" 16 "$dir" "${2:-}"
+    gpu_shape qwen3-30b-a3b q4_k_m "${VRAM_QWEN3:-8G}" 64 "$dir" "${2:-}"
+}
+
 case ${1:-} in
 routing) routing ;;
 tiers) "$doppler" bench "$2" --tiers ;;
 budget) shift && budget "$@" ;;
 resident) shift && resident "$@" ;;
-*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+gpu) shift && gpu "$@" ;;
+*) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac
