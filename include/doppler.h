@@ -185,8 +185,9 @@ void dp_model_paging(dp_model *model, dp_paging_stats *stats);
 dp_status dp_model_paging_json(dp_model *model, char **json);
 void dp_model_paging_reset(dp_model *model); /* sets the counts to 0 */
 
-/* Reads an expert into a slot of its layer; keeps it there whatever else comes; gives its slot up. Any thread. DP_OK and
- * nothing to do where all weights are mapped; DP_E_ARG if there is no such expert, or no slot that may be taken. */
+/* Reads an expert into a slot of its layer; keeps it there whatever else comes; gives its slot up. Any thread. On a GPU these
+ * are the slots in host memory, below its own. DP_OK and nothing to do where all weights are in memory; DP_E_ARG if there is no
+ * such expert, or no slot that may be taken. */
 dp_status dp_model_load_expert(dp_model *model, int32_t layer, int32_t expert);
 dp_status dp_model_pin_expert(dp_model *model, int32_t layer, int32_t expert, bool pin);
 dp_status dp_model_evict_expert(dp_model *model, int32_t layer, int32_t expert);
