@@ -163,7 +163,10 @@ dp_status dp_file_load(const char *path, size_t limit, char **data, size_t *size
 
 dp_path_kind dp_path_what(const char *path) {
     struct stat st;
-    if (stat(path, &st) != 0) return errno == ENOENT || errno == ENOTDIR ? DP_PATH_NONE : DP_PATH_HIDDEN;
+    if (stat(path, &st) != 0) { /* no file has a name that is too long: a prompt, say */
+        bool none = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
+        return none ? DP_PATH_NONE : DP_PATH_HIDDEN;
+    }
     return S_ISREG(st.st_mode) ? DP_PATH_FILE : S_ISDIR(st.st_mode) ? DP_PATH_FOLDER : DP_PATH_OTHER;
 }
 
