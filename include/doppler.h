@@ -173,6 +173,7 @@ typedef struct dp_paging_stats {
     uint64_t expert_bytes, plain_bytes; /* memory that slots and resident plain matrices take */
     uint64_t hits, misses;           /* experts that a step found in its slots, or not; a chunk asks once for each */
     uint64_t evictions, reads, read_bytes;
+    uint64_t guesses, guesses_used;  /* experts read ahead while nothing else was to be read; those that were then wanted, of the misses */
     double latency_mean, latency_p50, latency_p95, latency_max; /* seconds from asking for an expert to having it */
     double wait_seconds;             /* that evaluations waited for reads */
     /* On a GPU all of the above tells of its slots, reads being experts brought there; of the host memory below: */

@@ -113,6 +113,8 @@ static void note_paging(const setup *s) {
     note("paging: %s of experts and %s of other weights in memory, %d parts pass through; %s read in %llu reads, waited %.2f s",
          show_bytes((double)p.expert_bytes), show_bytes((double)p.plain_bytes), (int)p.streamed_units, show_bytes((double)p.read_bytes),
          (unsigned long long)p.reads, p.wait_seconds);
+    if (p.guesses)
+        note("paging: %llu experts read ahead, of which %llu were wanted next", (unsigned long long)p.guesses, (unsigned long long)p.guesses_used);
     note("paging: a read took %.2f ms in the mean, 95 %% took less than %.2f ms, the longest %.2f ms", p.latency_mean * 1e3,
          p.latency_p95 * 1e3, p.latency_max * 1e3);
 }

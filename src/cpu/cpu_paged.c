@@ -11,16 +11,28 @@ typedef struct pair_view {
     dp_cpu_run run;
     dp_slot *slots;
     float **rows;
+    /* for a look at the next layer */
+    float **ahead, *scratch; /* rows; 4 of `widest` columns */
+    size_t widest;
 } pair_view;
+
+static void view_free(pair_view *view) {
+    dp_free(view->slots);
+    dp_free(view->rows);
+    dp_free(view->ahead);
+    dp_free(view->scratch);
+}
 
 static dp_status view_new(const dp_cpu_run *run, pair_view *view) {
     size_t count = run->program->slot_count;
     *view = (pair_view){.program = *run->program, .step = *run->step, .run = *run};
+    for (size_t i = 0; i < count; i++) view->widest = DP_MAX(view->widest, (size_t)run->program->slots[i].cols);
     view->slots = dp_malloc(count * sizeof *view->slots);
     view->rows = dp_malloc(count * sizeof *view->rows);
-    if (!view->slots || !view->rows) {
-        dp_free(view->slots);
-        dp_free(view->rows);
+    view->ahead = dp_malloc(count * sizeof *view->ahead);
+    view->scratch = dp_malloc(4 * view->widest * sizeof *view->scratch);
+    if (!view->slots || !view->rows || !view->ahead || !view->scratch) {
+        view_free(view);
         return dp_no_memory(count * (sizeof *view->slots + sizeof *view->rows));
     }
     memcpy(view->slots, run->program->slots, count * sizeof *view->slots);
@@ -30,11 +42,6 @@ static dp_status view_new(const dp_cpu_run *run, pair_view *view) {
     view->run.step = &view->step;
     view->run.slots = view->rows;
     return DP_OK;
-}
-
-static void view_free(pair_view *view) {
-    dp_free(view->slots);
-    dp_free(view->rows);
 }
 
 static void view_slot(pair_view *view, const dp_cpu_run *run, int32_t slot, int32_t k, int32_t pair) {
@@ -118,9 +125,49 @@ static dp_status run_groups(dp_cpu_run *run, const dp_cpu_table *table, pair_vie
     return DP_OK;
 }
 
+/* ---- what the next layer will likely use ---- */
+
+static const dp_op *writer_of(const dp_program *program, const dp_op *reader, dp_op_kind kind) {
+    for (const dp_op *op = reader; op-- > program->ops;)
+        if (op->dst == reader->src) return op->kind == kind ? op : NULL;
+    return NULL;
+}
+
+/* The norm, the router and the choice of the first mixture behind op `from`; false if there is none. */
+static bool find_ahead(const dp_program *program, size_t from, const dp_op *ops[3]) {
+    const dp_op *route = program->ops + from, *end = program->ops + program->op_count;
+    while (route < end && route->kind != DP_OP_ROUTE) route++;
+    ops[2] = route;
+    ops[1] = route < end ? writer_of(program, route, DP_OP_MATMUL) : NULL;
+    ops[0] = ops[1] ? writer_of(program, ops[1], DP_OP_NORM) : NULL;
+    return ops[0] != NULL;
+}
+
+/* Applies the next mixture's norm and router to the residual stream as it is now: most of what it will choose is chosen
+ * already. The results go elsewhere than the ops' own, and a failure only means that there is no guess. */
+static void guess_ahead(const dp_cpu_run *run, const dp_cpu_table *table, pair_view *view, const expert_block *block) {
+    const dp_program *program = run->program;
+    const dp_op *ops[3];
+    if (run->step->count != 1 || !program->pager->api->guess || !find_ahead(program, block->end, ops)) return;
+    dp_cpu_run ahead = *run;
+    float *free_row = view->scratch;
+    dp_status status = DP_OK;
+    memcpy(view->ahead, run->slots, program->slot_count * sizeof *view->ahead);
+    ahead.slots = view->ahead;
+    for (int i = 0; i < 3; i++, free_row += view->widest) view->ahead[ops[i]->dst] = free_row;
+    view->ahead[ops[2]->dst2] = free_row;
+    for (int i = 0; i < 3 && status == DP_OK; i++) {
+        status = table->op[ops[i]->kind](&ahead, ops[i]);
+        if (run->fast) dp_cpu_fast_written(run->fast, ops[i]->dst);
+    }
+    if (run->fast) dp_cpu_fast_written(run->fast, ops[0]->dst); /* what was packed for the router */
+    if (status == DP_OK) program->pager->api->guess(program->pager, ops[2]->layer, (const int32_t *)(const void *)free_row, (size_t)ops[2]->route.k);
+}
+
 static dp_status run_experts(dp_cpu_run *run, const dp_cpu_table *table, pair_view *view, const expert_block *block) {
     dp_pager *pager = run->program->pager;
     TRY(pager->api->want(pager, block->layer, block->ids, (size_t)run->step->count * (size_t)block->k));
+    guess_ahead(run, table, view, block);
     TRY(run_groups(run, table, view, block));
     pager->api->done(pager);
     return DP_OK;

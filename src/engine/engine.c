@@ -176,6 +176,7 @@ dp_status dp_model_paging_json(dp_model *model, char **json) {
     dp_buf_printf(&out, "\"slots\": [%d, %d], \"residentExperts\": %d, \"hits\": %llu, \"misses\": %llu, \"evictions\": %llu, ",
                   (int)s.slots_least, (int)s.slots_most, (int)s.resident_experts, (unsigned long long)s.hits, (unsigned long long)s.misses,
                   (unsigned long long)s.evictions);
+    dp_buf_printf(&out, "\"guesses\": %llu, \"guessesUsed\": %llu, ", (unsigned long long)s.guesses, (unsigned long long)s.guesses_used);
     dp_buf_printf(&out, "\"reads\": %llu, \"readBytes\": %llu, \"waitSeconds\": %.6f, \"latencyMean\": %.6f, \"latencyP50\": %.6f, ",
                   (unsigned long long)s.reads, (unsigned long long)s.read_bytes, s.wait_seconds, s.latency_mean, s.latency_p50);
     dp_buf_printf(&out, "\"latencyP95\": %.6f, \"latencyMax\": %.6f, ", s.latency_p95, s.latency_max);

@@ -3,6 +3,7 @@
  *   base       what the process held when the weights' turn came: program, tokenizer, vectors
  *   plain      matrices outside the experts: all, or as many as fit beside two buffers that the others pass through
  *   slots      of all layers: as many as fit, at least the experts of one token
+ *   guesses    a few buffers for experts that the next layer may use, if they fit beside these
  *   sessions   activations and KV caches, full
  *   slack      stacks, page tables, what allocators keep */
 #include "engine/residency.h"
@@ -157,12 +158,22 @@ static dp_status plan_plain(dp_residency *r, bool *streamed) {
     return DP_OK;
 }
 
+/* Buffers to read experts ahead of need, where they take no slots that a token must have. */
+static void plan_guesses(dp_residency *r) {
+    uint64_t largest = 0, fixed = r->base + r->weights + r->first_session + slack_of(r->budget) + slots_bytes(r, least_slots(r));
+    for (size_t i = 0; i < r->pages->layer_count; i++) largest = DP_MAX(largest, r->pages->layers[i].slot_bytes + DP_DIRECT);
+    if (r->budget && fixed + DP_GUESS_SLOTS * largest > r->budget) return;
+    r->pages->guess_count = DP_GUESS_SLOTS;
+    r->weights += DP_GUESS_SLOTS * largest;
+}
+
 /* ---- life ---- */
 
 static dp_status start(dp_residency *r, dp_builder *builder, const dp_model_desc *desc, bool *streamed) {
     dp_pages *pages = r->pages;
     r->base = DP_MAX(r->base, dp_host_memory_resident());
     TRY(plan_plain(r, streamed));
+    if (!pages->experts_only) plan_guesses(r);
     TRY(plan_slots(r, r->first_session));
     TRY(dp_pages_start(pages, desc->cache, r->slots, streamed));
     TRY(dp_pages_read_plain(pages, desc->progress, desc->user));

@@ -25,6 +25,8 @@ typedef struct dp_pager_api {
     dp_status (*want)(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count);
     /* The next of the wanted experts that are in memory; waits for at least one. Those handed out before may go. */
     dp_status (*next)(dp_pager *pager, dp_page_group *group);
+    /* The next token of a later layer will likely use these: what is missing may be read while nothing else is. */
+    void (*guess)(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count);
     /* The layer's experts, or the whole pass if it failed, are done with. */
     void (*done)(dp_pager *pager);
     /* How many of a layer's experts the device is to have room for; NULL where weights are used in host memory. */

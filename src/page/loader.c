@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+enum { GUESSES_AT_ONCE = 2 }; /* pieces, so that little is in the way when something is needed */
+
 typedef struct queue {
     dp_load_piece *first, *last;
 } queue;
@@ -13,6 +15,7 @@ struct dp_loader {
     dp_cond *work;    /* a piece was queued, or stop */
     dp_cond *changed; /* a slot's state changed */
     queue demand, guesses;
+    int32_t guessing; /* threads that read pieces of guesses */
     bool stop;
     int32_t thread_count;
     dp_thread **threads;
@@ -72,9 +75,11 @@ static void serve(void *argument) {
     dp_mutex_lock(l->lock);
     while (!l->stop) {
         dp_load_piece *piece = pop(&l->demand);
-        if (!piece) piece = pop(&l->guesses);
+        bool guess = !piece && l->guessing < GUESSES_AT_ONCE && (piece = pop(&l->guesses));
+        l->guessing += guess;
         if (piece) run_piece(l, piece);
         else dp_cond_wait(l->work, l->lock);
+        l->guessing -= guess;
     }
     dp_mutex_unlock(l->lock);
 }
@@ -118,13 +123,26 @@ static dp_status cut(const dp_units *units, dp_page_slot *slot, const dp_unit *u
     return DP_OK;
 }
 
+void dp_loader_demand(dp_loader *l, dp_page_slot *slot) {
+    queue others = {NULL, NULL};
+    if (!slot->guess) return;
+    slot->guess = false;
+    slot->asked = dp_host_seconds();
+    slot->seconds = 0;
+    for (dp_load_piece *piece; (piece = pop(&l->guesses));) push(piece->slot == slot ? &l->demand : &others, piece);
+    l->guesses = others;
+    dp_cond_broadcast(l->work);
+}
+
 dp_status dp_loader_start(dp_loader *l, dp_page_slot *slot, const dp_unit *unit, bool guess) {
     size_t count;
+    if (guess && l->thread_count == 0) return DP_OK;
     TRY(dp_slot_reserve(slot, unit->bytes));
     TRY(cut(l->units, slot, unit, &count));
     slot->unit = unit;
     slot->state = DP_SLOT_LOADING;
     slot->status = DP_OK;
+    slot->guess = guess;
     slot->asked = dp_host_seconds();
     slot->pending = (int32_t)count;
     if (l->thread_count == 0)

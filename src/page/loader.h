@@ -25,6 +25,7 @@ typedef struct dp_page_slot {
     const dp_unit *unit;   /* that it holds or waits for; NULL when empty or failed */
     dp_slot_state state;   /* read and written under the loader's lock */
     bool held;             /* a forward pass is using it */
+    bool guess;            /* read ahead of need, and nobody has waited for it yet */
     double asked, seconds; /* when the load began, how long it took */
     uint64_t bytes;        /* that it read */
     dp_load_piece *pieces;
@@ -47,7 +48,10 @@ void dp_loader_wait(dp_loader *loader);
 /* Makes sure that an empty slot has room for `bytes`. */
 dp_status dp_slot_reserve(dp_page_slot *slot, size_t bytes);
 void dp_slot_release(dp_page_slot *slot); /* frees its memory */
-/* Under the lock: starts reading the unit into a slot that is neither held nor loading. */
+/* Under the lock: starts reading the unit into a slot that is neither held nor loading. A guess is not begun where no
+ * threads read. */
 dp_status dp_loader_start(dp_loader *loader, dp_page_slot *slot, const dp_unit *unit, bool guess);
+/* Under the lock: a guess turned out right: what of it is still to be read is waited for from now on. */
+void dp_loader_demand(dp_loader *loader, dp_page_slot *slot);
 
 #endif

@@ -24,6 +24,8 @@ void dp_page_counts_add(dp_page_counts *sum, const dp_page_counts *c) {
     sum->steps += c->steps;
     sum->hits += c->hits;
     sum->misses += c->misses;
+    sum->guesses += c->guesses;
+    sum->guesses_used += c->guesses_used;
     sum->reads += c->reads;
     sum->bytes += c->bytes;
     sum->evictions += c->evictions;
@@ -37,6 +39,8 @@ void dp_page_counts_put(const dp_page_counts *sum, dp_paging_stats *out) {
     out->hits = sum->hits;
     out->misses = sum->misses;
     out->evictions = sum->evictions;
+    out->guesses = sum->guesses;
+    out->guesses_used = sum->guesses_used;
     out->reads = sum->reads;
     out->read_bytes = sum->bytes;
     out->latency_mean = sum->latency.total ? sum->latency.sum / (double)sum->latency.total : 0;
@@ -47,13 +51,13 @@ void dp_page_counts_put(const dp_page_counts *sum, dp_paging_stats *out) {
 
 static int32_t resident_experts(const dp_page_layer *l) {
     int32_t count = 0;
-    for (int32_t s = 0; s < l->experts; s++) count += l->slots[s].state == DP_SLOT_READY;
+    for (int32_t s = 0; s < l->experts; s++) count += l->slots[s]->state == DP_SLOT_READY;
     return count;
 }
 
 static uint64_t held_bytes(const dp_page_layer *l) {
     uint64_t bytes = 0;
-    for (int32_t s = 0; s < l->experts; s++) bytes += l->slots[s].block ? l->slots[s].room : 0;
+    for (int32_t s = 0; s < l->experts; s++) bytes += l->slots[s]->block ? l->slots[s]->room : 0;
     return bytes;
 }
 
@@ -67,6 +71,7 @@ static void fill(const dp_pages *p, dp_paging_stats *out) {
         out->slots_least = i ? DP_MIN(out->slots_least, l->cache.slots) : l->cache.slots;
         out->slots_most = DP_MAX(out->slots_most, l->cache.slots);
     }
+    for (int32_t i = 0; i < p->guess_count; i++) out->expert_bytes += p->guesses[i]->block ? p->guesses[i]->room : 0;
     for (int32_t i = 0; i < p->plain_count; i++) {
         if (p->plain_slot[i]) out->plain_bytes += p->units.list[i].bytes;
         else out->streamed_units++;

@@ -49,7 +49,7 @@ typedef struct choice {
 
 static bool may_go(const void *user, int32_t slot) {
     const choice *c = user;
-    const dp_page_slot *s = &c->layer->slots[slot];
+    const dp_page_slot *s = c->layer->slots[slot];
     int32_t expert = c->layer->cache.holds[slot];
     if (s->held || s->state == DP_SLOT_LOADING) return false;
     if (expert < 0) return true;
@@ -59,9 +59,47 @@ static bool may_go(const void *user, int32_t slot) {
 
 static void put_out(dp_pages *p, dp_page_layer *l, int32_t slot) {
     if (l->cache.holds[slot] >= 0) l->counts.evictions++;
-    empty(p, &l->slots[slot]);
+    empty(p, l->slots[slot]);
     dp_cache_put(&l->cache, slot, -1);
 }
+
+static dp_page_layer *layer_of(dp_pages *p, int32_t layer) {
+    for (size_t i = 0; i < p->layer_count; i++)
+        if (p->layers[i].layer == layer) return &p->layers[i];
+    return NULL;
+}
+
+/* ---- guesses: buffers beside the slots, so that nothing leaves a slot for one ---- */
+
+static dp_page_slot *guess_of(dp_pages *p, const dp_unit *unit) {
+    for (int32_t i = 0; i < p->guess_count; i++)
+        if (p->guesses[i]->unit == unit) return p->guesses[i];
+    return NULL;
+}
+
+/* Weights never point into a guess, so forgetting it changes none. */
+static void drop_guess(dp_pages *p, dp_page_slot *guess) {
+    if (guess->unit) layer_of(p, guess->unit->layer)->counts.bytes += guess->bytes;
+    guess->state = DP_SLOT_EMPTY;
+    guess->unit = NULL;
+}
+
+/* What was read on a guess, or still is, changes places with the slot that is to hold it. False: there is no such. */
+static bool take_guess(dp_pages *p, dp_page_slot **slot, const dp_unit *unit) {
+    for (int32_t i = 0; i < p->guess_count; i++) {
+        dp_page_slot *guess = p->guesses[i];
+        if (guess->unit != unit) continue;
+        if (guess->state == DP_SLOT_FAILED) drop_guess(p, guess); /* read again: an error then has its place */
+        if (guess->state == DP_SLOT_EMPTY) return false;
+        dp_loader_demand(p->loader, guess);
+        p->guesses[i] = *slot;
+        *slot = guess;
+        return true;
+    }
+    return false;
+}
+
+/* ---- slots ---- */
 
 /* Begins to read an expert that is in no slot; *started is false if no slot may be taken. */
 static dp_status start_load(dp_pages *p, dp_page_layer *l, int32_t expert, bool *started) {
@@ -69,12 +107,54 @@ static dp_status start_load(dp_pages *p, dp_page_layer *l, int32_t expert, bool 
     *started = slot >= 0;
     if (slot < 0) return DP_OK;
     put_out(p, l, slot);
-    TRY(dp_slot_reserve(&l->slots[slot], l->slot_bytes));
+    if (take_guess(p, &l->slots[slot], unit_of(p, l, expert))) {
+        l->counts.guesses_used++;
+        dp_cache_put(&l->cache, slot, expert);
+        if (l->slots[slot]->state == DP_SLOT_READY) count_read(&l->counts, l->slots[slot]);
+        return DP_OK;
+    }
+    TRY(dp_slot_reserve(l->slots[slot], l->slot_bytes));
     dp_cache_put(&l->cache, slot, expert);
-    dp_status status = dp_loader_start(p->loader, &l->slots[slot], unit_of(p, l, expert), false);
+    dp_status status = dp_loader_start(p->loader, l->slots[slot], unit_of(p, l, expert), false);
     if (status != DP_OK) dp_cache_put(&l->cache, slot, -1);
     return status;
 }
+
+/* ---- new guesses ---- */
+
+/* A buffer that nothing is read into, and that holds neither what the step wants nor one of the new guesses. */
+static dp_page_slot *free_guess(dp_pages *p, const dp_page_layer *l, const int32_t *ids, size_t count) {
+    for (int32_t i = 0; i < p->guess_count; i++) {
+        const dp_unit *unit = p->guesses[i]->unit;
+        bool taken = p->guesses[i]->state == DP_SLOT_LOADING;
+        if (unit && p->now && unit->layer == p->now->layer) taken |= p->wanted[unit->expert] == 1;
+        for (size_t j = 0; j < count; j++) taken |= unit == unit_of(p, l, ids[j]);
+        if (!taken) return p->guesses[i];
+    }
+    return NULL;
+}
+
+static void start_guesses(dp_pages *p, dp_page_layer *l, const int32_t *ids, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const dp_unit *unit = unit_of(p, l, ids[i]);
+        if (l->cache.slot_of[ids[i]] >= 0 || guess_of(p, unit)) continue;
+        dp_page_slot *slot = free_guess(p, l, ids, count);
+        if (!slot) return;
+        drop_guess(p, slot);
+        if (dp_slot_reserve(slot, l->slot_bytes) != DP_OK || dp_loader_start(p->loader, slot, unit, true) != DP_OK) return;
+        l->counts.guesses++;
+    }
+}
+
+static void guess(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count) {
+    dp_pages *p = of(pager);
+    dp_page_layer *l = layer_of(p, layer);
+    dp_loader_lock(p->loader);
+    if (l) start_guesses(p, l, ids, count);
+    dp_loader_unlock(p->loader);
+}
+
+/* ---- a layer's step ---- */
 
 static dp_status start_loads(dp_pages *p, dp_page_layer *l) {
     bool started = true;
@@ -85,7 +165,7 @@ static dp_status start_loads(dp_pages *p, dp_page_layer *l) {
 
 static void give_up_slots(dp_pages *p, dp_page_layer *l) {
     for (int32_t s = l->cache.slots; s < l->experts; s++) {
-        dp_page_slot *slot = &l->slots[s];
+        dp_page_slot *slot = l->slots[s];
         if (!slot->block || slot->held || slot->state == DP_SLOT_LOADING) continue;
         put_out(p, l, s);
         dp_slot_release(slot);
@@ -93,7 +173,7 @@ static void give_up_slots(dp_pages *p, dp_page_layer *l) {
 }
 
 static void let_go(dp_page_layer *l) {
-    for (int32_t s = 0; s < l->experts; s++) l->slots[s].held = false;
+    for (int32_t s = 0; s < l->experts; s++) l->slots[s]->held = false;
 }
 
 static void end_step(dp_pages *p) {
@@ -103,12 +183,6 @@ static void end_step(dp_pages *p) {
     }
     p->now = NULL;
     p->left = p->wanted_count = 0;
-}
-
-static dp_page_layer *layer_of(dp_pages *p, int32_t layer) {
-    for (size_t i = 0; i < p->layer_count; i++)
-        if (p->layers[i].layer == layer) return &p->layers[i];
-    return NULL;
 }
 
 static dp_status want_locked(dp_pages *p, dp_page_layer *l, const int32_t *ids, size_t count) {
@@ -143,7 +217,7 @@ static dp_status want(dp_pager *pager, int32_t layer, const int32_t *ids, size_t
 /* Counts reads that have ended. A failed one is an error if the step wants its expert. */
 static dp_status gather(dp_pages *p, dp_page_layer *l) {
     for (int32_t s = 0; s < l->experts; s++) {
-        dp_page_slot *slot = &l->slots[s];
+        dp_page_slot *slot = l->slots[s];
         if (slot->state == DP_SLOT_READY && slot->bytes) count_read(&l->counts, slot);
         if (slot->state != DP_SLOT_FAILED) continue;
         const dp_unit *unit = slot->unit;
@@ -163,7 +237,7 @@ static int32_t ready_count(const dp_pages *p, const dp_page_layer *l, bool *crow
         if (p->wanted[e] != 1) continue;
         int32_t s = l->cache.slot_of[e];
         if (s < 0) *crowded = true;
-        else if (l->slots[s].state == DP_SLOT_READY) ready++;
+        else if (l->slots[s]->state == DP_SLOT_READY) ready++;
     }
     return ready;
 }
@@ -173,9 +247,9 @@ static void hand_out(dp_pages *p, dp_page_layer *l, int32_t most, dp_page_group 
     group->count = 0;
     for (int32_t e = 0; e < l->experts && group->count < most; e++) {
         int32_t s = l->cache.slot_of[e];
-        if (p->wanted[e] != 1 || s < 0 || l->slots[s].state != DP_SLOT_READY) continue;
-        l->slots[s].held = true;
-        point(p, &l->slots[s], true);
+        if (p->wanted[e] != 1 || s < 0 || l->slots[s]->state != DP_SLOT_READY) continue;
+        l->slots[s]->held = true;
+        point(p, l->slots[s], true);
         p->wanted[e] = 2;
         p->member[e] = true;
         group->count++;
@@ -324,12 +398,12 @@ static dp_status load_locked(dp_pages *p, dp_page_layer *l, int32_t expert) {
     if (!started)
         return dp_fail(DP_E_ARG, "expert %d of layer %d: all %d slots are pinned or in use", (int)expert, (int)l->layer, (int)l->cache.slots);
     int32_t s = l->cache.slot_of[expert];
-    while (l->slots[s].state == DP_SLOT_LOADING) dp_loader_wait(p->loader);
-    if (l->slots[s].state != DP_SLOT_FAILED || l->cache.holds[s] != expert) return DP_OK;
-    const dp_unit *unit = l->slots[s].unit;
-    empty(p, &l->slots[s]);
+    while (l->slots[s]->state == DP_SLOT_LOADING) dp_loader_wait(p->loader);
+    if (l->slots[s]->state != DP_SLOT_FAILED || l->cache.holds[s] != expert) return DP_OK;
+    const dp_unit *unit = l->slots[s]->unit;
+    empty(p, l->slots[s]);
     dp_cache_put(&l->cache, s, -1);
-    return say_failed(&l->slots[s], unit);
+    return say_failed(l->slots[s], unit);
 }
 
 dp_status dp_pages_load(dp_pages *p, int32_t layer, int32_t expert) {
@@ -385,12 +459,13 @@ void dp_pages_resize(dp_pages *p, const int32_t *slots) {
 
 /* ---- life ---- */
 
-static const dp_pager_api api = {.plain = plain, .want = want, .next = next, .done = done};
+static const dp_pager_api api = {.plain = plain, .want = want, .next = next, .guess = guess, .done = done};
 
-static dp_status start_layer(dp_page_layer *l, dp_cache_policy policy, int32_t slots) {
+static dp_status start_layer(dp_page_layer *l, dp_cache_policy policy, int32_t slots, dp_page_slot *store) {
     TRY(dp_cache_init(&l->cache, policy, l->experts, l->experts));
     l->cache.slots = slots;
     l->slots = dp_calloc((size_t)l->experts, sizeof *l->slots);
+    for (int32_t e = 0; l->slots && e < l->experts; e++) l->slots[e] = &store[e];
     l->pinned = dp_calloc((size_t)l->experts, sizeof *l->pinned);
     if (!l->slots || !l->pinned) return dp_no_memory((size_t)l->experts * sizeof *l->slots);
     return DP_OK;
@@ -417,9 +492,14 @@ dp_status dp_pages_start(dp_pages *p, dp_cache_policy policy, const int32_t *slo
     enum { READERS = 8 };
     p->base.api = &api;
     TRY(start_plain(p, streamed));
-    for (size_t i = 0; i < p->layer_count; i++) {
+    p->slot_count = DP_GUESS_SLOTS;
+    for (size_t i = 0; i < p->layer_count; i++) p->slot_count += (size_t)p->layers[i].experts;
+    dp_page_slot *store = p->slot_store = dp_calloc(p->slot_count, sizeof *p->slot_store);
+    if (!store) return dp_no_memory(p->slot_count * sizeof *store);
+    for (int i = 0; i < DP_GUESS_SLOTS; i++) p->guesses[i] = store++;
+    for (size_t i = 0; i < p->layer_count; store += p->layers[i++].experts) {
         p->most_experts = DP_MAX(p->most_experts, p->layers[i].experts);
-        TRY(start_layer(&p->layers[i], policy, slots[i]));
+        TRY(start_layer(&p->layers[i], policy, slots[i], store));
     }
     p->wanted = dp_calloc((size_t)p->most_experts + 1, sizeof *p->wanted);
     p->member = dp_calloc((size_t)p->most_experts + 1, sizeof *p->member);
@@ -432,13 +512,14 @@ void dp_pages_free(dp_pages *p) {
     dp_loader_free(p->loader);
     for (size_t i = 0; i < p->layer_count; i++) {
         dp_page_layer *l = &p->layers[i];
-        for (int32_t e = 0; l->slots && e < l->experts; e++) dp_slot_release(&l->slots[e]);
         dp_free(l->slots);
         dp_free(l->pinned);
         dp_cache_free(&l->cache);
     }
     for (int32_t i = 0; i < p->resident_count; i++) dp_slot_release(&p->resident[i]);
     for (int i = 0; i < DP_STREAM_SLOTS; i++) dp_slot_release(&p->stream[i]);
+    for (size_t i = 0; p->slot_store && i < p->slot_count; i++) dp_slot_release(&p->slot_store[i]);
+    dp_free(p->slot_store);
     dp_free(p->layers);
     dp_free(p->plain_of);
     dp_free(p->plain_slot);

@@ -9,7 +9,7 @@
 #include "page/cache.h"
 #include "page/loader.h"
 
-enum { DP_STREAM_SLOTS = 2, DP_LATENCY_BUCKETS = 96 };
+enum { DP_STREAM_SLOTS = 2, DP_GUESS_SLOTS = 4, DP_LATENCY_BUCKETS = 96 };
 
 /* Times by powers of 2^(1/4), from 1 microsecond on. */
 typedef struct dp_latency {
@@ -19,7 +19,7 @@ typedef struct dp_latency {
 } dp_latency;
 
 typedef struct dp_page_counts {
-    uint64_t steps, hits, misses, guesses, reads, bytes, evictions;
+    uint64_t steps, hits, misses, guesses, guesses_used, reads, bytes, evictions; /* reads: not of guesses that were wrong */
     dp_latency latency; /* from asking for a unit to having it, of units that were waited for */
 } dp_page_counts;
 
@@ -30,7 +30,7 @@ typedef struct dp_page_layer {
     int32_t experts;
     size_t slot_bytes;  /* the largest of its units */
     dp_cache cache;     /* cache.slots: those in use now */
-    dp_page_slot *slots; /* [experts] */
+    dp_page_slot **slots; /* [experts]; guesses change places with them */
     bool *pinned;       /* [experts] */
     dp_page_counts counts;
 } dp_page_layer;
@@ -51,6 +51,11 @@ typedef struct dp_pages {
     dp_page_slot *resident;  /* [resident_count] */
     int32_t resident_count;
     dp_page_slot stream[DP_STREAM_SLOTS];
+    /* experts that a layer to come may use, read ahead */
+    dp_page_slot *guesses[DP_GUESS_SLOTS];
+    int32_t guess_count;     /* of these that the budget has room for */
+    dp_page_slot *slot_store; /* all of the layers' slots and the guesses */
+    size_t slot_count;
     int32_t plain_now;       /* the unit whose ops run; -1 */
     dp_page_counts plain_counts;
     /* the step under way */

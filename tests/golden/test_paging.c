@@ -63,6 +63,7 @@ static void check_slots(const char *what, const char *path, dp_backend_kind back
     dp_model_paging(r.model, &stats);
     CHECK(stats.paging && stats.slots_most <= slots && stats.resident_experts <= stats.slots_most * stats.layers);
     CHECK(stats.misses > 0 && stats.reads == stats.misses && stats.read_bytes > 0);
+    CHECK(stats.guesses_used <= stats.guesses && stats.guesses_used <= stats.misses);
     CHECK(slots < stats.experts || stats.evictions == 0);
     rig_close(&r);
 }
@@ -190,6 +191,31 @@ TEST(a_read_error_passes) {
         CHECK_OK(run(&r, found));
         CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
     }
+    rig_close(&r);
+}
+
+/* Single tokens read ahead: a guess that fails is no error, the read that is needed then may be one. */
+TEST(guesses_that_fail) {
+    rig r;
+    sick_disk disk;
+    dp_paging_stats stats;
+    int failed = 0;
+    const char *path = test_path("models/storyteller");
+    CHECK_OK(run_once(path, DP_BACKEND_CPU, NULL, 1, expected));
+    CHECK_OK(rig_open(&r, path, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 3}, 1));
+    sick_disk_install(&disk, r.model);
+    for (int n = 0; n < 200; n += 3) {
+        atomic_init(&disk.countdown, n);
+        dp_status status = run(&r, found);
+        CHECK(status == DP_E_IO || (status == DP_OK && memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0));
+        failed += status != DP_OK;
+    }
+    atomic_store(&disk.countdown, -1);
+    CHECK_OK(run(&r, found));
+    CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
+    dp_model_paging(r.model, &stats);
+    CHECK_MSG(failed && failed < 67 && stats.guesses_used, "%d of 67 runs failed, %llu of %llu guesses were right", failed,
+              (unsigned long long)stats.guesses_used, (unsigned long long)stats.guesses);
     rig_close(&r);
 }
 
