@@ -51,10 +51,13 @@ budget() {
 
 # Taken in turn, because other load changes with time.
 resident() {
-    for _ in 1 2 3 4 5; do
+    for _ in $(seq "${TURNS:-5}"); do
         for program in "$doppler" "$2"; do
-            echo "$program $("$program" bench "$1" --prefill 0 --decode 64 --repeat 3 --no-bandwidth | grep ^decode)"
+            echo "$program $("$program" bench "$1" --device cpu --prefill 0 --decode "${TOKENS:-64}" --repeat 1 --no-bandwidth | grep ^decode)"
         done
+    done | tee "$work/turns.txt"
+    for program in "$doppler" "$2"; do
+        echo "$program: median $(grep -F "$program " "$work/turns.txt" | awk '{ print $3 }' | sort -n | sed -n "$(((${TURNS:-5} + 1) / 2))p") tokens/s"
     done
 }
 

@@ -136,7 +136,6 @@ void dp_loader_demand(dp_loader *l, dp_page_slot *slot) {
 
 dp_status dp_loader_start(dp_loader *l, dp_page_slot *slot, const dp_unit *unit, bool guess) {
     size_t count;
-    if (guess && l->thread_count == 0) return DP_OK;
     TRY(dp_slot_reserve(slot, unit->bytes));
     TRY(cut(l->units, slot, unit, &count));
     slot->unit = unit;
@@ -186,6 +185,8 @@ dp_status dp_loader_new(dp_units *units, int32_t threads, dp_loader **out) {
     *out = l;
     return DP_OK;
 }
+
+bool dp_loader_has_threads(const dp_loader *l) { return l->thread_count > 0; }
 
 void dp_loader_free(dp_loader *l) {
     if (!l) return;

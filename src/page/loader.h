@@ -37,6 +37,7 @@ typedef struct dp_page_slot {
 
 /* threads: 0 where none can start; then loads happen within dp_loader_start. */
 dp_status dp_loader_new(dp_units *units, int32_t threads, dp_loader **out);
+bool dp_loader_has_threads(const dp_loader *loader); /* else a guess would be waited for */
 void dp_loader_free(dp_loader *loader); /* waits for pieces that are being read */
 
 /* The lock of every slot's state. */
@@ -48,8 +49,7 @@ void dp_loader_wait(dp_loader *loader);
 /* Makes sure that an empty slot has room for `bytes`. */
 dp_status dp_slot_reserve(dp_page_slot *slot, size_t bytes);
 void dp_slot_release(dp_page_slot *slot); /* frees its memory */
-/* Under the lock: starts reading the unit into a slot that is neither held nor loading. A guess is not begun where no
- * threads read. */
+/* Under the lock: starts reading the unit into a slot that is neither held nor loading. */
 dp_status dp_loader_start(dp_loader *loader, dp_page_slot *slot, const dp_unit *unit, bool guess);
 /* Under the lock: a guess turned out right: what of it is still to be read is waited for from now on. */
 void dp_loader_demand(dp_loader *loader, dp_page_slot *slot);

@@ -150,7 +150,7 @@ static void guess(dp_pager *pager, int32_t layer, const int32_t *ids, size_t cou
     dp_pages *p = of(pager);
     dp_page_layer *l = layer_of(p, layer);
     dp_loader_lock(p->loader);
-    if (l) start_guesses(p, l, ids, count);
+    if (l && dp_loader_has_threads(p->loader)) start_guesses(p, l, ids, count);
     dp_loader_unlock(p->loader);
 }
 
