@@ -5,7 +5,7 @@
 #include "paging.h"
 #include "refmodel.h"
 
-enum { TOKENS = PAGING_TOKENS, VOCAB_MAX = 2048, CONTEXT = 128 };
+enum { TOKENS = PAGING_TOKENS, VOCAB_MAX = 2048, CONTEXT = PAGING_CONTEXT };
 
 /* Kernels compile once for an engine, so a test keeps it for all its models. */
 static dp_engine *open_engine(const dp_engine_desc *how) {
@@ -18,36 +18,16 @@ static dp_engine *open_engine(const dp_engine_desc *how) {
     return engine;
 }
 
-typedef struct rig {
-    dp_model *model;
-    dp_session *session;
-    size_t vocab;
-} rig;
-
-static dp_status rig_open(rig *r, dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch) {
+/* With the test's engine. */
+static dp_status start(rig *r, dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch) {
     *r = (rig){0};
-    TRY(dp_model_open(engine, path, desc, &r->model));
-    r->vocab = (size_t)dp_model_get_info(r->model)->vocab;
-    return dp_session_new(r->model, &(dp_session_desc){.context = CONTEXT, .batch = batch}, &r->session);
-}
-
-static void rig_close(rig *r) {
-    dp_session_free(r->session);
-    dp_model_close(r->model);
-    *r = (rig){0};
-}
-
-static dp_status run(rig *r, float *logits) {
-    int32_t ids[TOKENS];
-    paging_ids(ids);
-    dp_session_truncate(r->session, 0);
-    return dp_session_eval(r->session, ids, TOKENS, logits);
+    return rig_open(r, engine, path, desc, batch);
 }
 
 static dp_status run_once(dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch, float *logits) {
     rig r;
-    dp_status status = rig_open(&r, engine, path, desc, batch);
-    if (status == DP_OK) status = run(&r, logits);
+    dp_status status = start(&r, engine, path, desc, batch);
+    if (status == DP_OK) status = rig_run(&r, logits);
     rig_close(&r);
     return status;
 }
@@ -62,8 +42,8 @@ static void check_slots(dp_engine *engine, const char *path, int32_t batch, int3
     rig r;
     dp_paging_stats stats;
     memset(found, 0xFF, sizeof found);
-    CHECK_OK(rig_open(&r, engine, path, &(dp_model_desc){.expert_slots = slots, .cache = (dp_cache_policy)(slots % 2)}, batch));
-    CHECK_OK(run(&r, found));
+    CHECK_OK(start(&r, engine, path, &(dp_model_desc){.expert_slots = slots, .cache = (dp_cache_policy)(slots % 2)}, batch));
+    CHECK_OK(rig_run(&r, found));
     CHECK_MSG(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0, "%s: %d slots, chunks of %d: other logits", path, (int)slots, (int)batch);
     dp_model_paging(r.model, &stats);
     CHECK(stats.paging && stats.slots_most <= slots && stats.resident_experts <= stats.slots_most * stats.layers);
@@ -126,7 +106,7 @@ static dp_status generate(dp_engine *engine, const dp_model_desc *desc, int32_t 
                             .sampling = {.temperature = 0.9f, .top_k = 40, .top_p = 0.95f, .seed = 7, .repetition_penalty = 1.1f}};
     paging_ids(prompt);
     ids[0] = 0;
-    dp_status status = rig_open(&r, engine, storyteller(), desc, 32);
+    dp_status status = start(&r, engine, storyteller(), desc, 32);
     if (status == DP_OK) status = dp_session_generate(r.session, &how, NULL);
     rig_close(&r);
     return status;
@@ -159,8 +139,8 @@ TEST(a_budget_of_graphics_memory_holds) {
     uint64_t before = on_device(engine);
     CHECK_OK(run_once(engine, storyteller(), NULL, 32, expected));
     for (size_t i = 0; i < DP_COUNT(budgets); i++) {
-        CHECK_OK(rig_open(&r, engine, storyteller(), &(dp_model_desc){.vram = budgets[i], .context = CONTEXT, .batch = 32}, 32));
-        CHECK_OK(run(&r, found));
+        CHECK_OK(start(&r, engine, storyteller(), &(dp_model_desc){.vram = budgets[i], .context = CONTEXT, .batch = 32}, 32));
+        CHECK_OK(rig_run(&r, found));
         CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
         dp_model_paging(r.model, &stats);
         uint64_t taken = on_device(engine) - before;
@@ -196,13 +176,13 @@ TEST(budgets_that_are_too_small_say_what_is_needed) {
 static void check_damage(dp_engine *engine, const char *name, bool truncate, dp_status status, const char *text) {
     const char *folder = paging_copy(name), *mirrors[] = {"/nowhere", storyteller()};
     rig bad, mirrored;
-    CHECK_OK(rig_open(&bad, engine, folder, &(dp_model_desc){.expert_slots = 4}, 7));
-    CHECK_OK(rig_open(&mirrored, engine, folder, &(dp_model_desc){.expert_slots = 4, .mirrors = mirrors, .mirror_count = 2}, 7));
+    CHECK_OK(start(&bad, engine, folder, &(dp_model_desc){.expert_slots = 4}, 7));
+    CHECK_OK(start(&mirrored, engine, folder, &(dp_model_desc){.expert_slots = 4, .mirrors = mirrors, .mirror_count = 2}, 7));
     paging_damage(folder, truncate);
-    CHECK_FAILS(run(&bad, found), status, "layer 0, expert ");
+    CHECK_FAILS(rig_run(&bad, found), status, "layer 0, expert ");
     CHECK_MSG(strstr(dp_error_message(), "shard_000") && strstr(dp_error_message(), text), "%s", dp_error_message());
-    CHECK_FAILS(run(&bad, found), status, text); /* and again, no worse */
-    CHECK_OK(run(&mirrored, found));
+    CHECK_FAILS(rig_run(&bad, found), status, text); /* and again, no worse */
+    CHECK_OK(rig_run(&mirrored, found));
     CHECK(memcmp(found, expected, TOKENS * mirrored.vocab * sizeof(float)) == 0);
     rig_close(&bad);
     rig_close(&mirrored);
@@ -227,13 +207,13 @@ TEST(a_read_error_passes) {
     for (size_t b = 0; b < DP_COUNT(batches); b++) {
         CHECK_OK(run_once(engine, storyteller(), NULL, batches[b], expected));
         for (int n = 0; n < 15; n += 7) {
-            CHECK_OK(rig_open(&r, engine, storyteller(), &(dp_model_desc){.expert_slots = 3}, batches[b]));
+            CHECK_OK(start(&r, engine, storyteller(), &(dp_model_desc){.expert_slots = 3}, batches[b]));
             sick_disk_install(&disk, r.model);
             atomic_init(&disk.countdown, n);
-            CHECK_FAILS(run(&r, found), DP_E_IO, "Input/output error");
+            CHECK_FAILS(rig_run(&r, found), DP_E_IO, "Input/output error");
             CHECK_MSG(strstr(dp_error_message(), "layer ") && strstr(dp_error_message(), "expert "), "%s", dp_error_message());
             atomic_store(&disk.countdown, -1);
-            CHECK_OK(run(&r, found));
+            CHECK_OK(rig_run(&r, found));
             CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
             rig_close(&r);
         }
@@ -259,15 +239,15 @@ TEST(routing_can_be_seen_and_chosen) {
     if (!engine) return;
     for (int32_t batch = 1; batch <= 7; batch += 6) {
         int calls = 0;
-        CHECK_OK(rig_open(&r, engine, storyteller(), &(dp_model_desc){.expert_slots = 2}, batch));
+        CHECK_OK(start(&r, engine, storyteller(), &(dp_model_desc){.expert_slots = 2}, batch));
         dp_session_set_routing(r.session, only_the_last, &calls);
-        CHECK_OK(run(&r, found));
+        CHECK_OK(rig_run(&r, found));
         dp_model_paging(r.model, &stats);
         CHECK(calls == (TOKENS + batch - 1) / batch && stats.misses == 12 && stats.hits == (uint64_t)(calls - 1) * 12);
         dp_session_set_routing(r.session, impossible, NULL);
-        CHECK_FAILS(run(&r, found), DP_E_ARG, "expert 8 chosen, there are 8");
+        CHECK_FAILS(rig_run(&r, found), DP_E_ARG, "expert 8 chosen, there are 8");
         dp_session_set_routing(r.session, NULL, NULL);
-        CHECK_OK(run(&r, found));
+        CHECK_OK(rig_run(&r, found));
         rig_close(&r);
     }
     dp_engine_close(engine);

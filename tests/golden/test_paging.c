@@ -10,40 +10,17 @@
 
 enum { TOKENS = PAGING_TOKENS, VOCAB_MAX = 2048 };
 
-typedef struct rig {
-    dp_engine *engine;
-    dp_model *model;
-    dp_session *session;
-    size_t vocab;
-} rig;
-
-static dp_status rig_open(rig *r, const char *path, dp_backend_kind backend, const dp_model_desc *desc, int32_t batch) {
+/* With an engine of its own. */
+static dp_status start(rig *r, const char *path, dp_backend_kind backend, const dp_model_desc *desc, int32_t batch) {
     *r = (rig){0};
     TRY(dp_engine_open(&(dp_engine_desc){.backend = backend, .threads = 2}, &r->engine));
-    TRY(dp_model_open(r->engine, path, desc, &r->model));
-    r->vocab = (size_t)dp_model_get_info(r->model)->vocab;
-    return dp_session_new(r->model, &(dp_session_desc){.context = 128, .batch = batch}, &r->session);
-}
-
-static void rig_close(rig *r) {
-    dp_session_free(r->session);
-    dp_model_close(r->model);
-    dp_engine_close(r->engine);
-    *r = (rig){0};
-}
-
-/* All logits of a text in chunks of the session's batch. */
-static dp_status run(rig *r, float *logits) {
-    int32_t ids[TOKENS];
-    paging_ids(ids);
-    dp_session_truncate(r->session, 0);
-    return dp_session_eval(r->session, ids, TOKENS, logits);
+    return rig_open(r, r->engine, path, desc, batch);
 }
 
 static dp_status run_once(const char *path, dp_backend_kind backend, const dp_model_desc *desc, int32_t batch, float *logits) {
     rig r;
-    dp_status status = rig_open(&r, path, backend, desc, batch);
-    if (status == DP_OK) status = run(&r, logits);
+    dp_status status = start(&r, path, backend, desc, batch);
+    if (status == DP_OK) status = rig_run(&r, logits);
     rig_close(&r);
     return status;
 }
@@ -56,8 +33,8 @@ static void check_slots(const char *what, const char *path, dp_backend_kind back
     rig r;
     dp_paging_stats stats;
     memset(found, 0xFF, sizeof found);
-    CHECK_OK(rig_open(&r, path, backend, &(dp_model_desc){.expert_slots = slots, .cache = (dp_cache_policy)(slots % 2)}, batch));
-    CHECK_OK(run(&r, found));
+    CHECK_OK(start(&r, path, backend, &(dp_model_desc){.expert_slots = slots, .cache = (dp_cache_policy)(slots % 2)}, batch));
+    CHECK_OK(rig_run(&r, found));
     CHECK_MSG(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0, "%s: %d slots, chunks of %d: other logits", what,
               (int)slots, (int)batch);
     dp_model_paging(r.model, &stats);
@@ -122,7 +99,7 @@ static dp_status run_streamed(const char *path, const bool *streamed, float *log
     rig r;
     dp_pages *pages = dp_calloc(1, sizeof *pages);
     int32_t slots[64] = {0};
-    dp_status status = rig_open(&r, path, DP_BACKEND_CPU, NULL, 7);
+    dp_status status = start(&r, path, DP_BACKEND_CPU, NULL, 7);
     if (status == DP_OK) status = dp_residency_cut(r.model->built, &(dp_model_desc){0}, pages);
     if (status == DP_OK) {
         dp_pages_measure(pages);
@@ -131,7 +108,7 @@ static dp_status run_streamed(const char *path, const bool *streamed, float *log
     }
     if (status == DP_OK) status = dp_pages_read_plain(pages, NULL, NULL);
     r.model->built->program->pager = status == DP_OK ? &pages->base : NULL;
-    if (status == DP_OK) status = run(&r, logits);
+    if (status == DP_OK) status = rig_run(&r, logits);
     dp_pages_free(pages);
     rig_close(&r);
     return status;
@@ -160,13 +137,13 @@ static void check_damage(const char *name, bool truncate, dp_status status, cons
     const char *folder = paging_copy(name), *mirrors[] = {"/nowhere", test_path("models/storyteller")};
     rig bad, mirrored;
     CHECK_OK(run_once(folder, DP_BACKEND_CPU, NULL, 7, expected));
-    CHECK_OK(rig_open(&bad, folder, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 4}, 7));
-    CHECK_OK(rig_open(&mirrored, folder, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 4, .mirrors = mirrors, .mirror_count = 2}, 7));
+    CHECK_OK(start(&bad, folder, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 4}, 7));
+    CHECK_OK(start(&mirrored, folder, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 4, .mirrors = mirrors, .mirror_count = 2}, 7));
     paging_damage(folder, truncate);
-    CHECK_FAILS(run(&bad, found), status, "layer 0, expert ");
+    CHECK_FAILS(rig_run(&bad, found), status, "layer 0, expert ");
     CHECK_MSG(strstr(dp_error_message(), "shard_000") && strstr(dp_error_message(), text), "%s", dp_error_message());
-    CHECK_FAILS(run(&bad, found), status, text); /* and again, no worse */
-    CHECK_OK(run(&mirrored, found));
+    CHECK_FAILS(rig_run(&bad, found), status, text); /* and again, no worse */
+    CHECK_OK(rig_run(&mirrored, found));
     CHECK(memcmp(found, expected, TOKENS * mirrored.vocab * sizeof(float)) == 0);
     rig_close(&bad);
     rig_close(&mirrored);
@@ -181,14 +158,14 @@ TEST(a_read_error_passes) {
     const char *path = test_path("models/storyteller");
     sick_disk disk;
     CHECK_OK(run_once(path, DP_BACKEND_CPU, NULL, 7, expected));
-    CHECK_OK(rig_open(&r, path, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 3}, 7));
+    CHECK_OK(start(&r, path, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 3}, 7));
     sick_disk_install(&disk, r.model);
     for (int n = 0; n < 36; n += 5) { /* a run in slots that the one before has left reads 42 times */
         atomic_init(&disk.countdown, n);
-        CHECK_FAILS(run(&r, found), DP_E_IO, "Input/output error");
+        CHECK_FAILS(rig_run(&r, found), DP_E_IO, "Input/output error");
         CHECK_MSG(strstr(dp_error_message(), "layer ") && strstr(dp_error_message(), "expert "), "%s", dp_error_message());
         atomic_store(&disk.countdown, -1);
-        CHECK_OK(run(&r, found));
+        CHECK_OK(rig_run(&r, found));
         CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
     }
     rig_close(&r);
@@ -202,16 +179,16 @@ TEST(guesses_that_fail) {
     int failed = 0;
     const char *path = test_path("models/storyteller");
     CHECK_OK(run_once(path, DP_BACKEND_CPU, NULL, 1, expected));
-    CHECK_OK(rig_open(&r, path, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 3}, 1));
+    CHECK_OK(start(&r, path, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 3}, 1));
     sick_disk_install(&disk, r.model);
     for (int n = 0; n < 200; n += 3) {
         atomic_init(&disk.countdown, n);
-        dp_status status = run(&r, found);
+        dp_status status = rig_run(&r, found);
         CHECK(status == DP_E_IO || (status == DP_OK && memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0));
         failed += status != DP_OK;
     }
     atomic_store(&disk.countdown, -1);
-    CHECK_OK(run(&r, found));
+    CHECK_OK(rig_run(&r, found));
     CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
     dp_model_paging(r.model, &stats);
     CHECK_MSG(failed && failed < 67 && stats.guesses_used, "%d of 67 runs failed, %llu of %llu guesses were right", failed,
@@ -268,9 +245,9 @@ TEST(a_cache_counts_in_the_budget) {
     for (size_t i = 0; i < DP_COUNT(slots); i++) { /* mapped, paged */
         rig r;
         uint64_t ram = dp_host_memory_resident() + ((uint64_t)200 << 20);
-        CHECK_OK(rig_open(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.ram = ram, .expert_slots = slots[i]}, 7));
+        CHECK_OK(start(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.ram = ram, .expert_slots = slots[i]}, 7));
         fill_with_sessions(&r);
-        CHECK_OK(run(&r, found));
+        CHECK_OK(rig_run(&r, found));
         rig_close(&r);
     }
 }
@@ -279,7 +256,7 @@ TEST(experts_by_hand) {
     rig r;
     dp_paging_stats stats;
     char *json;
-    CHECK_OK(rig_open(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 3}, 7));
+    CHECK_OK(start(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 3}, 7));
     CHECK_OK(dp_model_load_expert(r.model, 2, 5));
     CHECK_OK(dp_model_load_expert(r.model, 2, 5));
     CHECK_OK(dp_model_pin_expert(r.model, 2, 5, true));
@@ -289,7 +266,7 @@ TEST(experts_by_hand) {
     CHECK_FAILS(dp_model_load_expert(r.model, 6, 0), DP_E_ARG, "layer 6 has no experts");
     CHECK_FAILS(dp_model_load_expert(r.model, 0, 8), DP_E_ARG, "expected 0 to 7");
     CHECK_OK(run_once(test_path("models/storyteller"), DP_BACKEND_CPU, NULL, 7, expected));
-    CHECK_OK(run(&r, found));
+    CHECK_OK(rig_run(&r, found));
     CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
     CHECK(r.model->residency.pages->layers[2].cache.slot_of[5] >= 0 && r.model->residency.pages->layers[2].cache.slot_of[6] >= 0);
     CHECK_OK(dp_model_pin_expert(r.model, 2, 5, false));
@@ -319,15 +296,15 @@ TEST(routing_can_be_seen_and_chosen) {
     rig r;
     int calls = 0;
     dp_paging_stats stats;
-    CHECK_OK(rig_open(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 2}, 7));
+    CHECK_OK(start(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 2}, 7));
     dp_session_set_routing(r.session, only_the_last, &calls);
-    CHECK_OK(run(&r, found));
+    CHECK_OK(rig_run(&r, found));
     dp_model_paging(r.model, &stats);
     CHECK(calls == (TOKENS + 6) / 7 && stats.misses == 12 && stats.hits == (uint64_t)(calls - 1) * 12);
     dp_session_set_routing(r.session, impossible, NULL);
-    CHECK_FAILS(run(&r, found), DP_E_ARG, "chose expert 8, there are 8");
+    CHECK_FAILS(rig_run(&r, found), DP_E_ARG, "chose expert 8, there are 8");
     dp_session_set_routing(r.session, NULL, NULL);
-    CHECK_OK(run(&r, found));
+    CHECK_OK(rig_run(&r, found));
     rig_close(&r);
 }
 
@@ -345,10 +322,10 @@ TEST(a_replayed_trace_counts_the_same) {
             dp_buf trace = {0};
             dp_paging_stats stats;
             dp_replay_result replayed;
-            CHECK_OK(rig_open(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = slots, .cache = (dp_cache_policy)policy}, 1));
+            CHECK_OK(start(&r, test_path("models/storyteller"), DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = slots, .cache = (dp_cache_policy)policy}, 1));
             dp_buf_str(&trace, "doppler-routing 1\n");
             dp_session_set_routing(r.session, write_routing, &trace);
-            CHECK_OK(run(&r, found));
+            CHECK_OK(rig_run(&r, found));
             test_write("trace.txt", trace.data, trace.size);
             dp_buf_free(&trace);
             dp_model_paging(r.model, &stats);
@@ -363,7 +340,7 @@ TEST(a_replayed_trace_counts_the_same) {
 static dp_status short_life(void *user) {
     rig r;
     const int32_t ids[] = {1, 2, 3, 4, 5};
-    dp_status status = rig_open(&r, user, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 2}, 4);
+    dp_status status = start(&r, user, DP_BACKEND_CPU, &(dp_model_desc){.expert_slots = 2}, 4);
     if (status == DP_OK) status = dp_session_eval(r.session, ids, 5, NULL);
     rig_close(&r);
     return status;

@@ -9,6 +9,26 @@ void paging_ids(int32_t *ids) {
     for (int i = 0; i < PAGING_TOKENS; i++) ids[i] = 3 + (i * 37 + i / 7) % 500;
 }
 
+dp_status rig_open(rig *r, dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch) {
+    TRY(dp_model_open(engine, path, desc, &r->model));
+    r->vocab = (size_t)dp_model_get_info(r->model)->vocab;
+    return dp_session_new(r->model, &(dp_session_desc){.context = PAGING_CONTEXT, .batch = batch}, &r->session);
+}
+
+void rig_close(rig *r) {
+    dp_session_free(r->session);
+    dp_model_close(r->model);
+    dp_engine_close(r->engine);
+    *r = (rig){0};
+}
+
+dp_status rig_run(rig *r, float *logits) {
+    int32_t ids[PAGING_TOKENS];
+    paging_ids(ids);
+    dp_session_truncate(r->session, 0);
+    return dp_session_eval(r->session, ids, PAGING_TOKENS, logits);
+}
+
 const char *paging_folder(const char *name) {
     const char *folder = test_file(name);
     if (dp_path_what(folder) != DP_PATH_FOLDER && (refmodel_write(name, "config.json", folder) || refmodel_add_tokenizer(folder))) return NULL;

@@ -6,7 +6,7 @@
 
 #include "engine/engine.h"
 
-enum { PAGING_TOKENS = 40 };
+enum { PAGING_TOKENS = 40, PAGING_CONTEXT = 128 };
 void paging_ids(int32_t *ids); /* [PAGING_TOKENS] */
 
 /* A reference model (refmodel.h) as a Hugging Face folder with a tokenizer, and what conversion makes of it. */
@@ -17,6 +17,18 @@ dp_status paging_convert(const char *name, const char *ending, const char *quant
 const char *paging_copy(const char *name);
 /* Changes its shards 1 to 48, every expert, in place: an open model sees it. */
 void paging_damage(const char *folder, bool truncate);
+
+/* A model with a session whose context is PAGING_CONTEXT. */
+typedef struct rig {
+    dp_engine *engine; /* its own, closed with it; NULL: the test keeps one */
+    dp_model *model;
+    dp_session *session;
+    size_t vocab;
+} rig;
+dp_status rig_open(rig *r, dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch); /* after *r = {0} */
+void rig_close(rig *r);
+/* All logits of paging_ids in chunks of the session's batch. */
+dp_status rig_run(rig *r, float *logits);
 
 /* A disk that fails: reads until one does; -1: all work. */
 typedef struct sick_disk {
