@@ -11,7 +11,7 @@
 #   web       doppler-web in Chromium, with WebGPU on the CPU, and in Firefox; op and golden tests there; the demo page
 #   arm64     cross compiled; unit, ops and the bundled model under qemu
 #   fuzz      each libFuzzer target for FUZZ_SECONDS (10) from its seeds
-# Logs: build/test-logs/STAGE/. The last line printed is "N passed, N failed, N skipped"; the exit code is 0 if none failed.
+# Logs: build/test-logs/STAGE/. The last line printed is "N passed, N failed"; the exit code is 0 if none failed.
 set -u
 cd "$(dirname "$0")/.."
 logs=build/test-logs
@@ -347,4 +347,4 @@ done
 
 echo "== result after $(since "$begin") s"
 awk '$2 { print "  FAILED " $4 "/" $5 " " $6 } $3 { skipped = skipped "  skipped " $3 " in " $4 "/" $5 " " $6 "\n" } END { printf "%s", skipped }' "$counts"
-awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f != 0 || p == 0 }' "$counts"
+awk '{ p += $1; f += $2; s += $3 } END { printf "%d skipped\n%d passed, %d failed\n", s, p, f; exit f != 0 || p == 0 }' "$counts"
