@@ -94,9 +94,13 @@ dp_status dp_gguf_extra_collect(const dp_checkpoint *checkpoint, dp_arena *arena
         before = ",";
     }
     dp_buf_str(&buf, "],\"tensors\":[");
+    before = "";
     for (size_t i = 0; i < checkpoint->tensor_count; i++) {
+        const char *name = checkpoint->tensors[i].source_name;
+        if (strcmp(name, before) == 0) continue; /* a fused one, of which several tensors were made */
         if (i) dp_buf_char(&buf, ',');
-        dp_json_put_string(&buf, dp_str_of(checkpoint->tensors[i].source_name));
+        dp_json_put_string(&buf, dp_str_of(name));
+        before = name;
     }
     dp_buf_str(&buf, "]}");
     /* The tree points into its text. */

@@ -2,6 +2,7 @@
  * <base>-00001-of-0000N.gguf; the first carries the metadata, each carries its own tensors. */
 #include "format/builder.h"
 #include "format/gguf_config.h"
+#include "format/gguf_fused.h"
 
 #include <stdio.h>
 
@@ -17,10 +18,26 @@ void dp_checkpoint_free_gguf(dp_checkpoint *c) {
 
 /* ---- tensors ---- */
 
+typedef struct adding {
+    dp_checkpoint *c;
+    const dp_gguf *metadata; /* the first part's */
+    dp_gguf_arch arch;
+} adding;
+
+static dp_status add_source(const adding *a, dp_tensor_source *s) {
+    dp_buf name = {0};
+    if (dp_gguf_is_fused(a->arch, s->source_name)) return dp_gguf_add_fused(a->c, a->metadata, a->arch, s);
+    dp_gguf_name_to_hf(a->arch, s->source_name, &name);
+    s->name = (dp_str){name.data, name.size};
+    dp_status status = name.failed ? dp_no_memory(name.size) : dp_checkpoint_add_tensor(a->c, s);
+    dp_buf_free(&name);
+    return status;
+}
+
 /* GGUF names a matrix's contiguous dimension first, we last. */
-static dp_status add_tensor(dp_checkpoint *c, int32_t file, const dp_gguf *g, const dp_gguf_tensor *t, dp_str name) {
-    dp_tensor_source s = {.name = name,
-                          .source_name = t->name,
+static dp_status add_tensor(const adding *a, int32_t file, const dp_gguf *g, const dp_gguf_tensor *t) {
+    dp_checkpoint *c = a->c;
+    dp_tensor_source s = {.source_name = t->name,
                           .n_dims = (int32_t)t->n_dims,
                           .span_count = 1,
                           .file = dp_file_path(c->files[file])};
@@ -35,36 +52,29 @@ static dp_status add_tensor(dp_checkpoint *c, int32_t file, const dp_gguf *g, co
     if (status != DP_OK) return dp_fail_in(status, "%s: tensor " DP_STR_FMT, s.file, DP_STR_ARG(t->name));
     span.offset = g->data_start + t->offset;
     s.spans = &span;
-    return dp_checkpoint_add_tensor(c, &s);
+    return add_source(a, &s);
 }
 
-static dp_status add_tensors(dp_checkpoint *c, int32_t file, const dp_gguf *g, dp_gguf_arch arch) {
-    dp_buf name = {0};
-    dp_status status = DP_OK;
-    for (size_t i = 0; status == DP_OK && i < g->tensor_count; i++) {
-        dp_buf_clear(&name);
-        dp_gguf_name_to_hf(arch, g->tensors[i].name, &name);
-        status = name.failed ? dp_no_memory(name.size)
-                             : add_tensor(c, file, g, &g->tensors[i], (dp_str){name.data, name.size});
-    }
-    dp_buf_free(&name);
-    return status;
+static dp_status add_tensors(const adding *a, int32_t file, const dp_gguf *g) {
+    for (size_t i = 0; i < g->tensor_count; i++) TRY(add_tensor(a, file, g, &g->tensors[i]));
+    return DP_OK;
 }
 
 /* ---- parts ---- */
 
-static dp_status add_part(dp_checkpoint *c, const char *name, dp_gguf_arch arch) {
+static dp_status add_part(const adding *a, const char *name) {
     dp_gguf part = {0};
     int32_t file;
-    TRY(dp_checkpoint_add_file(c, dp_str_of(name), &file));
-    dp_status status = dp_gguf_parse(c->files[file], &part);
-    if (status == DP_OK) status = add_tensors(c, file, &part, arch);
+    TRY(dp_checkpoint_add_file(a->c, dp_str_of(name), &file));
+    dp_status status = dp_gguf_parse(a->c->files[file], &part);
+    if (status == DP_OK) status = add_tensors(a, file, &part);
     dp_gguf_free(&part);
     return status;
 }
 
 /* "<base>-00001-of-0000N.gguf": replaces the part's number within the copy at `name`. */
-static dp_status add_other_parts(dp_checkpoint *c, const char *first, int64_t parts, dp_gguf_arch arch) {
+static dp_status add_other_parts(const adding *a, const char *first, int64_t parts) {
+    dp_checkpoint *c = a->c;
     char expected[SUFFIX + 16];
     size_t n = strlen(first);
     snprintf(expected, sizeof expected, "-%05d-of-%05d.gguf", 1, (int)parts);
@@ -74,7 +84,7 @@ static dp_status add_other_parts(dp_checkpoint *c, const char *first, int64_t pa
     for (int part = 2; part <= (int)parts; part++) {
         char *name = dp_arena_printf(&c->arena, "%.*s-%05d-of-%05d.gguf", (int)(n - SUFFIX), first, part, (int)parts);
         if (!name) return dp_no_memory(n);
-        dp_status status = add_part(c, name, arch);
+        dp_status status = add_part(a, name);
         if (status != DP_OK) return dp_fail_in(status, "part %d of %lld", part, (long long)parts);
     }
     return DP_OK;
@@ -105,8 +115,9 @@ static dp_status read_first(dp_checkpoint *c, dp_gguf *g, const char *file) {
         return dp_fail(DP_E_FORMAT, "%s: this is part %lld of %lld: open the first part", c->path,
                        (long long)number + 1, (long long)parts);
     dp_gguf_arch arch = dp_gguf_arch_of(architecture);
-    TRY(add_tensors(c, 0, g, arch));
-    if (parts > 1) TRY(add_other_parts(c, file, parts, arch));
+    const adding a = {c, g, arch};
+    TRY(add_tensors(&a, 0, g));
+    if (parts > 1) TRY(add_other_parts(&a, file, parts));
     TRY(describe(c, g));
     c->rope_pairs = arch == DP_GGUF_ARCH_LLAMA;
     c->norms_plus_one = dp_str_starts(architecture, "gemma");

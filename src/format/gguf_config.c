@@ -49,6 +49,8 @@ const dp_config_row dp_config_rows[] = {
 };
 const size_t dp_config_row_count = DP_COUNT(dp_config_rows);
 
+enum { LAYERS_MAX = 4096 };
+
 typedef struct reading {
     dp_checkpoint *c;
     const dp_gguf *g;
@@ -108,11 +110,13 @@ static dp_status get_int(const reading *r, const char *key, int64_t *out) {
     return dp_gguf_get_int(r->g, full_key(r, key, text, sizeof text), out);
 }
 
-/* Per-layer arrays (heads, feed-forward lengths) are accepted when every layer has the same value. */
-static dp_status uniform_int(const reading *r, const char *key, int64_t *out) {
+dp_status dp_gguf_arch_int(const dp_gguf *g, const char *key, int64_t *out) {
     char text[128];
-    const dp_gguf_kv *kv = dp_gguf_find(r->g, full_key(r, key, text, sizeof text));
-    if (!kv || kv->type != DP_GGUF_ARRAY) return get_int(r, key, out);
+    dp_str architecture = {"", 0};
+    TRY(dp_gguf_get_str(g, "general.architecture", &architecture));
+    snprintf(text, sizeof text, DP_STR_FMT ".%s", DP_STR_ARG(architecture), key);
+    const dp_gguf_kv *kv = dp_gguf_find(g, text);
+    if (!kv || kv->type != DP_GGUF_ARRAY) return dp_gguf_get_int(g, text, out);
     int64_t first = 0, item;
     for (uint64_t i = 0; i < kv->count; i++) {
         if (!dp_gguf_int_item(kv, i, &item)) return dp_fail(DP_E_FORMAT, "metadata \"%s\": expected integers", text);
@@ -145,7 +149,7 @@ static dp_status read_row(reading *r, const dp_config_row *row) {
     bool flag = false;
     switch (row->kind) {
     case DP_CONFIG_U32:
-        TRY(uniform_int(r, row->key, &integer));
+        TRY(dp_gguf_arch_int(r->g, row->key, &integer));
         TRY(leave_out_predictors(r, row, &integer));
         put_int(r, row->member, integer);
         break;
@@ -231,25 +235,44 @@ static void read_from_tensors(reading *r) {
     if (r->arch == DP_GGUF_ARCH_PHIMOE) put_bool(r, "lm_head_bias", has_tensor(r, "lm_head.bias"));
 }
 
+/* Which layers see a window only: a flag for each, or a period whose last layer sees everything (0: none does). */
+static dp_status read_pattern(reading *r, int64_t period) {
+    static const char name[] = "attention.sliding_window_pattern";
+    char key[128];
+    int64_t layers = 0, sliding = 0;
+    const dp_gguf_kv *kinds = dp_gguf_find(r->g, full_key(r, name, key, sizeof key));
+    bool each = kinds && kinds->type == DP_GGUF_ARRAY;
+    TRY(get_int(r, "block_count", &layers));
+    if (!each) TRY(get_int(r, name, &period));
+    if (period < 0 || (each && kinds->count < (uint64_t)DP_MAX(layers, 0)))
+        return dp_fail(DP_E_FORMAT, "metadata \"%s\": expected a period or flags for %lld layers, found %s%lld", key,
+                       (long long)layers, each ? "flags for " : "", each ? (long long)kinds->count : (long long)period);
+    if (r->arch == DP_GGUF_ARCH_GEMMA3 && !each && period > 0) {
+        put_int(r, "sliding_window_pattern", period);
+        return DP_OK;
+    }
+    put_member(r, "layer_types");
+    dp_buf_char(&r->json, '[');
+    for (int64_t i = 0; i < DP_MIN(layers, LAYERS_MAX); i++) {
+        if (each && !dp_gguf_int_item(kinds, (uint64_t)i, &sliding))
+            return dp_fail(DP_E_FORMAT, "metadata \"%s\": expected flags", key);
+        if (!each) sliding = period == 0 || i % period != period - 1;
+        dp_buf_printf(&r->json, "%s\"%s\"", i ? "," : "", sliding ? "sliding_attention" : "full_attention");
+    }
+    dp_buf_char(&r->json, ']');
+    return DP_OK;
+}
+
 static dp_status read_gemma3(reading *r) {
     char key[64];
     double scale = 0;
-    int64_t layers = 0, hidden = 0, heads = 0, head_dim = 0, pattern = 6, sliding;
-    const dp_gguf_kv *kinds = dp_gguf_find(r->g, full_key(r, "attention.sliding_window_pattern", key, sizeof key));
+    int64_t layers = 0, hidden = 0, heads = 0, head_dim = 0;
     put_text(r, "hidden_activation", "gelu_pytorch_tanh");
     if (!has_key(r, "rope.freq_base_swa")) put_float(r, "rope_local_base_freq", 10000);
-    if (kinds && kinds->type == DP_GGUF_ARRAY) {
-        put_member(r, "layer_types");
-        for (uint64_t i = 0; dp_gguf_int_item(kinds, i, &sliding); i++)
-            dp_buf_printf(&r->json, "%s\"%s\"", i ? "," : "[", sliding ? "sliding_attention" : "full_attention");
-        dp_buf_str(&r->json, kinds->count ? "]" : "[]");
-    } else {
-        TRY(get_int(r, "attention.sliding_window_pattern", &pattern));
-        put_int(r, "sliding_window_pattern", pattern);
-    }
+    TRY(read_pattern(r, 6));
     TRY(get_int(r, "block_count", &layers));
-    TRY(uniform_int(r, "embedding_length", &hidden));
-    TRY(uniform_int(r, "attention.head_count", &heads));
+    TRY(dp_gguf_arch_int(r->g, "embedding_length", &hidden));
+    TRY(dp_gguf_arch_int(r->g, "attention.head_count", &heads));
     if (heads > 0) head_dim = hidden / heads;
     TRY(get_int(r, "attention.key_length", &head_dim));
     TRY(dp_gguf_get_double(r->g, full_key(r, "attention.scale", key, sizeof key), &scale));
@@ -264,7 +287,7 @@ static dp_status read_gemma3(reading *r) {
 
 static dp_status read_deepseek(reading *r) {
     int64_t heads = 0, key = 0, value = 0, rope = 64, experts = 0, gating = 1; /* files of DeepSeek-V2 do not say */
-    TRY(uniform_int(r, "attention.head_count", &heads));
+    TRY(dp_gguf_arch_int(r->g, "attention.head_count", &heads));
     TRY(get_int(r, "attention.key_length", &key));
     TRY(get_int(r, "attention.value_length", &value));
     /* With attn_k_b / attn_v_b the plain lengths are those of the compressed cache. */
@@ -289,15 +312,8 @@ static dp_status read_deepseek(reading *r) {
 }
 
 static dp_status read_gpt_oss(reading *r) {
-    int64_t layers = 0;
-    TRY(get_int(r, "block_count", &layers));
     put_float(r, "swiglu_limit", 7);
-    put_member(r, "layer_types");
-    dp_buf_char(&r->json, '[');
-    for (int64_t i = 0; i < DP_MIN(layers, 4096); i++)
-        dp_buf_printf(&r->json, "%s\"%s\"", i ? "," : "", i % 2 ? "full_attention" : "sliding_attention");
-    dp_buf_char(&r->json, ']');
-    return DP_OK;
+    return read_pattern(r, 2);
 }
 
 static dp_status read_family(reading *r) {
@@ -306,7 +322,7 @@ static dp_status read_family(reading *r) {
     if (r->arch == DP_GGUF_ARCH_DEEPSEEK2) return read_deepseek(r);
     if (r->arch == DP_GGUF_ARCH_GPT_OSS) return read_gpt_oss(r);
     if (r->arch == DP_GGUF_ARCH_QWEN3MOE && !has_key(r, "expert_weights_norm")) put_bool(r, "norm_topk_prob", true);
-    return DP_OK;
+    return has_key(r, "attention.sliding_window_pattern") ? read_pattern(r, 0) : DP_OK;
 }
 
 /* What a file says by leaving it out, and what it must not say. */
@@ -314,8 +330,8 @@ static dp_status read_rope_basics(reading *r) {
     int64_t hidden = 0, heads = 0, head_dim = 0;
     if (!has_key(r, "rope.freq_base")) put_float(r, "rope_theta", 10000);
     if (r->arch == DP_GGUF_ARCH_DEEPSEEK2) return DP_OK;
-    TRY(uniform_int(r, "embedding_length", &hidden));
-    TRY(uniform_int(r, "attention.head_count", &heads));
+    TRY(dp_gguf_arch_int(r->g, "embedding_length", &hidden));
+    TRY(dp_gguf_arch_int(r->g, "attention.head_count", &heads));
     if (heads > 0) head_dim = hidden / heads;
     TRY(get_int(r, "attention.key_length", &head_dim));
     int64_t turned = head_dim;

@@ -9,6 +9,10 @@
 /* Sets checkpoint->config from the metadata and the tensors, which have been added. */
 dp_status dp_gguf_config_read(dp_checkpoint *checkpoint, const dp_gguf *gguf);
 
+/* An integer of the architecture, its key without "<architecture>."; absent leaves *out unchanged. Arrays with a value
+ * for each layer are accepted when all are the same. */
+dp_status dp_gguf_arch_int(const dp_gguf *gguf, const char *key, int64_t *out);
+
 /* Appends general.architecture and every architecture key for a config; the tokenizer, general.name and
  * general.file_type are the caller's. DP_E_UNSUPPORTED when GGUF cannot express the model_type. */
 dp_status dp_gguf_config_put(const dp_json *config, dp_gguf_kvs *kvs);

@@ -107,27 +107,32 @@ static dp_status put_deepseek(writing *w) {
     return put_u32(w, "expert_gating_func", dp_str_is(scoring, "softmax") ? 1 : 2);
 }
 
-/* llama.cpp assumes a pattern of 6, a scale of 1 / sqrt(head_dim) and, with 62 layers, 1 / sqrt(hidden / heads);
- * anything else is written out. */
-static dp_status put_gemma3(writing *w) {
+/* Of each period the last layer sees everything; of llama.cpp's families two have one, and in the others all layers are
+ * alike. Anything else is written out. */
+static dp_status put_pattern(writing *w) {
     const dp_json *kinds = dp_json_find(w->config, "layer_types");
-    int64_t pattern = 6, dim = 256;
-    double scalar = 0;
+    size_t period = w->arch == DP_GGUF_ARCH_GEMMA3 ? 6 : w->arch == DP_GGUF_ARCH_GPT_OSS ? 2 : 0, count = 0;
+    int64_t pattern = 6;
     uint8_t sliding[512];
     char key[128];
-    size_t count = 0;
-    bool usual = true;
-    TRY(dp_json_get_int(w->config, "sliding_window_pattern", &pattern));
-    for (const dp_json *m = kinds ? kinds->child : NULL; m && count < sizeof sliding; m = m->next) {
+    bool usual = true, window = true;
+    TRY(dp_json_get_bool(w->config, "use_sliding_window", &window));
+    if (w->arch == DP_GGUF_ARCH_GEMMA3) TRY(dp_json_get_int(w->config, "sliding_window_pattern", &pattern));
+    for (const dp_json *m = kinds && window ? kinds->child : NULL; m && count < sizeof sliding; m = m->next) {
         sliding[count] = m->type == DP_JSON_STRING && dp_str_is(m->string, "sliding_attention");
-        usual &= sliding[count] == ((count + 1) % 6 != 0);
+        usual &= sliding[count] == (period ? (count + 1) % period != 0 : sliding[0]);
         count++;
     }
     full_key(w, "attention.sliding_window_pattern", key, sizeof key);
-    if (!usual)
-        dp_gguf_put_array(w->kvs, key, DP_GGUF_BOOL, sliding, count);
-    else if (pattern != 6)
-        TRY(put_u32(w, "attention.sliding_window_pattern", pattern));
+    if (!usual) dp_gguf_put_array(w->kvs, key, DP_GGUF_BOOL, sliding, count);
+    return usual && pattern != 6 ? put_u32(w, "attention.sliding_window_pattern", pattern) : DP_OK;
+}
+
+/* llama.cpp assumes a scale of 1 / sqrt(head_dim) and, with 62 layers, 1 / sqrt(hidden / heads); anything else is
+ * written out. */
+static dp_status put_gemma3(writing *w) {
+    int64_t dim = 256;
+    double scalar = 0;
     TRY(dp_json_get_int(w->config, "head_dim", &dim));
     TRY(dp_json_get_double(w->config, "query_pre_attn_scalar", &scalar));
     const dp_json *layers = dp_json_find(w->config, "num_hidden_layers");
@@ -149,6 +154,7 @@ dp_status dp_gguf_config_put(const dp_json *config, dp_gguf_kvs *kvs) {
     put_shares_norm(&w);
     if (w.arch == DP_GGUF_ARCH_DEEPSEEK2) TRY(put_deepseek(&w));
     if (w.arch == DP_GGUF_ARCH_GEMMA3) TRY(put_gemma3(&w));
+    TRY(put_pattern(&w));
     TRY(dp_gguf_rope_put(config, architecture, kvs));
     return kvs->bytes.failed ? dp_no_memory(kvs->bytes.size) : DP_OK;
 }

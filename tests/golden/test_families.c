@@ -1,5 +1,6 @@
 /* Every model family against transformers: logits of a prompt, token by token, and greedy continuation. */
 #include "golden.h"
+#include "gguf_file.h"
 
 static void check_case(const char *name, const char *config, const golden_how *how) {
     char folder[300], golden_file[200], what[100];
@@ -54,6 +55,23 @@ TEST(gguf_reference_path_is_exact) { check_gguf(&reference); }
 TEST(gguf_fast_path_is_close) {
     golden_how fast = {.engine = {.backend = DP_BACKEND_CPU, .threads = 2}, .kv = DP_KV_F16, .tolerance = 3e-2};
     check_gguf(&fast);
+}
+
+/* Joined q, k, v and joined experts are the same model: llama.cpp's files, their tensors put together as its converter would. */
+TEST(fused_gguf_matches) {
+    static const struct {
+        const char *name;
+        size_t joined;
+    } files[] = {{"llama", 1}, {"qwen3", 1}, {"mixtral", 3}};
+    for (size_t i = 0; i < DP_COUNT(files); i++) {
+        char file[100], golden_file[100], fused[60];
+        snprintf(file, sizeof file, "tests/data/gguf/%s.Q4_K_M.gguf", files[i].name);
+        snprintf(golden_file, sizeof golden_file, "tests/data/gguf/%s.Q4_K_M.golden.safetensors", files[i].name);
+        snprintf(fused, sizeof fused, "fused-%s.gguf", files[i].name);
+        size_t joined = gguf_fuse(test_path(file), fused);
+        CHECK_MSG(joined >= files[i].joined, "%s: %zu tensors joined", files[i].name, joined);
+        golden_check(fused, test_file(fused), test_path(golden_file), &reference);
+    }
 }
 
 TEST_MAIN()

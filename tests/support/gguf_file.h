@@ -22,6 +22,9 @@ void gguf_add_info(gguf_file *f, const char *name, uint32_t type, const uint64_t
 void gguf_add_f32(gguf_file *f, const char *name, uint64_t cols, uint64_t rows);
 /* Writes the file and frees what it was made of. */
 void gguf_write(const char *name, gguf_file *f);
+/* A copy of the GGUF at `from` with q, k and v joined (where all three have one type) and gate and up of experts joined, as
+ * llama.cpp's converter does with --fuse-qkv and --fuse-gate-up-exps. Gives the number of joined tensors. */
+size_t gguf_fuse(const char *from, const char *name);
 
 /* The checkpoint at a path; NULL, with the test failed, if it does not open. */
 dp_checkpoint *gguf_open(const char *path);

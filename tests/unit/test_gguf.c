@@ -134,6 +134,74 @@ TEST(single_experts_name_their_stack) {
     CHECK(first && second && unknown && kept && old);
 }
 
+/* ---- fused tensors ---- */
+
+static void begin_fused(gguf_file *f, const char *architecture) {
+    char key[64];
+    gguf_begin(f, architecture);
+    static const struct {
+        const char *key;
+        uint32_t value;
+    } keys[] = {{"embedding_length", 8}, {"attention.head_count", 4}, {"attention.head_count_kv", 2}, {"attention.key_length", 4}};
+    for (size_t i = 0; i < DP_COUNT(keys); i++) {
+        snprintf(key, sizeof key, "%s.%s", architecture, keys[i].key);
+        dp_gguf_put_u32(&f->kvs, key, keys[i].value);
+    }
+    gguf_add_f32(f, "token_embd.weight", 8, 2);
+}
+
+/* The tensor's first and last values, -1 where it is missing or has another shape. */
+static bool holds(const dp_checkpoint *c, const char *name, const char *shape, float first, float last) {
+    float a = -1, b = -1;
+    const dp_tensor *t = dp_checkpoint_find(c, name);
+    return has_shape(c, name, DP_F32, shape) && dp_checkpoint_read(c, t, 0, &a, 4) == DP_OK &&
+           dp_checkpoint_read(c, t, t->size - 4, &b, 4) == DP_OK && a == first && b == last;
+}
+
+/* gguf_add_f32 numbers a tensor's values, so a part shows where it was. */
+TEST(fused_tensors_are_read_in_parts) {
+    gguf_file f = {0};
+    begin_fused(&f, "phimoe");
+    gguf_add_f32(&f, "blk.0.attn_qkv.weight", 8, 32);
+    gguf_add_f32(&f, "blk.0.attn_qkv.bias", 32, 0);
+    gguf_write("qkv.gguf", &f);
+    dp_checkpoint *c = gguf_open(test_file("qkv.gguf"));
+    CHECK(c);
+    CHECK(holds(c, "model.layers.0.self_attn.q_proj.weight", "[16][8]", 0, 127));
+    CHECK(holds(c, "model.layers.0.self_attn.k_proj.weight", "[8][8]", 128, 191));
+    CHECK(holds(c, "model.layers.0.self_attn.v_proj.weight", "[8][8]", 192, 255));
+    CHECK(holds(c, "model.layers.0.self_attn.q_proj.bias", "[16]", 0, 15) && holds(c, "model.layers.0.self_attn.v_proj.bias", "[8]", 24, 31));
+    CHECK(dp_json_find(c->config, "attention_bias")->boolean);
+    dp_checkpoint_close(c);
+    begin_fused(&f, "gpt-oss");
+    gguf_add_info(&f, "blk.1.ffn_gate_up_exps.weight", 0, (uint64_t[]){8, 6, 3}, 3, f.data.size);
+    for (int i = 0; i < 8 * 6 * 3; i++) dp_buf_append(&f.data, &(float){(float)i}, 4);
+    gguf_add_f32(&f, "blk.1.ffn_gate_up_exps.bias", 6, 3);
+    gguf_write("experts.gguf", &f);
+    c = gguf_open(test_file("experts.gguf"));
+    CHECK(c);
+    CHECK(holds(c, "model.layers.1.mlp.experts.0.gate_proj.weight", "[3][8]", 0, 23));
+    CHECK(holds(c, "model.layers.1.mlp.experts.2.up_proj.weight", "[3][8]", 120, 143));
+    CHECK(holds(c, "model.layers.1.mlp.experts.1.gate_proj.bias", "[3]", 6, 8) && holds(c, "model.layers.1.mlp.experts.2.up_proj.bias", "[3]", 15, 17));
+    dp_checkpoint_close(c);
+}
+
+TEST(fused_tensors_that_do_not_divide_are_refused) {
+    gguf_file f = {0};
+    begin_fused(&f, "llama");
+    gguf_add_f32(&f, "blk.0.attn_qkv.weight", 8, 24);
+    gguf_write("odd.gguf", &f);
+    CHECK_FAILS(open_bad("odd.gguf"), DP_E_FORMAT, "attn_qkv.weight: 4 query heads and twice 2 key and value heads of 4 rows expected, found [24][8]");
+    begin_fused(&f, "qwen3moe");
+    gguf_add_info(&f, "blk.0.ffn_gate_up_exps.weight", 0, (uint64_t[]){8, 5, 2}, 3, 64);
+    gguf_write("odd.gguf", &f);
+    CHECK_FAILS(open_bad("odd.gguf"), DP_E_FORMAT, "as many rows of gate as of up, found [2][5][8]");
+    begin_fused(&f, "qwen3moe");
+    gguf_add_info(&f, "blk.0.ffn_gate_up_exps.weight", 0, (uint64_t[]){8, 6, 2}, 3, 64);
+    gguf_write("odd.gguf", &f);
+    CHECK_FAILS(open_bad("odd.gguf"), DP_E_FORMAT, "lie beyond the end");
+}
+
 /* ---- configuration ---- */
 
 /* Writes the metadata of a config as a GGUF without tensors but an embedding, and opens that. */
@@ -250,6 +318,21 @@ TEST(other_families_go_both_ways) {
     dp_gguf_kvs kvs = {{0}, 0};
     static const dp_json none = {.type = DP_JSON_OBJECT};
     CHECK_FAILS(dp_gguf_config_put(&none, &kvs), DP_E_UNSUPPORTED, "model_type");
+}
+
+TEST(patterns_that_llama_cpp_does_not_assume_are_written) {
+    dp_checkpoint *c = through_gguf("{\"model_type\":\"gpt_oss\",\"num_hidden_layers\":3,\"layer_types\":[\"full_attention\","
+                                    "\"sliding_attention\",\"sliding_attention\"]}");
+    CHECK(c);
+    const dp_json *kinds = dp_json_find(c->config, "layer_types");
+    CHECK(kinds && kinds->count == 3 && dp_str_is(dp_json_at(kinds, 0)->string, "full_attention") &&
+          dp_str_is(dp_json_at(kinds, 2)->string, "sliding_attention"));
+    CHECK(dp_gguf_find(c->gguf, "gpt-oss.attention.sliding_window_pattern"));
+    dp_checkpoint_close(c);
+    c = through_gguf("{\"model_type\":\"gpt_oss\",\"num_hidden_layers\":2,\"layer_types\":[\"sliding_attention\","
+                     "\"full_attention\"]}");
+    CHECK(c && !dp_gguf_find(c->gguf, "gpt-oss.attention.sliding_window_pattern"));
+    dp_checkpoint_close(c);
 }
 
 /* The factors that llama.cpp itself stored for the reference model. */

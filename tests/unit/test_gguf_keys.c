@@ -101,6 +101,46 @@ TEST(gpt_oss_as_published) {
     dp_checkpoint_close(c);
 }
 
+static const char *const kinds[] = {"full_attention", "sliding_attention"};
+
+/* Layer i slides where bit i of `mask` is set. */
+static bool slides_as(const dp_checkpoint *c, size_t layers, unsigned mask) {
+    const dp_json *types = dp_json_find(c->config, "layer_types");
+    bool same = types && types->count == layers;
+    for (size_t i = 0; same && i < layers; i++) same = dp_str_is(dp_json_at(types, i)->string, kinds[mask >> i & 1]);
+    return same;
+}
+
+/* llama.cpp: of a period the last layer sees everything; 0 has all slide, and 1 none. */
+TEST(a_pattern_of_windows_is_honoured) {
+    static const struct {
+        const char *architecture, *pairs;
+        unsigned mask;
+    } list[] = {{"gpt-oss", "block_count=4", 5},
+                {"gpt-oss", "block_count=4 attention.sliding_window_pattern=2", 5},
+                {"gpt-oss", "block_count=4 attention.sliding_window_pattern=4", 7},
+                {"gpt-oss", "block_count=4 attention.sliding_window_pattern=1", 0},
+                {"gemma3", "block_count=4 attention.sliding_window_pattern=0", 15},
+                {"qwen3", "block_count=4 attention.sliding_window_pattern=3", 11}};
+    for (size_t i = 0; i < DP_COUNT(list); i++) {
+        dp_checkpoint *c = open_with(list[i].architecture, list[i].pairs);
+        CHECK(c);
+        CHECK_MSG(slides_as(c, 4, list[i].mask), "%s %s", list[i].architecture, list[i].pairs);
+        dp_checkpoint_close(c);
+    }
+    static const bool flags[] = {false, true, true, false};
+    gguf_file f = {0};
+    begin(&f, "gpt-oss", "block_count=4");
+    dp_gguf_put_array(&f.kvs, "gpt-oss.attention.sliding_window_pattern", DP_GGUF_BOOL, flags, 4);
+    dp_checkpoint *c = finish(&f);
+    CHECK(c && slides_as(c, 4, 6));
+    dp_checkpoint_close(c);
+    begin(&f, "gpt-oss", "block_count=5");
+    dp_gguf_put_array(&f.kvs, "gpt-oss.attention.sliding_window_pattern", DP_GGUF_BOOL, flags, 4);
+    gguf_write("short.gguf", &f);
+    CHECK_FAILS(dp_checkpoint_open(test_file("short.gguf"), &c), DP_E_FORMAT, "flags for 5 layers, found flags for 4");
+}
+
 TEST(phimoe_as_published) {
     gguf_file f = {0};
     begin(&f, "phimoe", "context_length=131072 rope.scaling.original_context_length=4096 embedding_length=4096 feed_forward_length=6400 "
