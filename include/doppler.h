@@ -357,17 +357,24 @@ dp_status dp_verify(const char *path, const dp_verify_desc *desc);
 
 typedef enum dp_sharding { DP_SHARD_AUTO = 0, DP_SHARD_FIXED, DP_SHARD_LAYER, DP_SHARD_EXPERT } dp_sharding;
 
-typedef struct dp_convert_desc {
-    const char *input;    /* HF folder, .gguf or RDRR folder */
-    const char *output;   /* RDRR folder to make; a name ending in .gguf writes one GGUF file */
-    const char *quantize; /* NULL or "keep", "q4_k_m", "q5_k_m", "q8_0", "q6_k", "f16", "bf16", "mxfp4" */
-    dp_sharding sharding; /* AUTO: expert for MoE, fixed otherwise */
-    uint64_t shard_size;  /* bytes; 0: 64 MiB */
-    const char *name;     /* modelId; NULL: from the input */
-    int32_t threads;      /* 0: all */
-    bool overwrite;       /* replace an existing output */
+/* A model to write. It appears at its path whole or not at all; a run that is killed leaves no model there. */
+typedef struct dp_output_desc {
+    const char *path;     /* RDRR folder to make; a name ending in .gguf writes one GGUF file */
+    const char *quantize; /* "keep", "q4_k_m", "q5_k_m", "q8_0", "q6_k", "f16", "bf16", "mxfp4"; NULL: the call's default */
+    dp_sharding sharding; /* of RDRR; AUTO: expert for MoE, fixed otherwise */
+    uint64_t shard_size;  /* bytes of a fixed shard, rounded up to a multiple of 4096; 0: 64 MiB */
+    int32_t threads;      /* 0: one per core that the process may use */
+    bool overwrite;       /* replace the model that is there; a folder of other files never is */
     dp_progress_fn progress;
     void *user;
+} dp_output_desc;
+
+/* Copies a checkpoint, its tensors as they are (quantize NULL or "keep") or quantised.
+ * DP_E_ARG if something is at the output's path and overwrite is not set; DP_E_DISK_FULL before anything is written. */
+typedef struct dp_convert_desc {
+    const char *input; /* HF folder, .gguf or RDRR folder */
+    const char *name;  /* modelId; NULL: from the input */
+    dp_output_desc output;
 } dp_convert_desc;
 
 typedef struct dp_convert_result {
@@ -377,17 +384,10 @@ dp_status dp_convert(const dp_convert_desc *desc, dp_convert_result *result);
 
 /* Writes a model of a published model's exact shapes with random, numerically tame weights, for benchmarks. */
 typedef struct dp_synth_desc {
-    const char *like;     /* e.g. "llama-3.2-1b" */
-    const char *output;   /* as for dp_convert */
-    const char *quantize; /* as for dp_convert; NULL: "q4_k_m", for gpt-oss "mxfp4" */
-    dp_sharding sharding;
-    uint64_t shard_size;
+    const char *like; /* e.g. "llama-3.2-1b" */
     uint64_t seed;
-    int32_t layers;       /* keep only the first so many, where memory or disk are short; 0: all */
-    int32_t threads;
-    bool overwrite;
-    dp_progress_fn progress;
-    void *user;
+    int32_t layers; /* keep only the first so many, where memory or disk are short; 0: all */
+    dp_output_desc output; /* quantize NULL: "q4_k_m", for gpt-oss "mxfp4" */
 } dp_synth_desc;
 dp_status dp_synth(const dp_synth_desc *desc, dp_convert_result *result);
 /* Name of the i-th shape dp_synth knows, NULL past the end. */

@@ -5,23 +5,24 @@
 #include "progress.h"
 #include "tool.h"
 
-static const char *quantize, *name, *like;
-static int sharding;
-static uint64_t shard_size, seed;
-static int32_t threads, layers;
-static bool overwrite, list;
+static const char *name, *like;
+static uint64_t seed;
+static int32_t layers;
+static bool list;
+static dp_output_desc output;
+static int sharding; /* output.sharding, as options store a choice */
 
 #define QUANTIZE_WORDS "keep|q4_k_m|q5_k_m|q8_0|q6_k|f16|bf16|mxfp4"
 
 static const option convert_options[] = {
-    {"quantize", 'z', OPTION_TEXT, &quantize, QUANTIZE_WORDS, "weight format of the output (default: keep)", 0, 0},
+    {"quantize", 'z', OPTION_TEXT, &output.quantize, QUANTIZE_WORDS, "weight format of the output (default: keep)", 0, 0},
     {"name", 0, OPTION_TEXT, &name, "ID", "name of the model (default: from the input)", 0, 0},
     OPTIONS_END,
 };
 static const option synth_options[] = {
     {"like", 0, OPTION_TEXT, &like, "MODEL", "the published model whose shapes to copy (--list names them)", 0, 0},
     {"list", 0, OPTION_FLAG, &list, NULL, "list the known shapes and end", 0, 0},
-    {"quantize", 'z', OPTION_TEXT, &quantize, QUANTIZE_WORDS, "weight format (default: q4_k_m; mxfp4 for gpt-oss)", 0,
+    {"quantize", 'z', OPTION_TEXT, &output.quantize, QUANTIZE_WORDS, "weight format (default: q4_k_m; mxfp4 for gpt-oss)", 0,
      0},
     {"layers", 0, OPTION_INT, &layers, "N", "only the first N layers, for machines with less memory (default: all)", 1, 1000},
     {"seed", 's', OPTION_SEED, &seed, "N", "of the random weights (default: 0)", 0, 0},
@@ -30,31 +31,32 @@ static const option synth_options[] = {
 static const option making_options[] = {
     {"sharding", 0, OPTION_CHOICE, &sharding, "auto|fixed|layer|expert",
      "what a shard holds (default: auto, which is expert for mixtures of experts, else fixed)", 0, 0},
-    {"shard-size", 0, OPTION_SIZE, &shard_size, "SIZE", "of fixed shards (default: 64M)", 0, 0},
-    {"threads", 't', OPTION_INT, &threads, "N", "threads (default: one per available core)", 1, 1024},
-    {"overwrite", 'f', OPTION_FLAG, &overwrite, NULL, "replace OUT if it exists", 0, 0},
+    {"shard-size", 0, OPTION_SIZE, &output.shard_size, "SIZE", "of fixed shards (default: 64M)", 0, 0},
+    {"threads", 't', OPTION_INT, &output.threads, "N", "threads (default: one per available core)", 1, 1024},
+    {"overwrite", 'f', OPTION_FLAG, &output.overwrite, NULL, "replace OUT if it exists", 0, 0},
     OPTIONS_END,
 };
 static const option_group convert_own = {"Options", convert_options};
 static const option_group synth_own = {"Options", synth_options};
 static const option_group making = {"Making", making_options};
 
+/* Refuses before minutes of work what the library would refuse, and names the option. */
 static dp_status check_output(const char *path) {
     dp_path_kind what = dp_path_what(path);
-    if (overwrite || what == DP_PATH_NONE || what == DP_PATH_HIDDEN) return DP_OK; /* the library says why it is hidden */
+    if (output.overwrite || what == DP_PATH_NONE || what == DP_PATH_HIDDEN) return DP_OK; /* the library says why it is hidden */
     return dp_fail(DP_E_ARG, "%s exists; choose another name or pass --overwrite", path);
 }
 
-static dp_status report(const char *output, const dp_convert_result *r, double seconds) {
+static dp_status report(const dp_convert_result *r, double seconds) {
     if (!set.json) {
-        note("%s: %llu tensors, %llu shard%s, %s, made in %s (%s/s)", output, (unsigned long long)r->tensors,
+        note("%s: %llu tensors, %llu shard%s, %s, made in %s (%s/s)", output.path, (unsigned long long)r->tensors,
              (unsigned long long)r->shards, r->shards == 1 ? "" : "s", show_bytes((double)r->bytes_out),
              show_duration(seconds), show_bytes(seconds > 0 ? (double)r->bytes_out / seconds : 0));
         return DP_OK;
     }
     dp_buf out = {0};
     json_open(&out, NULL, '{');
-    json_text(&out, "output", dp_str_of(output));
+    json_text(&out, "output", dp_str_of(output.path));
     json_integer(&out, "tensors", (int64_t)r->tensors);
     json_integer(&out, "shards", (int64_t)r->shards);
     json_integer(&out, "bytes_in", (int64_t)r->bytes_in);
@@ -65,29 +67,33 @@ static dp_status report(const char *output, const dp_convert_result *r, double s
     return stdout_print(&out);
 }
 
-static dp_status run_convert(char **arguments, int count) {
-    (void)count;
+static dp_status convert_model(const char *input, dp_convert_result *result) {
+    return dp_convert(&(dp_convert_desc){.input = input, .name = name, .output = output}, result);
+}
+
+static dp_status synthesise_model(const char *shapes, dp_convert_result *result) {
+    return dp_synth(&(dp_synth_desc){.like = shapes, .seed = seed, .layers = layers, .output = output}, result);
+}
+
+/* Makes the model at `path` from `input`, as the options say, showing how far it has come, and reports what it is. */
+static dp_status make(const char *path, const char *input, dp_status (*make_model)(const char *, dp_convert_result *)) {
     progress bar = {0};
     dp_convert_result result = {0};
     double start = dp_host_seconds();
-    TRY(check_output(arguments[1]));
-    dp_status status = dp_convert(
-        &(dp_convert_desc){
-            .input = arguments[0],
-            .output = arguments[1],
-            .quantize = quantize,
-            .sharding = (dp_sharding)sharding,
-            .shard_size = shard_size,
-            .name = name,
-            .threads = threads,
-            .overwrite = overwrite,
-            .progress = progress_update,
-            .user = &bar,
-        },
-        &result);
+    TRY(check_output(path));
+    output.path = path;
+    output.sharding = (dp_sharding)sharding;
+    output.progress = progress_update;
+    output.user = &bar;
+    dp_status status = make_model(input, &result);
     progress_end(&bar);
     TRY(status);
-    return report(arguments[1], &result, dp_host_seconds() - start);
+    return report(&result, dp_host_seconds() - start);
+}
+
+static dp_status run_convert(char **arguments, int count) {
+    (void)count;
+    return make(arguments[1], arguments[0], convert_model);
 }
 
 static void print_shapes(void) {
@@ -111,34 +117,13 @@ static dp_status check_like(void) {
 }
 
 static dp_status run_synth(char **arguments, int count) {
-    progress bar = {0};
-    dp_convert_result result = {0};
-    double start = dp_host_seconds();
     if (list) {
         print_shapes();
         return DP_OK;
     }
     TRY(check_like());
     if (count < 1) return dp_fail(DP_E_ARG, "missing argument; usage: doppler synth --like MODEL OUT");
-    TRY(check_output(arguments[0]));
-    dp_status status = dp_synth(
-        &(dp_synth_desc){
-            .like = like,
-            .output = arguments[0],
-            .quantize = quantize,
-            .sharding = (dp_sharding)sharding,
-            .shard_size = shard_size,
-            .seed = seed,
-            .layers = layers,
-            .threads = threads,
-            .overwrite = overwrite,
-            .progress = progress_update,
-            .user = &bar,
-        },
-        &result);
-    progress_end(&bar);
-    TRY(status);
-    return report(arguments[0], &result, dp_host_seconds() - start);
+    return make(arguments[0], like, synthesise_model);
 }
 
 const command command_convert = {

@@ -17,26 +17,27 @@ static bool has_tensor(const dp_source *source, const char *name) {
     return false;
 }
 
-dp_status dp_output_settle(dp_output *output, const dp_source *source) {
-    if (!output->path || !*output->path)
-        return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
-    if (output->sharding < DP_SHARD_AUTO || output->sharding > DP_SHARD_EXPERT)
-        return dp_fail(DP_E_ARG, "sharding: unknown value %d", (int)output->sharding);
-    if (output->shard_size > INT64_MAX) return dp_fail(DP_E_ARG, "shard size: too large");
-    if (!output->shard_size) output->shard_size = SHARD_SIZE;
-    output->shard_size = (output->shard_size + DP_RDRR_ALIGN - 1) / DP_RDRR_ALIGN * DP_RDRR_ALIGN;
-    if (output->sharding == DP_SHARD_AUTO) output->sharding = has_experts(source) ? DP_SHARD_EXPERT : DP_SHARD_FIXED;
+dp_status dp_output_settle(dp_output_desc *to, const dp_source *source) {
+    if (!to->path || !*to->path) return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
+    if (to->sharding < DP_SHARD_AUTO || to->sharding > DP_SHARD_EXPERT)
+        return dp_fail(DP_E_ARG, "sharding: expected %d to %d (enum dp_sharding), found %d", DP_SHARD_AUTO, DP_SHARD_EXPERT,
+                       (int)to->sharding);
+    if (to->shard_size > INT64_MAX)
+        return dp_fail(DP_E_ARG, "shard size: expected at most 2^63 bytes, found %llu", (unsigned long long)to->shard_size);
+    if (!to->shard_size) to->shard_size = SHARD_SIZE;
+    to->shard_size = (to->shard_size + DP_RDRR_ALIGN - 1) / DP_RDRR_ALIGN * DP_RDRR_ALIGN;
+    if (to->sharding == DP_SHARD_AUTO) to->sharding = has_experts(source) ? DP_SHARD_EXPERT : DP_SHARD_FIXED;
     return DP_OK;
 }
 
 dp_status dp_write_model(const dp_source *source, const dp_mixture *mixture, const dp_output *output,
                          dp_convert_result *result) {
     dp_plan plan = {0};
-    bool gguf = dp_str_ends(dp_str_of(output->path), ".gguf");
+    bool gguf = dp_str_ends(dp_str_of(output->to.path), ".gguf");
     if (gguf)
         TRY(dp_plan_gguf(source, mixture, output, &plan));
     else
-        TRY(dp_plan_canonical(source, mixture, output->sharding == DP_SHARD_EXPERT, &plan));
+        TRY(dp_plan_canonical(source, mixture, output->to.sharding == DP_SHARD_EXPERT, &plan));
     dp_status status = gguf ? dp_gguf_write(&plan, output, result) : dp_rdrr_write(&plan, output, result);
     if (status == DP_OK) result->tensors = plan.count;
     dp_plan_free(&plan);
@@ -64,15 +65,9 @@ static dp_status convert_source(const dp_convert_desc *desc, const dp_checkpoint
     dp_quantize quantize;
     dp_mixture mixture;
     dp_assets assets = {0};
-    TRY(dp_quantize_parse(desc->quantize, &quantize));
+    TRY(dp_quantize_parse(desc->output.quantize, &quantize));
     dp_mixture_init(&mixture, quantize, checkpoint->config, !has_tensor(source, "lm_head.weight"));
-    dp_output output = {.path = desc->output,
-                        .overwrite = desc->overwrite,
-                        .sharding = desc->sharding,
-                        .shard_size = desc->shard_size,
-                        .threads = desc->threads,
-                        .progress = desc->progress,
-                        .user = desc->user,
+    dp_output output = {.to = desc->output,
                         .name = desc->name ? desc->name : checkpoint->name,
                         .config = checkpoint->config,
                         .assets = &assets};
@@ -80,7 +75,7 @@ static dp_status convert_source(const dp_convert_desc *desc, const dp_checkpoint
     output.source = last_part(&source->arena, checkpoint->path);
     if (!output.source) return dp_no_memory(strlen(checkpoint->path));
     TRY(find_gguf_extra(checkpoint, &source->arena, &output.gguf));
-    TRY(dp_output_settle(&output, source));
+    TRY(dp_output_settle(&output.to, source));
     TRY(dp_assets_from_checkpoint(checkpoint, &assets));
     dp_status status = dp_write_model(source, &mixture, &output, result);
     dp_assets_free(&assets);
@@ -99,8 +94,6 @@ static dp_status convert_checkpoint(const dp_convert_desc *desc, const dp_checkp
 
 dp_status dp_convert(const dp_convert_desc *desc, dp_convert_result *result) {
     if (!desc || !desc->input || !*desc->input) return dp_fail(DP_E_ARG, "input: expected a model folder or file");
-    if (!desc->output || !*desc->output)
-        return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
     dp_convert_result done = {0};
     dp_checkpoint *checkpoint = NULL;
     TRY(dp_checkpoint_open(desc->input, &checkpoint));

@@ -82,11 +82,11 @@ static dp_status write_piece(void *context, int32_t index, dp_job *job, dp_worke
 
 static dp_status write_contents(writing *w, const dp_output *output, const dp_buf *header) {
     static const char zeros[ALIGNMENT];
-    dp_job_desc job = {.threads = output->threads,
+    dp_job_desc job = {.threads = output->to.threads,
                        .what = "writing tensors",
                        .total = dp_plan_bytes(w->plan),
-                       .progress = output->progress,
-                       .user = output->user,
+                       .progress = output->to.progress,
+                       .user = output->to.user,
                        .task = write_piece,
                        .context = w,
                        .tasks = (int32_t)w->count};
@@ -125,9 +125,9 @@ static int64_t embedding_rows(const dp_plan *plan) {
 }
 
 static dp_status write_file(writing *w, const dp_output *output, const dp_buf *header) {
-    TRY(remove_leftovers(output->path));
+    TRY(remove_leftovers(output->to.path));
     TRY(dp_output_check(output, header->size + w->end));
-    TRY(dp_writer_open(output->path, &w->writer));
+    TRY(dp_writer_open(output->to.path, &w->writer));
     dp_status status = write_contents(w, output, header);
     if (status == DP_OK) return dp_writer_commit(w->writer);
     dp_writer_abandon(w->writer);

@@ -49,7 +49,7 @@ static void put_identity(const dp_output *output, dp_buf *buf) {
     dp_json_put(buf, output->config);
     dp_buf_str(buf, ",\n");
     put_field(buf, "hashAlgorithm", "sha256");
-    put_field(buf, "shardingStrategy", strategy[output->sharding]);
+    put_field(buf, "shardingStrategy", strategy[output->to.sharding]);
     put_field(buf, "defaultWeightLayout", "row");
     if (room.failed) buf->failed = true;
     dp_buf_free(&room);

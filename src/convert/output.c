@@ -38,40 +38,40 @@ static dp_status is_model(const char *folder, bool *out) {
 
 static dp_status check_folder(const dp_output *output) {
     bool empty = false, model = false;
-    TRY(is_empty(output->path, &empty));
+    TRY(is_empty(output->to.path, &empty));
     if (empty) return DP_OK;
-    if (!output->overwrite)
-        return dp_fail(DP_E_ARG, "%s: already exists; choose another output or ask to overwrite it", output->path);
-    TRY(is_model(output->path, &model));
-    if (!model) return dp_fail(DP_E_ARG, "%s: holds files but no manifest.json, so it is not replaced", output->path);
+    if (!output->to.overwrite)
+        return dp_fail(DP_E_ARG, "%s: already exists; choose another output or ask to overwrite it", output->to.path);
+    TRY(is_model(output->to.path, &model));
+    if (!model) return dp_fail(DP_E_ARG, "%s: holds files but no manifest.json, so it is not replaced", output->to.path);
     return DP_OK;
 }
 
 static dp_status check_place(const dp_output *output) {
-    bool file = dp_str_ends(dp_str_of(output->path), ".gguf");
-    switch (dp_path_what(output->path)) {
+    bool file = dp_str_ends(dp_str_of(output->to.path), ".gguf");
+    switch (dp_path_what(output->to.path)) {
     case DP_PATH_NONE:
         return DP_OK;
     case DP_PATH_FOLDER:
         if (!file) return check_folder(output);
-        return dp_fail(DP_E_ARG, "%s: is a folder, expected the name of a GGUF file", output->path);
+        return dp_fail(DP_E_ARG, "%s: is a folder, expected the name of a GGUF file", output->to.path);
     case DP_PATH_FILE:
-        if (file && output->overwrite) return DP_OK;
+        if (file && output->to.overwrite) return DP_OK;
         if (file)
-            return dp_fail(DP_E_ARG, "%s: already exists; choose another output or ask to overwrite it", output->path);
-        return dp_fail(DP_E_ARG, "%s: is a file, expected a folder to make", output->path);
+            return dp_fail(DP_E_ARG, "%s: already exists; choose another output or ask to overwrite it", output->to.path);
+        return dp_fail(DP_E_ARG, "%s: is a file, expected a folder to make", output->to.path);
     case DP_PATH_HIDDEN:
-        return dp_path_find(output->path, NULL);
+        return dp_path_find(output->to.path, NULL);
     default:
-        return dp_fail(DP_E_ARG, "%s: is neither a file nor a folder", output->path);
+        return dp_fail(DP_E_ARG, "%s: is neither a file nor a folder", output->to.path);
     }
 }
 
 dp_status dp_output_check(const dp_output *output, uint64_t bytes) {
     TRY(check_place(output));
-    uint64_t free_space = dp_path_free_space(output->path, NULL);
+    uint64_t free_space = dp_path_free_space(output->to.path, NULL);
     if (free_space < bytes || free_space - bytes < SLACK)
-        return dp_fail(DP_E_DISK_FULL, "%s: needs %llu bytes, only %llu are free", output->path,
+        return dp_fail(DP_E_DISK_FULL, "%s: needs %llu bytes, only %llu are free", output->to.path,
                        (unsigned long long)(bytes + SLACK), (unsigned long long)free_space);
     return DP_OK;
 }

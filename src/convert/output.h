@@ -26,13 +26,7 @@ const dp_asset *dp_assets_find(const dp_assets *assets, const char *name);
 void dp_assets_free(dp_assets *assets);
 
 typedef struct dp_output {
-    const char *path;
-    bool overwrite;
-    dp_sharding sharding; /* RDRR only, not AUTO */
-    uint64_t shard_size;
-    int32_t threads;
-    dp_progress_fn progress;
-    void *user;
+    dp_output_desc to;        /* as the caller asked, once settled without AUTO and zeroes */
     const char *name;         /* modelId, general.name */
     const char *quantization; /* label of the whole, e.g. "Q4_K_M" */
     const char *source;       /* where it comes from, for the record: a file or folder name */
@@ -41,14 +35,14 @@ typedef struct dp_output {
     const dp_json *gguf; /* what a GGUF source said besides the config (gguf_extra.h), or NULL */
 } dp_output;
 
-/* Writes a folder: appears whole at output->path or not at all. Fills shards and bytes_out of *result. */
+/* Writes a folder: appears whole at output->to.path or not at all. Fills shards and bytes_out of *result. */
 dp_status dp_rdrr_write(const dp_plan *plan, const dp_output *output, dp_convert_result *result);
 /* The manifest's text. Hashes of the layout's shards must be filled. */
 dp_status dp_manifest_write(const dp_plan *plan, const dp_layout *layout, const dp_output *output, dp_buf *out);
 
 /* ---- outputs that replace or refuse what is there (output.c) ---- */
 
-/* DP_E_ARG if something is at output->path that must not be replaced; DP_E_DISK_FULL if `bytes` will not fit. */
+/* DP_E_ARG if something is at output->to.path that must not be replaced; DP_E_DISK_FULL if `bytes` will not fit. */
 dp_status dp_output_check(const dp_output *output, uint64_t bytes);
 /* "folder/.name.part" for "folder/name": where a folder grows. Trailing slashes are dropped. dp_free() it. */
 dp_status dp_output_part(const char *path, const char *suffix, char **out);

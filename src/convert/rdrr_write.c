@@ -99,11 +99,11 @@ static dp_status write_contents(const dp_plan *plan, dp_layout *layout, const dp
     writing w = {plan, layout, folder};
     if (layout->shard_count > INT32_MAX) return dp_fail(DP_E_ARG, "%zu shards are too many", layout->shard_count);
     TRY(dp_folder_make(folder));
-    dp_job_desc job = {.threads = output->threads,
+    dp_job_desc job = {.threads = output->to.threads,
                        .what = "writing shards",
                        .total = dp_plan_bytes(plan),
-                       .progress = output->progress,
-                       .user = output->user,
+                       .progress = output->to.progress,
+                       .user = output->to.user,
                        .task = write_shard,
                        .context = &w,
                        .tasks = (int32_t)layout->shard_count};
@@ -145,11 +145,11 @@ typedef struct names {
 static dp_status write_and_publish(const dp_plan *plan, dp_layout *layout, const dp_output *output, const names *at) {
     uint64_t bytes = 0;
     for (size_t i = 0; i < layout->shard_count; i++) bytes += layout->shards[i].size;
-    TRY(recover(output->path, at->old));
+    TRY(recover(output->to.path, at->old));
     TRY(dp_folder_remove(at->part));
     TRY(dp_output_check(output, bytes));
     dp_status status = write_contents(plan, layout, output, at->part);
-    if (status == DP_OK) status = publish(at->part, at->old, output->path);
+    if (status == DP_OK) status = publish(at->part, at->old, output->to.path);
     if (status != DP_OK) {
         char why[1024]; /* tidying up must not replace the reason */
         snprintf(why, sizeof why, "%s", dp_error_message());
@@ -162,9 +162,9 @@ static dp_status write_and_publish(const dp_plan *plan, dp_layout *layout, const
 dp_status dp_rdrr_write(const dp_plan *plan, const dp_output *output, dp_convert_result *result) {
     dp_layout layout = {0};
     names at = {0};
-    TRY(dp_layout_make(plan, output->sharding, output->shard_size, &layout));
-    dp_status status = dp_output_part(output->path, ".part", &at.part);
-    if (status == DP_OK) status = dp_output_part(output->path, ".old", &at.old);
+    TRY(dp_layout_make(plan, output->to.sharding, output->to.shard_size, &layout));
+    dp_status status = dp_output_part(output->to.path, ".part", &at.part);
+    if (status == DP_OK) status = dp_output_part(output->to.path, ".old", &at.old);
     if (status == DP_OK) status = write_and_publish(plan, &layout, output, &at);
     if (status == DP_OK) {
         result->shards = layout.shard_count;

@@ -52,28 +52,19 @@ static dp_status synth_source(const dp_synth_desc *desc, const dp_json *config, 
     dp_mixture mixture;
     bool tied = false;
     size_t shape;
-    if (desc->quantize) TRY(dp_quantize_parse(desc->quantize, &quantize));
+    if (desc->output.quantize) TRY(dp_quantize_parse(desc->output.quantize, &quantize));
     TRY(dp_json_get_bool(config, "tie_word_embeddings", &tied));
     TRY(find_shape(desc->like, &shape));
     dp_mixture_init(&mixture, quantize, config, tied);
     TRY(dp_synth_weights(source, &mixture, desc->seed));
     dp_assets assets = {0};
-    dp_output output = {.path = desc->output,
-                        .overwrite = desc->overwrite,
-                        .sharding = desc->sharding,
-                        .shard_size = desc->shard_size,
-                        .threads = desc->threads,
-                        .progress = desc->progress,
-                        .user = desc->user,
-                        .source = "synthetic",
-                        .config = config,
-                        .assets = &assets};
+    dp_output output = {.to = desc->output, .source = "synthetic", .config = config, .assets = &assets};
     output.quantization = dp_quantize_label(quantize) ? dp_quantize_label(quantize) : "BF16";
     const char *name = dp_synth_name(shape);
     output.name = desc->layers ? dp_arena_printf(&source->arena, "%s-%d-layers-synthetic", name, (int)desc->layers)
                                : dp_arena_printf(&source->arena, "%s-synthetic", name);
     if (!output.name) return dp_no_memory(64);
-    TRY(dp_output_settle(&output, source));
+    TRY(dp_output_settle(&output.to, source));
     dp_status status = make_assets(config, &assets);
     if (status == DP_OK) status = write_source(source, &output, result);
     dp_assets_free(&assets);
@@ -106,8 +97,6 @@ static dp_status choose_config(const dp_synth_desc *desc, dp_buf *out) {
 
 dp_status dp_synth(const dp_synth_desc *desc, dp_convert_result *result) {
     if (!desc || !desc->like || !*desc->like) return dp_fail(DP_E_ARG, "like: expected the name of a model");
-    if (!desc->output || !*desc->output)
-        return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
     dp_arena arena = {0};
     const dp_json *config = NULL;
     dp_buf text = {0};

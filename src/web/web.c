@@ -259,8 +259,10 @@ void web_end(void) {
 /* ---- files ---- */
 
 int32_t web_convert(const char *input, const char *output, const char *quantize, const char *name, int32_t sharding) {
-    dp_convert_desc desc = {.input = input, .output = output, .quantize = *quantize ? quantize : NULL, .name = *name ? name : NULL,
-                            .sharding = (dp_sharding)sharding, .overwrite = true, .progress = on_progress};
+    dp_convert_desc desc = {.input = input,
+                            .name = *name ? name : NULL,
+                            .output = {.path = output, .quantize = *quantize ? quantize : NULL, .sharding = (dp_sharding)sharding,
+                                       .overwrite = true, .progress = on_progress}};
     return dp_convert(&desc, NULL);
 }
 

@@ -9,7 +9,8 @@ static void convert_and_check(const char *what, const char *from, const char *to
     char golden[200], label[120];
     snprintf(golden, sizeof golden, "tests/data/models/%s/golden.safetensors", what);
     snprintf(label, sizeof label, "%s %s", what, strrchr(to, '.') ? strrchr(to, '.') : "rdrr");
-    CHECK_OK(dp_convert(&(dp_convert_desc){.input = from, .output = to, .sharding = sharding, .shard_size = shard_size}, NULL));
+    dp_output_desc output = {.path = to, .sharding = sharding, .shard_size = shard_size};
+    CHECK_OK(dp_convert(&(dp_convert_desc){.input = from, .output = output}, NULL));
     golden_check(label, to, test_path(golden), &reference);
 }
 
@@ -36,7 +37,7 @@ TEST(quantised_reference_files_survive_rdrr) {
         snprintf(gguf, sizeof gguf, "tests/data/gguf/%s.Q4_K_M.gguf", names[i]);
         snprintf(golden, sizeof golden, "tests/data/gguf/%s.Q4_K_M.golden.safetensors", names[i]);
         snprintf(rdrr, sizeof rdrr, "%s/%s.q4.rdrr", test_folder(), names[i]);
-        CHECK_OK(dp_convert(&(dp_convert_desc){.input = test_path(gguf), .output = rdrr}, NULL));
+        CHECK_OK(dp_convert(&(dp_convert_desc){.input = test_path(gguf), .output.path = rdrr}, NULL));
         golden_check(names[i], rdrr, test_path(golden), &reference);
     }
 }

@@ -37,8 +37,9 @@ const char *paging_folder(const char *name) {
 
 dp_status paging_convert(const char *name, const char *ending, const char *quantize, dp_sharding sharding, char out[400]) {
     snprintf(out, 400, "%s%s", paging_folder(name), ending);
-    return dp_convert(&(dp_convert_desc){.input = paging_folder(name), .output = out, .quantize = quantize, .sharding = sharding,
-                                         .shard_size = 1 << 16, .overwrite = true}, NULL);
+    dp_output_desc output = {
+        .path = out, .quantize = quantize, .sharding = sharding, .shard_size = 1 << 16, .overwrite = true};
+    return dp_convert(&(dp_convert_desc){.input = paging_folder(name), .output = output}, NULL);
 }
 
 const char *paging_copy(const char *name) {

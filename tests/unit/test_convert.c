@@ -88,8 +88,8 @@ TEST(gguf_to_rdrr_and_back_is_the_same_model) {
         snprintf(file, sizeof file, "tests/data/gguf/%s.Q4_K_M.gguf", names[i]);
         snprintf(rdrr, sizeof rdrr, "%s.back", names[i]);
         snprintf(gguf, sizeof gguf, "%s.back.gguf", names[i]);
-        CHECK_OK(dp_convert(&(dp_convert_desc){.input = test_path(file), .output = place(rdrr)}, NULL));
-        CHECK_OK(dp_convert(&(dp_convert_desc){.input = place(rdrr), .output = place(gguf)}, NULL));
+        CHECK_OK(dp_convert(&(dp_convert_desc){.input = test_path(file), .output.path = place(rdrr)}, NULL));
+        CHECK_OK(dp_convert(&(dp_convert_desc){.input = place(rdrr), .output.path = place(gguf)}, NULL));
         check_kept(test_path(file), place(gguf));
     }
 }
@@ -109,10 +109,10 @@ TEST(every_sharding_keeps_every_tensor) {
         dp_convert_result result = {0};
         snprintf(name, sizeof name, "mixtral.%s", kinds[i].name);
         CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("mixtral"),
-                                               .output = place(name),
-                                               .sharding = kinds[i].sharding,
-                                               .shard_size = kinds[i].size,
-                                               .threads = 2},
+                                               .output = {.path = place(name),
+                                                          .sharding = kinds[i].sharding,
+                                                          .shard_size = kinds[i].size,
+                                                          .threads = 2}},
                             &result));
         CHECK(result.tensors == 96 && result.bytes_out >= result.bytes_in && result.shards >= 1);
         check_kept(reference("mixtral"), place(name));
@@ -121,7 +121,7 @@ TEST(every_sharding_keeps_every_tensor) {
 
 TEST(one_shard_is_one_expert) {
     dp_checkpoint *c = NULL;
-    CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("gpt-oss"), .output = place("oss.expert")}, NULL));
+    CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("gpt-oss"), .output.path = place("oss.expert")}, NULL));
     CHECK_OK(dp_checkpoint_open(place("oss.expert"), &c));
     size_t experts = 0;
     for (size_t i = 0; i < c->shard_count; i++) experts += strcmp(c->shards[i].type, "expert") == 0;
@@ -140,7 +140,7 @@ TEST(one_shard_is_one_expert) {
 TEST(gpt_oss_experts_are_taken_apart) {
     dp_checkpoint *hf = NULL, *rdrr = NULL;
     if (dp_path_what(place("oss.expert")) == DP_PATH_NONE)
-        CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("gpt-oss"), .output = place("oss.expert")}, NULL));
+        CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("gpt-oss"), .output.path = place("oss.expert")}, NULL));
     CHECK_OK(dp_checkpoint_open(reference("gpt-oss"), &hf));
     CHECK_OK(dp_checkpoint_open(place("oss.expert"), &rdrr));
     const dp_tensor *blocks = dp_checkpoint_find(hf, "model.layers.1.mlp.experts.gate_up_proj_blocks");
@@ -166,7 +166,7 @@ TEST(gpt_oss_experts_are_taken_apart) {
 TEST(llama_rows_leave_pair_order) {
     dp_checkpoint *gguf = NULL, *rdrr = NULL;
     const char *file = test_path("tests/data/gguf/llama.Q4_K_M.gguf");
-    CHECK_OK(dp_convert(&(dp_convert_desc){.input = file, .output = place("llama.rows")}, NULL));
+    CHECK_OK(dp_convert(&(dp_convert_desc){.input = file, .output.path = place("llama.rows")}, NULL));
     CHECK_OK(dp_checkpoint_open(file, &gguf));
     CHECK_OK(dp_checkpoint_open(place("llama.rows"), &rdrr));
     const dp_tensor *from = dp_checkpoint_find(gguf, "model.layers.1.self_attn.k_proj.weight");
@@ -192,7 +192,7 @@ TEST(q4_k_m_chooses_the_types_of_llama_quantize) {
         snprintf(file, sizeof file, "tests/data/gguf/%s.Q4_K_M.gguf", names[i]);
         snprintf(out, sizeof out, "%s.ours.gguf", names[i]);
         CHECK_OK(dp_convert(
-            &(dp_convert_desc){.input = reference(names[i]), .output = place(out), .quantize = "q4_k_m"}, NULL));
+            &(dp_convert_desc){.input = reference(names[i]), .output = {.path = place(out), .quantize = "q4_k_m"}}, NULL));
         CHECK_OK(dp_checkpoint_open(test_path(file), &theirs));
         CHECK_OK(dp_checkpoint_open(place(out), &ours));
         for (size_t k = 0; k < ours->tensor_count; k++) {
@@ -207,32 +207,33 @@ TEST(q4_k_m_chooses_the_types_of_llama_quantize) {
 /* ---- outputs ---- */
 
 TEST(the_same_input_gives_the_same_bytes) {
-    dp_convert_desc desc = {.input = reference("llama"), .output = place("one"), .quantize = "q4_k_m", .threads = 1};
+    dp_convert_desc desc = {.input = reference("llama"),
+                            .output = {.path = place("one"), .quantize = "q4_k_m", .threads = 1}};
     CHECK_OK(dp_convert(&desc, NULL));
-    desc.output = place("two");
-    desc.threads = 3;
+    desc.output.path = place("two");
+    desc.output.threads = 3;
     CHECK_OK(dp_convert(&desc, NULL));
     CHECK(same_file(place("one/manifest.json"), place("two/manifest.json")));
     CHECK(same_file(place("one/shard_00000.bin"), place("two/shard_00000.bin")));
 }
 
 TEST(an_existing_output_is_replaced_only_on_request) {
-    dp_convert_desc desc = {.input = reference("llama"), .output = place("there"), .quantize = "q8_0"};
+    dp_convert_desc desc = {.input = reference("llama"), .output = {.path = place("there"), .quantize = "q8_0"}};
     CHECK_OK(dp_convert(&desc, NULL));
     CHECK_FAILS(dp_convert(&desc, NULL), DP_E_ARG, "already exists");
-    desc.overwrite = true;
-    desc.quantize = "f16";
+    desc.output.overwrite = true;
+    desc.output.quantize = "f16";
     CHECK_OK(dp_convert(&desc, NULL));
     CHECK_OK(dp_verify(place("there"), NULL));
     CHECK(entries_with("there") == 1);
-    desc.output = place("there.gguf");
+    desc.output.path = place("there.gguf");
     CHECK_OK(dp_convert(&desc, NULL));
-    desc.overwrite = false;
+    desc.output.overwrite = false;
     CHECK_FAILS(dp_convert(&desc, NULL), DP_E_ARG, "already exists");
     /* A folder that is no model is never deleted. */
     CHECK_OK(dp_folder_make(place("precious/papers")));
-    desc.overwrite = true;
-    desc.output = place("precious");
+    desc.output.overwrite = true;
+    desc.output.path = place("precious");
     CHECK_FAILS(dp_convert(&desc, NULL), DP_E_ARG, "no manifest.json");
     CHECK(dp_path_what(place("precious/papers")) == DP_PATH_FOLDER);
 }
@@ -248,7 +249,8 @@ TEST(cancelling_leaves_nothing) {
     for (size_t i = 0; i < DP_COUNT(outputs); i++) {
         int calls = 0;
         dp_convert_desc desc = {
-            .input = reference("mixtral"), .output = place(outputs[i]), .progress = stop_half_way, .user = &calls};
+            .input = reference("mixtral"),
+            .output = {.path = place(outputs[i]), .progress = stop_half_way, .user = &calls}};
         CHECK_FAILS(dp_convert(&desc, NULL), DP_E_CANCELLED, "cancel");
         CHECK(calls > 0 && entries_with("cancelled") == 0);
     }
@@ -260,11 +262,11 @@ TEST(what_a_killed_run_left_is_no_model_and_goes) {
     CHECK(file && fputs("half a shard", file) >= 0 && fclose(file) == 0);
     dp_checkpoint *c = NULL;
     CHECK_FAILS(dp_checkpoint_open(place(".killed.part"), &c), DP_E_NOT_FOUND, "no model here");
-    CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("llama"), .output = place("killed")}, NULL));
+    CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("llama"), .output.path = place("killed")}, NULL));
     CHECK(entries_with("killed") == 1);
     /* Killed between moving the old output away and the new one in: the old one comes back. */
     CHECK_OK(dp_path_rename(place("killed"), place(".killed.old")));
-    dp_convert_desc desc = {.input = reference("llama"), .output = place("killed")};
+    dp_convert_desc desc = {.input = reference("llama"), .output.path = place("killed")};
     CHECK_FAILS(dp_convert(&desc, NULL), DP_E_ARG, "already exists");
     CHECK_OK(dp_verify(place("killed"), NULL));
 }
@@ -276,7 +278,7 @@ TEST(a_folder_that_cannot_be_written) {
         test_skip("root writes anywhere");
         return;
     }
-    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = reference("llama"), .output = place("locked/model")}, NULL),
+    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = reference("llama"), .output.path = place("locked/model")}, NULL),
                 DP_E_IO, "locked");
 }
 
@@ -292,7 +294,7 @@ static dp_status verify_again(void *user) { return dp_verify(user, NULL); }
 TEST(verify_names_every_bad_shard) {
     char bad[200] = "";
     dp_verify_desc listing = {.on_bad = add_bad, .user = bad};
-    dp_convert_desc desc = {.input = reference("mixtral"), .output = place("damaged")};
+    dp_convert_desc desc = {.input = reference("mixtral"), .output.path = place("damaged")};
     CHECK_OK(dp_convert(&desc, NULL));
     CHECK(test_failing_allocations(verify_again, (void *)(uintptr_t)place("damaged")) > 10);
     FILE *file = fopen(place("damaged/shard_00003.bin"), "r+b");
@@ -330,16 +332,16 @@ TEST(arguments_are_checked) {
     const char *input = reference("llama");
     CHECK_FAILS(dp_convert(NULL, NULL), DP_E_ARG, "input");
     CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = input}, NULL), DP_E_ARG, "output");
-    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = place("nowhere"), .output = place("unborn")}, NULL),
+    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = place("nowhere"), .output.path = place("unborn")}, NULL),
                 DP_E_NOT_FOUND, "nowhere");
-    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = input, .output = place("unborn"), .quantize = "q17"}, NULL),
+    CHECK_FAILS(dp_convert(&(dp_convert_desc){.input = input, .output = {.path = place("unborn"), .quantize = "q17"}}, NULL),
                 DP_E_ARG, "q17");
     CHECK_FAILS(
-        dp_convert(&(dp_convert_desc){.input = input, .output = place("unborn"), .sharding = (dp_sharding)9}, NULL),
-        DP_E_ARG, "sharding");
-    CHECK_FAILS(dp_synth(&(dp_synth_desc){.like = "gemma-3-1b", .layers = 27, .output = place("unborn")}, NULL), DP_E_ARG,
+        dp_convert(&(dp_convert_desc){.input = input, .output = {.path = place("unborn"), .sharding = (dp_sharding)9}}, NULL),
+        DP_E_ARG, "sharding: expected 0 to 3 (enum dp_sharding), found 9");
+    CHECK_FAILS(dp_synth(&(dp_synth_desc){.like = "gemma-3-1b", .layers = 27, .output.path = place("unborn")}, NULL), DP_E_ARG,
                 "has 26; expected 1 to 26");
-    CHECK_FAILS(dp_synth(&(dp_synth_desc){.like = "gpt-9", .output = place("unborn")}, NULL), DP_E_NOT_FOUND,
+    CHECK_FAILS(dp_synth(&(dp_synth_desc){.like = "gpt-9", .output.path = place("unborn")}, NULL), DP_E_NOT_FOUND,
                 "llama-3.2-1b");
     CHECK_FAILS(dp_verify(place("nowhere"), NULL), DP_E_NOT_FOUND, "nowhere");
     CHECK(entries_with("unborn") == 0);
@@ -364,7 +366,7 @@ TEST(malformed_experts_and_heads) {
         snprintf(name, sizeof name, "bad%d/config.json", (int)i);
         test_write_text(name, "{\"model_type\":\"gpt_oss\",\"num_hidden_layers\":1}");
         snprintf(name, sizeof name, "bad%d", (int)i);
-        dp_status status = dp_convert(&(dp_convert_desc){.input = place(name), .output = place("unborn")}, NULL);
+        dp_status status = dp_convert(&(dp_convert_desc){.input = place(name), .output.path = place("unborn")}, NULL);
         CHECK_MSG(status != DP_OK && strstr(dp_error_message(), bad[i].message), "%s: %s", bad[i].tensor,
                   dp_error_message());
     }
@@ -375,16 +377,16 @@ TEST(malformed_experts_and_heads) {
 
 static dp_status convert_alone(void *user) {
     dp_convert_desc *desc = user;
-    desc->threads = 1; /* allocations are counted without locks */
-    desc->overwrite = true;
+    desc->output.threads = 1; /* allocations are counted without locks */
+    desc->output.overwrite = true;
     return dp_convert(desc, NULL);
 }
 
 TEST(every_allocation_may_fail) {
-    dp_convert_desc desc = {.input = reference("llama-tied"), .output = place("poor"), .quantize = "q4_k_m"};
+    dp_convert_desc desc = {.input = reference("llama-tied"), .output = {.path = place("poor"), .quantize = "q4_k_m"}};
     CHECK(test_failing_allocations(convert_alone, &desc) > 50);
     CHECK_OK(dp_verify(place("poor"), NULL));
-    desc = (dp_convert_desc){.input = place("poor"), .output = place("poor.gguf")};
+    desc = (dp_convert_desc){.input = place("poor"), .output.path = place("poor.gguf")};
     CHECK(test_failing_allocations(convert_alone, &desc) > 50);
     CHECK_OK(dp_verify(place("poor.gguf"), NULL));
     CHECK(entries_with("poor") == 2);

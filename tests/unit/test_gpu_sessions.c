@@ -157,7 +157,7 @@ TEST(loading_takes_little_memory) {
     dp_model *model;
     if (!engine) return;
     snprintf(path, sizeof path, "%s/synthetic", test_folder());
-    CHECK_OK(dp_synth(&(dp_synth_desc){.like = "qwen3-0.6b", .output = path}, &(dp_convert_result){0}));
+    CHECK_OK(dp_synth(&(dp_synth_desc){.like = "qwen3-0.6b", .output.path = path}, &(dp_convert_result){0}));
     watch w = {gpu_of(engine), own_memory(), 0};
     CHECK_OK(dp_model_open(engine, path, &(dp_model_desc){.progress = look, .user = &w}, &model));
     look(&w, "", 0, 0);

@@ -164,9 +164,9 @@ static bool stop_early(void *user, const char *what, uint64_t done, uint64_t tot
 TEST(a_generated_model_opens) {
     char folder[300];
     snprintf(folder, sizeof folder, "%s/small", test_folder());
-    dp_synth_desc desc = {.like = "gemma-3-270m", .output = folder, .progress = stop_early};
+    dp_synth_desc desc = {.like = "gemma-3-270m", .output = {.path = folder, .progress = stop_early}};
     CHECK_FAILS(dp_synth(&desc, NULL), DP_E_CANCELLED, "cancelled");
-    desc.progress = NULL;
+    desc.output.progress = NULL;
     dp_convert_result result = {0};
     CHECK_OK(dp_synth(&desc, &result));
     CHECK(result.tensors == 236 && result.shards > 1);
