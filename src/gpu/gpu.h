@@ -62,12 +62,12 @@ void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer);
 /* Queued in order with submits. offset and size are multiples of 4. Large writes go through a ring of mapped staging
  * buffers, so that host memory stays bounded. */
 dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, const void *data, size_t size);
-/* Room of `size` bytes (a multiple of 4, at most DP_GPU_STAGE_BYTES) in the staging ring, to be filled by the caller
- * and copied to buffer[offset..] by the commit: what repacking at load writes into. One at a time, and no other call on
- * the device in between. The memory may be slow to read. */
+/* Room of `size` bytes (a multiple of 4, at most DP_GPU_STAGE_BYTES) in the staging ring, to be filled by the caller: what
+ * repacking writes into, on any threads. A commit takes the first `size` of them that none has taken yet to
+ * buffer[offset..]. All are to be taken, and no other call on the device comes in between. The memory may be slow to read. */
 enum { DP_GPU_STAGE_BYTES = 16 << 20 };
 dp_status dp_gpu_stage(dp_gpu *gpu, size_t size, void **memory);
-dp_status dp_gpu_stage_commit(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset);
+dp_status dp_gpu_stage_commit(dp_gpu *gpu, size_t size, dp_gpu_buffer buffer, uint64_t offset);
 /* A copy of buffer[offset, offset + size) as of all submits so far; end waits for it. Several may be under way. */
 dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, size_t size, dp_gpu_read *out);
 /* DP_WAITING where the host cannot wait and the data is not there yet: the read is still under way. */

@@ -44,8 +44,8 @@ dp_status dp_gpu_stage(dp_gpu *gpu, size_t size, void **memory) {
     (void)gpu, (void)size, (void)memory;
     return absent();
 }
-dp_status dp_gpu_stage_commit(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset) {
-    (void)gpu, (void)buffer, (void)offset;
+dp_status dp_gpu_stage_commit(dp_gpu *gpu, size_t size, dp_gpu_buffer buffer, uint64_t offset) {
+    (void)gpu, (void)size, (void)buffer, (void)offset;
     return absent();
 }
 dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, size_t size, dp_gpu_read *out) {

@@ -169,16 +169,17 @@ dp_status dp_gpu_stage(dp_gpu *gpu, size_t size, void **memory) {
     return DP_OK;
 }
 
-dp_status dp_gpu_stage_commit(dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset) {
-    size_t size = gpu->staged;
-    if (size == 0) return dp_fail(DP_E_ARG, "nothing is staged");
+dp_status dp_gpu_stage_commit(dp_gpu *gpu, size_t size, dp_gpu_buffer handle, uint64_t offset) {
+    if (size == 0 || size > gpu->staged) return dp_fail(DP_E_ARG, "%zu bytes of %zu that are staged", size, gpu->staged);
     TRY(gpu_range_check(gpu, handle, offset, size));
     const gpu_buffer *buffer = gpu_table_get(&gpu->buffers, handle);
     gpu_stage *stage = &gpu->stages[gpu->stage];
     if (!gpu->copies) gpu->copies = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
     gpu->lib.CommandEncoderCopyBufferToBuffer(gpu->copies, stage->buffer, stage->used, buffer->buffer, offset, size);
-    gpu->staged = 0;
-    stage->used += (size + STAGE_ALIGN - 1) & ~(size_t)(STAGE_ALIGN - 1);
+    gpu->staged -= size;
+    stage->used += size;
+    if (gpu->staged) return gpu_take_error(gpu);
+    stage->used = (stage->used + STAGE_ALIGN - 1) & ~(size_t)(STAGE_ALIGN - 1);
     return stage->used >= DP_GPU_STAGE_BYTES ? gpu_stage_flush(gpu) : gpu_take_error(gpu);
 }
 
@@ -195,7 +196,7 @@ dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset, const
         piece = DP_MIN(size - done, (size_t)DP_GPU_STAGE_BYTES);
         TRY(dp_gpu_stage(gpu, piece, &memory));
         memcpy(memory, (const uint8_t *)data + done, piece);
-        TRY(dp_gpu_stage_commit(gpu, handle, offset + done));
+        TRY(dp_gpu_stage_commit(gpu, piece, handle, offset + done));
     }
     return DP_OK;
 }

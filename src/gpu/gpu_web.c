@@ -45,7 +45,7 @@ IMPORT(gpu_wait) int32_t gpu_wait(void); /* waits */
 struct dp_gpu {
     dp_gpu_caps caps;
     void *stage; /* what dp_gpu_stage hands out; as large as was ever asked for */
-    size_t stage_capacity, staged;
+    size_t stage_capacity, staged, taken; /* staged: of it, behind what was taken */
 };
 
 /* The host has one device. */
@@ -188,15 +188,17 @@ dp_status dp_gpu_stage(dp_gpu *gpu, size_t size, void **memory) {
         gpu->stage_capacity = size;
     }
     gpu->staged = size;
+    gpu->taken = 0;
     *memory = gpu->stage;
     return DP_OK;
 }
 
-dp_status dp_gpu_stage_commit(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset) {
-    size_t size = gpu->staged;
-    if (size == 0) return dp_fail(DP_E_ARG, "nothing is staged");
-    gpu->staged = 0;
-    return dp_gpu_write(gpu, buffer, offset, gpu->stage, size);
+dp_status dp_gpu_stage_commit(dp_gpu *gpu, size_t size, dp_gpu_buffer buffer, uint64_t offset) {
+    const char *data = (const char *)gpu->stage + gpu->taken;
+    if (size == 0 || size > gpu->staged) return dp_fail(DP_E_ARG, "%zu bytes of %zu that are staged", size, gpu->staged);
+    gpu->staged -= size;
+    gpu->taken += size;
+    return dp_gpu_write(gpu, buffer, offset, data, size);
 }
 
 dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, size_t size, dp_gpu_read *out) {

@@ -3,7 +3,7 @@
 #include "gpu/repack.h"
 #include "graph/pager.h"
 
-enum { SLAB_ELEMENTS = 1 << 20 }; /* a multiple of every block size times 64 */
+enum { PIECE_ELEMENTS = 1 << 17, SLAB_ELEMENTS = 1 << 20 }; /* multiples of every block size times 64 */
 
 typedef struct upload {
     dp_gpu *gpu;
@@ -11,18 +11,56 @@ typedef struct upload {
     const dp_weight *weight;
     const dp_gpu_part *to;
     bool paged;                  /* experts come when they are wanted */
+    size_t slab;                 /* elements that are staged at once */
     size_t quants_at, scales_at; /* bytes written so far */
     uint32_t *scales;            /* one slab */
     uint8_t *blocks;             /* one slab as stored, of what is not in memory; NULL until needed */
 } upload;
 
+static bool is_float(dp_dtype dtype) { return dtype == DP_F32 || dtype == DP_F16 || dtype == DP_BF16; }
+
+static size_t slab_bytes(dp_dtype dtype, size_t elements) {
+    dp_repack_size size = dp_repack_bytes(dtype, elements);
+    return size.quants + (is_float(dtype) ? 0 : size.scales);
+}
+
+/* ---- a slab is repacked in pieces: threads share those of what is paged ---- */
+
+typedef struct slab {
+    dp_dtype dtype;
+    const uint8_t *blocks;
+    size_t elements;
+    uint8_t *quants, *scales; /* staged; scales: NULL if there are none */
+    uint8_t *made;            /* scales where they are made, since staged memory may be slow to read */
+} slab;
+
+static void repack_piece(void *user, int32_t i) {
+    const slab *s = user;
+    const dp_dtype_info *info = dp_dtype_get(s->dtype);
+    size_t first = (size_t)i * PIECE_ELEMENTS, n = DP_MIN((size_t)PIECE_ELEMENTS, s->elements - first);
+    dp_repack_size at = dp_repack_bytes(s->dtype, first), size = dp_repack_bytes(s->dtype, n);
+    uint8_t *made = s->scales ? s->made + at.scales : NULL;
+    dp_repack(s->dtype, s->blocks + first / info->block * info->bytes, n, (uint32_t *)(void *)(s->quants + at.quants), (uint32_t *)(void *)made);
+    if (s->scales) memcpy(s->scales + at.scales, made, size.scales);
+}
+
+static void repack(const upload *u, slab *s) {
+    dp_pager *pager = u->program->pager;
+    int32_t pieces = (int32_t)((s->elements + PIECE_ELEMENTS - 1) / PIECE_ELEMENTS);
+    if (pager && u->weight->experts) pager->api->share(pager, repack_piece, s, pieces);
+    else
+        for (int32_t i = 0; i < pieces; i++) repack_piece(s, i);
+}
+
 static dp_status send_slab(upload *u, const uint8_t *blocks, size_t n) {
     dp_repack_size size = dp_repack_bytes(u->weight->dtype, n);
+    bool scaled = u->to->scales != u->to->quants;
     void *memory;
-    TRY(dp_gpu_stage(u->gpu, size.quants, &memory));
-    dp_repack(u->weight->dtype, blocks, n, memory, u->scales);
-    TRY(dp_gpu_stage_commit(u->gpu, u->to->quants, u->quants_at));
-    if (u->to->scales != u->to->quants) TRY(dp_gpu_write(u->gpu, u->to->scales, u->scales_at, u->scales, size.scales));
+    TRY(dp_gpu_stage(u->gpu, size.quants + (scaled ? size.scales : 0), &memory));
+    slab s = {u->weight->dtype, blocks, n, memory, scaled ? (uint8_t *)memory + size.quants : NULL, (uint8_t *)u->scales};
+    repack(u, &s);
+    TRY(dp_gpu_stage_commit(u->gpu, size.quants, u->to->quants, u->quants_at));
+    if (scaled) TRY(dp_gpu_stage_commit(u->gpu, size.scales, u->to->scales, u->scales_at));
     u->quants_at += size.quants;
     u->scales_at += size.scales;
     return DP_OK;
@@ -42,8 +80,8 @@ static dp_status read_slab(upload *u, int32_t expert, size_t at, size_t n, const
 /* Elements [first, first + elements) of a plain weight or an expert. data: NULL if it is to be read. */
 static dp_status send(upload *u, int32_t expert, const uint8_t *data, size_t first, size_t elements) {
     const dp_dtype_info *info = dp_dtype_get(u->weight->dtype);
-    for (size_t at = first; at < first + elements; at += SLAB_ELEMENTS) {
-        size_t n = DP_MIN((size_t)SLAB_ELEMENTS, first + elements - at), byte = at / info->block * info->bytes;
+    for (size_t at = first; at < first + elements; at += u->slab) {
+        size_t n = DP_MIN(u->slab, first + elements - at), byte = at / info->block * info->bytes;
         const uint8_t *blocks = data ? data + byte : NULL;
         if (!data) TRY(read_slab(u, expert, byte, n, &blocks));
         TRY(send_slab(u, blocks, n));
@@ -61,8 +99,6 @@ static dp_status check(const dp_weight *w, size_t elements) {
         return dp_fail(DP_E_UNSUPPORTED, "experts of %zu elements: the GPU kernels need a multiple of 128", elements);
     return DP_OK;
 }
-
-static bool is_float(dp_dtype dtype) { return dtype == DP_F32 || dtype == DP_F16 || dtype == DP_BF16; }
 
 /* ---- parts ---- */
 
@@ -133,7 +169,7 @@ static dp_status load_one(dp_gpu_backend *b, const dp_program *program, const dp
     if (slots) units = slots;
     TRY(check(w, (size_t)w->rows * (size_t)w->cols));
     TRY(units_per_part(b, w, units, &each));
-    upload u = {.gpu = b->gpu, .program = program, .weight = w, .paged = slots > 0};
+    upload u = {.gpu = b->gpu, .program = program, .weight = w, .paged = slots > 0, .slab = SLAB_ELEMENTS};
     to->parts = dp_calloc((units + each - 1) / each, sizeof *to->parts);
     u.scales = dp_malloc(dp_repack_bytes(w->dtype, SLAB_ELEMENTS).scales);
     dp_status status = to->parts && u.scales ? load_parts(&u, to, units, each) : dp_no_memory(SLAB_ELEMENTS / 8);
@@ -174,23 +210,28 @@ static const dp_gpu_part *part_of(const dp_gpu_weight *w, uint32_t unit) {
     return part;
 }
 
+/* Elements that are worth sharing among as many threads as there may be, and that can be staged. */
+static size_t put_slab(dp_dtype dtype) {
+    size_t n = (size_t)SLAB_ELEMENTS;
+    while (n < (size_t)SLAB_ELEMENTS * (size_t)dp_host_cpu_count() && slab_bytes(dtype, 2 * n) <= DP_GPU_STAGE_BYTES) n *= 2;
+    return n;
+}
+
 dp_status dp_gpu_weights_put(dp_gpu_backend *b, const dp_program *program, int32_t weight, int32_t expert, int32_t slot) {
     const dp_weight *w = &program->weights[weight];
     const dp_gpu_part *part = part_of(&((const dp_gpu_weight *)program->device)[weight], (uint32_t)slot);
     size_t elements = (size_t)w->rows * (size_t)w->cols, at = (size_t)slot - part->first;
     dp_repack_size size = dp_repack_bytes(w->dtype, elements);
     upload u = {.gpu = b->gpu, .program = program, .weight = w, .to = part, .quants_at = at * size.quants, .scales_at = at * size.scales};
-    u.scales = dp_malloc(dp_repack_bytes(w->dtype, SLAB_ELEMENTS).scales);
-    if (!u.scales) return dp_no_memory(SLAB_ELEMENTS / 8);
+    u.slab = put_slab(w->dtype);
+    u.scales = dp_malloc(dp_repack_bytes(w->dtype, DP_MIN(u.slab, elements)).scales);
+    if (!u.scales) return dp_no_memory(elements / 8);
     dp_status status = send(&u, expert, w->expert[expert], 0, elements);
     dp_free(u.scales);
     return status;
 }
 
-uint64_t dp_gpu_weight_bytes(const dp_weight *w) {
-    dp_repack_size size = dp_repack_bytes(w->dtype, (size_t)w->rows * (size_t)w->cols);
-    return size.quants + (is_float(w->dtype) ? 0 : size.scales);
-}
+uint64_t dp_gpu_weight_bytes(const dp_weight *w) { return slab_bytes(w->dtype, (size_t)w->rows * (size_t)w->cols); }
 
 void dp_gpu_weights_unload(dp_gpu_backend *b, dp_program *program) {
     dp_gpu_weight *weights = program->device;

@@ -149,7 +149,7 @@ void dp_repack(dp_dtype dtype, const void *blocks, size_t n, uint32_t *quants, u
     const dp_dtype_info *info = dp_dtype_get(dtype);
     size_t count = n / info->block;
     if (!l) {
-        scales[0] = 0;
+        if (scales) scales[0] = 0;
         memcpy(quants, blocks, count * info->bytes);
         return;
     }

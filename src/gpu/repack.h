@@ -11,7 +11,7 @@ typedef struct dp_repack_size {
 } dp_repack_size;
 dp_repack_size dp_repack_bytes(dp_dtype dtype, size_t n);
 
-/* Repacks n elements; quants and scales have dp_repack_bytes of room. */
+/* Repacks n elements; quants and scales have dp_repack_bytes of room; floats need no scales (NULL). */
 void dp_repack(dp_dtype dtype, const void *blocks, size_t n, uint32_t *quants, uint32_t *scales);
 
 #endif

@@ -29,6 +29,8 @@ typedef struct dp_pager_api {
     void (*guess)(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count);
     /* The layer's experts, or the whole pass if it failed, are done with. */
     void (*done)(dp_pager *pager);
+    /* Does task(user, i) for each i below `count`, on the threads that read too; returns when all are done. */
+    void (*share)(dp_pager *pager, void (*task)(void *user, int32_t i), void *user, int32_t count);
     /* How many of a layer's experts the device is to have room for; NULL where weights are used in host memory. */
     int32_t (*slots)(dp_pager *pager, int32_t layer);
 } dp_pager_api;

@@ -213,7 +213,11 @@ void dp_device_stats_reset(dp_device *d) {
 
 /* ---- life ---- */
 
-static const dp_pager_api api = {.want = want, .next = next, .done = done, .slots = slots};
+static void share(dp_pager *pager, void (*task)(void *user, int32_t i), void *user, int32_t count) {
+    of(pager)->host->api->share(of(pager)->host, task, user, count);
+}
+
+static const dp_pager_api api = {.want = want, .next = next, .done = done, .share = share, .slots = slots};
 
 static dp_status start_layer(dp_device_layer *l, const dp_pages *pages, size_t index, dp_cache_policy policy, int32_t slot_count) {
     const dp_page_layer *from = &pages->layers[index];

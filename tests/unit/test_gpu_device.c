@@ -198,7 +198,8 @@ TEST(staged_pieces) {
         void *memory;
         CHECK_OK(dp_gpu_stage(gpu, WORDS * 4, &memory));
         for (size_t i = 0; i < WORDS; i++) ((uint32_t *)memory)[i] = pattern(i, p);
-        CHECK_OK(dp_gpu_stage_commit(gpu, buffer, (uint64_t)p * WORDS * 4));
+        CHECK_OK(dp_gpu_stage_commit(gpu, 400, buffer, (uint64_t)p * WORDS * 4));
+        CHECK_OK(dp_gpu_stage_commit(gpu, WORDS * 4 - 400, buffer, (uint64_t)p * WORDS * 4 + 400));
     }
     uint32_t *back = malloc(WORDS * 4);
     for (uint32_t p = 0; p < PIECES; p++) {
@@ -207,7 +208,7 @@ TEST(staged_pieces) {
     }
     free(back);
     void *memory;
-    CHECK_FAILS(dp_gpu_stage_commit(gpu, buffer, 0), DP_E_ARG, "nothing is staged");
+    CHECK_FAILS(dp_gpu_stage_commit(gpu, 4, buffer, 0), DP_E_ARG, "of 0 that are staged");
     CHECK_FAILS(dp_gpu_stage(gpu, DP_GPU_STAGE_BYTES + 4, &memory), DP_E_ARG, "staging");
     CHECK_FAILS(dp_gpu_stage(gpu, 6, &memory), DP_E_ARG, "multiple of 4");
     dp_gpu_buffer_free(gpu, buffer);
@@ -511,7 +512,7 @@ TEST(device_lost) {
     CHECK_OK(dp_gpu_submit(doomed, c.dispatches, STEPS));
     CHECK_OK(dp_gpu_read_begin(doomed, c.buffers[0], 0, 4, &read));
     CHECK_OK(dp_gpu_stage(doomed, 4, &memory));
-    CHECK_OK(dp_gpu_stage_commit(doomed, c.buffers[0], 0));
+    CHECK_OK(dp_gpu_stage_commit(doomed, 4, c.buffers[0], 0));
     dp_gpu_provoke(doomed, DP_GPU_FAULT_LOST, 0);
     double start = dp_host_seconds();
     CHECK_FAILS(dp_gpu_check(doomed), DP_E_DEVICE, "was lost");
