@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/json_write.h"
 #include "host/host.h"
 #include "profile.h"
 #include "progress.h"
@@ -258,71 +259,71 @@ static void report_text(const job *j) {
 }
 
 static void put_prefills(const job *j, dp_buf *out) {
-    json_open(out, "prefill", '[');
+    dp_json_open(out, "prefill", '[');
     for (size_t i = 0; i < j->prefill_count; i++) {
-        json_open(out, NULL, '{');
-        json_integer(out, "tokens", j->prefills[i]);
-        json_number(out, "seconds", j->prefill_seconds[i]);
-        json_number(out, "tokens_per_second", j->prefills[i] / j->prefill_seconds[i]);
-        json_close(out, '}');
+        dp_json_open(out, NULL, '{');
+        dp_json_add_int(out, "tokens", j->prefills[i]);
+        dp_json_add_double(out, "seconds", j->prefill_seconds[i]);
+        dp_json_add_double(out, "tokens_per_second", j->prefills[i] / j->prefill_seconds[i]);
+        dp_json_close(out, '}');
     }
-    json_close(out, ']');
+    dp_json_close(out, ']');
 }
 
 static void put_decode(const job *j, const decoding *d, dp_buf *out) {
     double bytes = (double)dp_model_get_info(j->s.model)->active_bytes, rate = bytes / d->token_seconds;
-    json_open(out, NULL, '{');
-    json_integer(out, "depth", d->depth);
-    json_integer(out, "tokens", decode_tokens);
-    json_text(out, "kind", dp_str_of(how_decoded()));
-    json_number(out, "seconds", d->seconds);
-    json_number(out, "tokens_per_second", decode_tokens / d->seconds);
-    json_number(out, "median_token_seconds", d->token_seconds);
-    json_number(out, "bytes_per_token", bytes);
-    json_number(out, "bytes_per_second", rate);
-    if (j->bounds.bandwidth > 0) json_number(out, "bandwidth_share", rate / j->bounds.bandwidth);
-    json_close(out, '}');
+    dp_json_open(out, NULL, '{');
+    dp_json_add_int(out, "depth", d->depth);
+    dp_json_add_int(out, "tokens", decode_tokens);
+    dp_json_add_text(out, "kind", how_decoded());
+    dp_json_add_double(out, "seconds", d->seconds);
+    dp_json_add_double(out, "tokens_per_second", decode_tokens / d->seconds);
+    dp_json_add_double(out, "median_token_seconds", d->token_seconds);
+    dp_json_add_double(out, "bytes_per_token", bytes);
+    dp_json_add_double(out, "bytes_per_second", rate);
+    if (j->bounds.bandwidth > 0) dp_json_add_double(out, "bandwidth_share", rate / j->bounds.bandwidth);
+    dp_json_close(out, '}');
 }
 
 static void put_decodes(const job *j, dp_buf *out) {
-    json_open(out, "decode", '[');
+    dp_json_open(out, "decode", '[');
     for (size_t i = 0; i < j->decode_count; i++) put_decode(j, &j->decodes[i], out);
-    json_close(out, ']');
+    dp_json_close(out, ']');
 }
 
 static void put_device_memory(const job *j, dp_buf *out) {
     dp_device_memory m;
     dp_engine_memory(j->s.engine, &m);
     if (!m.weights) return;
-    json_open(out, "device_memory_bytes", '{');
-    json_unsigned(out, "weights", m.weights);
-    json_unsigned(out, "kv", m.kv);
-    json_unsigned(out, "activations", m.activations);
-    json_unsigned(out, "transfer", m.transfer);
-    json_close(out, '}');
+    dp_json_open(out, "device_memory_bytes", '{');
+    dp_json_add_uint(out, "weights", m.weights);
+    dp_json_add_uint(out, "kv", m.kv);
+    dp_json_add_uint(out, "activations", m.activations);
+    dp_json_add_uint(out, "transfer", m.transfer);
+    dp_json_close(out, '}');
 }
 
 static dp_status report_json(const job *j) {
     const dp_model_info *info = dp_model_get_info(j->s.model);
     dp_buf out = {0};
-    json_open(&out, NULL, '{');
-    json_text(&out, "model", dp_str_of(info->name));
-    json_text(&out, "architecture", dp_str_of(info->architecture));
-    json_text(&out, "quantization", dp_str_of(info->quantization));
-    json_text(&out, "backend", dp_str_of(dp_engine_describe(j->s.engine)));
-    json_integer(&out, "parameters", (int64_t)info->parameters);
-    json_integer(&out, "weight_bytes", (int64_t)info->weight_bytes);
-    json_integer(&out, "repeats", repeats);
-    json_number(&out, "load_seconds", j->s.load_seconds);
+    dp_json_open(&out, NULL, '{');
+    dp_json_add_text(&out, "model", info->name);
+    dp_json_add_text(&out, "architecture", info->architecture);
+    dp_json_add_text(&out, "quantization", info->quantization);
+    dp_json_add_text(&out, "backend", dp_engine_describe(j->s.engine));
+    dp_json_add_uint(&out, "parameters", info->parameters);
+    dp_json_add_uint(&out, "weight_bytes", info->weight_bytes);
+    dp_json_add_int(&out, "repeats", repeats);
+    dp_json_add_double(&out, "load_seconds", j->s.load_seconds);
     put_prefills(j, &out);
-    if (j->prefill_count) json_number(&out, "first_token_seconds", j->first_seconds);
+    if (j->prefill_count) dp_json_add_double(&out, "first_token_seconds", j->first_seconds);
     put_decodes(j, &out);
     roofline_put(&j->bounds, info, phases_of(j), &out);
-    json_integer(&out, "peak_memory_bytes", (int64_t)j->peak_memory);
-    if (how_routed) json_text(&out, "routing", dp_str_of(how_routed));
+    dp_json_add_uint(&out, "peak_memory_bytes", j->peak_memory);
+    if (how_routed) dp_json_add_text(&out, "routing", how_routed);
     setup_put_paging(&j->s, &out);
     put_device_memory(j, &out);
-    json_close(&out, '}');
+    dp_json_close(&out, '}');
     return stdout_print(&out);
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/json_write.h"
 #include "tool.h"
 
 enum { LIST_MAX = 64 };
@@ -76,25 +77,25 @@ static void print_table(const job *j) {
 static dp_status print_json(const job *j) {
     const dp_replay_result *any = &j->results[0][0];
     dp_buf out = {0};
-    json_open(&out, NULL, '{');
-    json_unsigned(&out, "steps", any->steps);
-    json_integer(&out, "layers", any->layers);
-    json_integer(&out, "experts", any->experts);
-    json_unsigned(&out, "uses", any->uses);
-    json_open(&out, "results", '[');
+    dp_json_open(&out, NULL, '{');
+    dp_json_add_uint(&out, "steps", any->steps);
+    dp_json_add_int(&out, "layers", any->layers);
+    dp_json_add_int(&out, "experts", any->experts);
+    dp_json_add_uint(&out, "uses", any->uses);
+    dp_json_open(&out, "results", '[');
     for (size_t s = 0; s < j->slot_count; s++)
         for (size_t p = 0; p < j->policy_count; p++) {
             const dp_replay_result *r = &j->results[s][p];
-            json_open(&out, NULL, '{');
-            json_text(&out, "policy", dp_str_of(names[j->policies[p]]));
-            json_integer(&out, "slots", j->slots[s]);
-            json_unsigned(&out, "hits", r->hits);
-            json_number(&out, "hit_rate", share(r->hits, r->uses));
-            json_number(&out, "warm_hit_rate", share(r->warm_hits, r->warm_uses));
-            json_close(&out, '}');
+            dp_json_open(&out, NULL, '{');
+            dp_json_add_text(&out, "policy", names[j->policies[p]]);
+            dp_json_add_int(&out, "slots", j->slots[s]);
+            dp_json_add_uint(&out, "hits", r->hits);
+            dp_json_add_double(&out, "hit_rate", share(r->hits, r->uses));
+            dp_json_add_double(&out, "warm_hit_rate", share(r->warm_hits, r->warm_uses));
+            dp_json_close(&out, '}');
         }
-    json_close(&out, ']');
-    json_close(&out, '}');
+    dp_json_close(&out, ']');
+    dp_json_close(&out, '}');
     return stdout_print(&out);
 }
 

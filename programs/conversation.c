@@ -1,7 +1,7 @@
 /* conversation.c: see conversation.h. */
 #include "conversation.h"
 
-#include "base/json.h"
+#include "base/json_write.h"
 #include "host/host.h"
 #include "tool.h"
 
@@ -49,14 +49,14 @@ size_t conversation_last_question(const conversation *c) {
 }
 
 static void put_json(const conversation *c, dp_buf *buf) {
-    json_open(buf, NULL, '[');
+    dp_json_open(buf, NULL, '[');
     for (size_t i = 0; i < c->count; i++) {
-        json_open(buf, NULL, '{');
-        json_text(buf, "role", dp_str_of(c->messages[i].role));
-        json_text(buf, "content", dp_str_of(c->messages[i].content));
-        json_close(buf, '}');
+        dp_json_open(buf, NULL, '{');
+        dp_json_add_text(buf, "role", c->messages[i].role);
+        dp_json_add_text(buf, "content", c->messages[i].content);
+        dp_json_close(buf, '}');
     }
-    json_close(buf, ']');
+    dp_json_close(buf, ']');
 }
 
 dp_status conversation_encode(const conversation *c, const dp_tokenizer *tokenizer, int32_t **ids, size_t *count) {

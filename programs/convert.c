@@ -1,6 +1,7 @@
 /* convert.c: `doppler convert` and `doppler synth`: both make a model and say what was made. */
 #include <stdio.h>
 
+#include "base/json_write.h"
 #include "host/host.h"
 #include "progress.h"
 #include "tool.h"
@@ -55,15 +56,15 @@ static dp_status report(const dp_convert_result *r, double seconds) {
         return DP_OK;
     }
     dp_buf out = {0};
-    json_open(&out, NULL, '{');
-    json_text(&out, "output", dp_str_of(output.path));
-    json_integer(&out, "tensors", (int64_t)r->tensors);
-    json_integer(&out, "shards", (int64_t)r->shards);
-    json_integer(&out, "bytes_in", (int64_t)r->bytes_in);
-    json_integer(&out, "bytes_out", (int64_t)r->bytes_out);
-    json_number(&out, "seconds", seconds);
-    json_integer(&out, "peak_memory_bytes", (int64_t)dp_host_memory_peak());
-    json_close(&out, '}');
+    dp_json_open(&out, NULL, '{');
+    dp_json_add_text(&out, "output", output.path);
+    dp_json_add_uint(&out, "tensors", r->tensors);
+    dp_json_add_uint(&out, "shards", r->shards);
+    dp_json_add_uint(&out, "bytes_in", r->bytes_in);
+    dp_json_add_uint(&out, "bytes_out", r->bytes_out);
+    dp_json_add_double(&out, "seconds", seconds);
+    dp_json_add_uint(&out, "peak_memory_bytes", dp_host_memory_peak());
+    dp_json_close(&out, '}');
     return stdout_print(&out);
 }
 

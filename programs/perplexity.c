@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "base/json.h"
+#include "base/json_write.h"
 #include "host/host.h"
 #include "progress.h"
 #include "tool.h"
@@ -173,17 +173,17 @@ static dp_status report(const job *j) {
         return DP_OK;
     }
     dp_buf out = {0};
-    json_open(&out, NULL, '{');
-    json_text(&out, "model", dp_str_of(dp_model_get_info(j->s.model)->name));
-    json_text(&out, "backend", dp_str_of(dp_engine_describe(j->s.engine)));
-    json_number(&out, "perplexity", exp(mean));
-    json_number(&out, "nll_per_token", mean);
-    json_number(&out, "nll_standard_error", deviation);
-    json_integer(&out, "tokens", (int64_t)j->tokens);
-    json_integer(&out, "sequences", (int64_t)j->sequences);
-    json_number(&out, "seconds", j->seconds);
+    dp_json_open(&out, NULL, '{');
+    dp_json_add_text(&out, "model", dp_model_get_info(j->s.model)->name);
+    dp_json_add_text(&out, "backend", dp_engine_describe(j->s.engine));
+    dp_json_add_double(&out, "perplexity", exp(mean));
+    dp_json_add_double(&out, "nll_per_token", mean);
+    dp_json_add_double(&out, "nll_standard_error", deviation);
+    dp_json_add_uint(&out, "tokens", j->tokens);
+    dp_json_add_uint(&out, "sequences", j->sequences);
+    dp_json_add_double(&out, "seconds", j->seconds);
     setup_put_paging(&j->s, &out);
-    json_close(&out, '}');
+    dp_json_close(&out, '}');
     return stdout_print(&out);
 }
 

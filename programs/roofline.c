@@ -1,4 +1,5 @@
 /* roofline.c: see roofline.h. */
+#include "base/json_write.h"
 #include "roofline.h"
 
 #include <stdio.h>
@@ -49,12 +50,12 @@ void roofline_print(const roofline *r, const dp_model_info *info, phases p) {
 
 void roofline_put(const roofline *r, const dp_model_info *info, phases p, dp_buf *out) {
     if (r->bandwidth <= 0) return;
-    json_number(out, "bandwidth_bytes_per_second", r->bandwidth);
+    dp_json_add_double(out, "bandwidth_bytes_per_second", r->bandwidth);
     if (r->peaks.bytes <= 0) return;
-    json_open(out, "peak_multiply_adds_per_second", '{');
-    json_number(out, "int8", r->peaks.bytes);
-    json_number(out, "f32", r->peaks.floats);
-    if (r->peaks.halves > 0) json_number(out, "bf16", r->peaks.halves);
-    json_close(out, '}');
-    if (p.prefill_rate > 0) json_number(out, "prefill_peak_share", prefill_share(r, info, p));
+    dp_json_open(out, "peak_multiply_adds_per_second", '{');
+    dp_json_add_double(out, "int8", r->peaks.bytes);
+    dp_json_add_double(out, "f32", r->peaks.floats);
+    if (r->peaks.halves > 0) dp_json_add_double(out, "bf16", r->peaks.halves);
+    dp_json_close(out, '}');
+    if (p.prefill_rate > 0) dp_json_add_double(out, "prefill_peak_share", prefill_share(r, info, p));
 }

@@ -1,6 +1,7 @@
 /* run.c: `doppler run`: one prompt, one text. */
 #include <stdio.h>
 
+#include "base/json_write.h"
 #include "conversation.h"
 #include "host/host.h"
 #include "tool.h"
@@ -141,22 +142,22 @@ static void print_summary(const job *j) {
 static dp_status print_json(const job *j) {
     const dp_generate_result *r = &j->result;
     dp_buf out = {0};
-    json_open(&out, NULL, '{');
-    json_text(&out, "model", dp_str_of(dp_model_get_info(j->s.model)->name));
-    json_text(&out, "backend", dp_str_of(dp_engine_describe(j->s.engine)));
-    json_text(&out, "prompt", dp_str_of(j->prompt));
-    json_text(&out, "text", (dp_str){j->text.data ? j->text.data : "", j->text.size});
-    json_text(&out, "stop", dp_str_of(reason_words[r->reason]));
-    json_unsigned(&out, "seed", set.sampling.seed);
-    json_integer(&out, "prompt_tokens", r->prompt_tokens);
-    json_integer(&out, "new_tokens", r->new_tokens);
-    json_number(&out, "load_seconds", j->s.load_seconds);
-    json_number(&out, "prefill_seconds", r->prefill_seconds);
-    json_number(&out, "decode_seconds", r->decode_seconds);
-    json_number(&out, "prefill_tokens_per_second", per_second(r->prompt_tokens, r->prefill_seconds));
-    json_number(&out, "decode_tokens_per_second", per_second(r->new_tokens, r->decode_seconds));
+    dp_json_open(&out, NULL, '{');
+    dp_json_add_text(&out, "model", dp_model_get_info(j->s.model)->name);
+    dp_json_add_text(&out, "backend", dp_engine_describe(j->s.engine));
+    dp_json_add_text(&out, "prompt", j->prompt);
+    dp_json_add_str(&out, "text", (dp_str){j->text.data ? j->text.data : "", j->text.size});
+    dp_json_add_text(&out, "stop", reason_words[r->reason]);
+    dp_json_add_uint(&out, "seed", set.sampling.seed);
+    dp_json_add_int(&out, "prompt_tokens", r->prompt_tokens);
+    dp_json_add_int(&out, "new_tokens", r->new_tokens);
+    dp_json_add_double(&out, "load_seconds", j->s.load_seconds);
+    dp_json_add_double(&out, "prefill_seconds", r->prefill_seconds);
+    dp_json_add_double(&out, "decode_seconds", r->decode_seconds);
+    dp_json_add_double(&out, "prefill_tokens_per_second", per_second(r->prompt_tokens, r->prefill_seconds));
+    dp_json_add_double(&out, "decode_tokens_per_second", per_second(r->new_tokens, r->decode_seconds));
     setup_put_paging(&j->s, &out);
-    json_close(&out, '}');
+    dp_json_close(&out, '}');
     return stdout_print(&out);
 }
 

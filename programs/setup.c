@@ -8,6 +8,7 @@
 #include <mach-o/dyld.h>
 #endif
 
+#include "base/json_write.h"
 #include "host/host.h"
 #include "progress.h"
 #include "routing.h"
@@ -128,7 +129,7 @@ dp_status setup_finish(const setup *s) {
 void setup_put_paging(const setup *s, dp_buf *json) {
     char *text = NULL;
     if (!set.paging_stats) return;
-    json_raw(json, "paging", dp_model_paging_json(s->model, &text) == DP_OK ? text : "null");
+    dp_json_add_raw(json, "paging", dp_model_paging_json(s->model, &text) == DP_OK ? text : "null");
     dp_free(text);
 }
 

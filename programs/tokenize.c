@@ -1,5 +1,5 @@
 /* tokenize.c: `doppler tokenize`: text to ids and back, whole or line by line. */
-#include "base/json.h"
+#include "base/json_write.h"
 #include "host/host.h"
 #include "tool.h"
 
@@ -21,9 +21,9 @@ static dp_status answer_text(const dp_tokenizer *tokenizer, dp_str text) {
     size_t count;
     dp_buf out = {0};
     TRY(dp_tokenizer_encode(tokenizer, text.n ? text.p : "", text.n, !no_special, &ids, &count));
-    json_open(&out, NULL, '{');
-    json_ids(&out, "ids", ids, count);
-    json_close(&out, '}');
+    dp_json_open(&out, NULL, '{');
+    dp_json_add_ids(&out, "ids", ids, count);
+    dp_json_close(&out, '}');
     dp_free(ids);
     return stdout_print(&out);
 }
@@ -33,9 +33,9 @@ static dp_status answer_ids(const dp_tokenizer *tokenizer, const int32_t *ids, s
     size_t size;
     dp_buf out = {0};
     TRY(dp_tokenizer_decode(tokenizer, ids, count, no_special, &text, &size));
-    json_open(&out, NULL, '{');
-    json_text(&out, "text", (dp_str){text, size});
-    json_close(&out, '}');
+    dp_json_open(&out, NULL, '{');
+    dp_json_add_str(&out, "text", (dp_str){text, size});
+    dp_json_close(&out, '}');
     dp_free(text);
     return stdout_print(&out);
 }

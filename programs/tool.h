@@ -114,16 +114,6 @@ double median(double *values, size_t count);      /* sorts them */
 dp_status text_copy(dp_str text, char **out);     /* NUL-terminated; dp_free() it */
 dp_status text_check(const char *what, const char *text, size_t size); /* DP_E_ARG if it has a NUL byte before its end */
 
-/* ---- json_out.c: members of an object under construction; commas are put where needed, a NULL key makes an element */
-void json_open(dp_buf *buf, const char *key, char bracket); /* '{' or '[' */
-void json_close(dp_buf *buf, char bracket);
-void json_text(dp_buf *buf, const char *key, dp_str text);
-void json_number(dp_buf *buf, const char *key, double value);
-void json_integer(dp_buf *buf, const char *key, int64_t value);
-void json_unsigned(dp_buf *buf, const char *key, uint64_t value);
-void json_raw(dp_buf *buf, const char *key, const char *json); /* a finished value */
-void json_ids(dp_buf *buf, const char *key, const int32_t *ids, size_t count);
-
 /* ---- ids.c: token ids from the command line ---- */
 
 /* Ids from a JSON array or numbers apart by commas or white space; dp_free() them. */

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/json_write.h"
 #include "base/arena.h"
 #include "tool.h"
 
@@ -230,28 +231,28 @@ static void print_table(const job *j) {
 
 static dp_status print_json(const job *j) {
     dp_buf out = {0};
-    json_open(&out, NULL, '{');
-    json_ids(&out, "ids", j->ids, j->id_count);
-    if (compare && j->ended) json_text(&out, "tie", dp_str_of(j->records[j->tie].label));
-    if (compare) json_text(&out, "parted", dp_str_of(j->parted == SIZE_MAX ? "" : j->records[j->parted].label));
-    json_open(&out, "ops", '[');
+    dp_json_open(&out, NULL, '{');
+    dp_json_add_ids(&out, "ids", j->ids, j->id_count);
+    if (compare && j->ended) dp_json_add_text(&out, "tie", j->records[j->tie].label);
+    if (compare) dp_json_add_text(&out, "parted", j->parted == SIZE_MAX ? "" : j->records[j->parted].label);
+    dp_json_open(&out, "ops", '[');
     for (size_t i = 0; i < j->count; i++) {
         const record *r = &j->records[i];
-        json_open(&out, NULL, '{');
-        json_text(&out, "label", dp_str_of(r->label));
-        json_text(&out, "op", dp_str_of(r->op));
-        json_integer(&out, "rows", (int64_t)r->rows);
-        json_integer(&out, "cols", (int64_t)r->cols);
-        json_number(&out, "mean", r->mean);
-        json_number(&out, "rms", r->rms);
-        json_number(&out, "min", r->least);
-        json_number(&out, "max", r->most);
-        json_integer(&out, "not_finite", (int64_t)r->not_finite);
-        if (r->compared) json_number(&out, "error", r->error);
-        json_close(&out, '}');
+        dp_json_open(&out, NULL, '{');
+        dp_json_add_text(&out, "label", r->label);
+        dp_json_add_text(&out, "op", r->op);
+        dp_json_add_uint(&out, "rows", r->rows);
+        dp_json_add_uint(&out, "cols", r->cols);
+        dp_json_add_double(&out, "mean", r->mean);
+        dp_json_add_double(&out, "rms", r->rms);
+        dp_json_add_double(&out, "min", r->least);
+        dp_json_add_double(&out, "max", r->most);
+        dp_json_add_uint(&out, "not_finite", r->not_finite);
+        if (r->compared) dp_json_add_double(&out, "error", r->error);
+        dp_json_close(&out, '}');
     }
-    json_close(&out, ']');
-    json_close(&out, '}');
+    dp_json_close(&out, ']');
+    dp_json_close(&out, '}');
     return stdout_print(&out);
 }
 

@@ -1,6 +1,7 @@
 /* verify.c: `doppler verify`: structure and every hash of a model. */
 #include <stdio.h>
 
+#include "base/json_write.h"
 #include "progress.h"
 #include "tool.h"
 
@@ -19,29 +20,28 @@ static void on_bad(void *user, const char *file, const char *why) {
     progress_end(&j->bar);
     j->count++;
     if (!set.json) printf("bad   %s: %s\n", file, why);
-    json_open(&j->bad, NULL, '{');
-    json_text(&j->bad, "file", dp_str_of(file));
-    json_text(&j->bad, "why", dp_str_of(why));
-    json_close(&j->bad, '}');
+    dp_json_open(&j->bad, NULL, '{');
+    dp_json_add_text(&j->bad, "file", file);
+    dp_json_add_text(&j->bad, "why", why);
+    dp_json_close(&j->bad, '}');
 }
 
 static dp_status report(job *j, const char *path, dp_status status) {
     dp_buf out = {0};
-    json_close(&j->bad, ']');
-    json_open(&out, NULL, '{');
-    json_text(&out, "model", dp_str_of(path));
-    json_text(&out, "status", dp_str_of(dp_status_name(status)));
-    if (status != DP_OK) json_text(&out, "message", dp_str_of(dp_error_message()));
-    json_open(&out, "bad", '[');
-    dp_buf_append(&out, j->bad.data + 1, j->bad.size - 1);
-    json_close(&out, '}');
+    dp_json_close(&j->bad, ']');
+    dp_json_open(&out, NULL, '{');
+    dp_json_add_text(&out, "model", path);
+    dp_json_add_text(&out, "status", dp_status_name(status));
+    if (status != DP_OK) dp_json_add_text(&out, "message", dp_error_message());
+    dp_json_add_raw(&out, "bad", j->bad.data);
+    dp_json_close(&out, '}');
     return stdout_print(&out);
 }
 
 static dp_status run(char **arguments, int count) {
     (void)count;
     job j = {0};
-    json_open(&j.bad, NULL, '[');
+    dp_json_open(&j.bad, NULL, '[');
     dp_status status =
         dp_verify(arguments[0], &(dp_verify_desc){.progress = on_progress, .on_bad = on_bad, .user = &j});
     progress_end(&j.bar);

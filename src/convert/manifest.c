@@ -1,22 +1,12 @@
 /* manifest.c: manifest.json of an RDRR folder (docs/RDRR.md lists the fields). */
+#include "base/json_write.h"
 #include "convert/output.h"
 
 #include <stdio.h>
 
-static void put_key(dp_buf *buf, const char *indent, const char *key) {
-    dp_buf_str(buf, indent);
-    dp_json_put_string(buf, dp_str_of(key));
-    dp_buf_str(buf, ": ");
-}
-
 static void put_field(dp_buf *buf, const char *key, const char *text) {
-    put_key(buf, "  ", key);
-    dp_json_put_string(buf, dp_str_of(text));
-    dp_buf_str(buf, ",\n");
-}
-
-static void put_uint(dp_buf *buf, const char *before, uint64_t value) {
-    dp_buf_printf(buf, "%s%llu", before, (unsigned long long)value);
+    dp_json_line(buf, 2);
+    dp_json_add_text(buf, key, text);
 }
 
 static const char *text_of(const dp_json *config, const char *key, const char *otherwise, dp_buf *room) {
@@ -39,15 +29,13 @@ static void put_identity(const dp_output *output, dp_buf *buf) {
     put_field(buf, "quantization", output->quantization);
     const dp_json *classes = dp_json_find(output->config, "architectures");
     const dp_json *class = classes && classes->type == DP_JSON_ARRAY ? dp_json_at(classes, 0) : NULL;
-    put_key(buf, "  ", "architecture");
+    dp_json_line(buf, 2);
     if (class && class->type == DP_JSON_STRING)
-        dp_json_put_string(buf, class->string);
+        dp_json_add_str(buf, "architecture", class->string);
     else
-        dp_json_put_string(buf, dp_str_of(text_of(output->config, "model_type", "transformer", &room)));
-    dp_buf_str(buf, ",\n");
-    put_key(buf, "  ", "config");
-    dp_json_put(buf, output->config);
-    dp_buf_str(buf, ",\n");
+        dp_json_add_text(buf, "architecture", text_of(output->config, "model_type", "transformer", &room));
+    dp_json_line(buf, 2);
+    dp_json_add_value(buf, "config", output->config);
     put_field(buf, "hashAlgorithm", "sha256");
     put_field(buf, "shardingStrategy", strategy[output->to.sharding]);
     put_field(buf, "defaultWeightLayout", "row");
@@ -55,35 +43,59 @@ static void put_identity(const dp_output *output, dp_buf *buf) {
     dp_buf_free(&room);
 }
 
+/* "3_17" */
+static void name_expert(int32_t layer, int32_t expert, char out[24]) { snprintf(out, 24, "%d_%d", (int)layer, (int)expert); }
+
+static void put_shard(size_t index, const dp_layout_shard *s, dp_buf *buf) {
+    char filename[40], key[24];
+    snprintf(filename, sizeof filename, "shard_%05zu.bin", index);
+    dp_json_open(buf, NULL, '{');
+    dp_json_add_uint(buf, "index", index);
+    dp_json_add_text(buf, "filename", filename);
+    dp_json_add_uint(buf, "size", s->size);
+    dp_json_add_text(buf, "hash", s->hash);
+    dp_json_add_text(buf, "type", s->expert >= 0 ? "expert" : "dense");
+    name_expert(s->layer, s->expert, key);
+    if (s->expert >= 0) dp_json_add_text(buf, "expertKey", key);
+    dp_json_close(buf, '}');
+}
+
 static void put_shards(const dp_layout *layout, dp_buf *buf) {
-    put_key(buf, "  ", "shards");
+    dp_json_line(buf, 2);
+    dp_json_open(buf, "shards", '[');
     for (size_t i = 0; i < layout->shard_count; i++) {
-        const dp_layout_shard *s = &layout->shards[i];
-        dp_buf_printf(buf, "%s\n    {\"index\": %zu, \"filename\": \"shard_%05zu.bin\"", i ? "," : "[", i, i);
-        put_uint(buf, ", \"size\": ", s->size);
-        dp_buf_printf(buf, ", \"hash\": \"%s\", \"type\": \"%s\"", s->hash, s->expert >= 0 ? "expert" : "dense");
-        if (s->expert >= 0) dp_buf_printf(buf, ", \"expertKey\": \"%d_%d\"", (int)s->layer, (int)s->expert);
-        dp_buf_char(buf, '}');
+        dp_json_line(buf, 4);
+        put_shard(i, &layout->shards[i], buf);
     }
-    dp_buf_str(buf, "\n  ],\n");
+    dp_json_line(buf, 2);
+    dp_json_close(buf, ']');
+}
+
+/* Where a tensor that is cut has its parts. */
+static void put_spans(const dp_layout_piece *pieces, size_t count, dp_buf *buf) {
+    dp_json_open(buf, "spans", '[');
+    for (size_t i = 0; i < count; i++) {
+        dp_json_open(buf, NULL, '{');
+        dp_json_add_uint(buf, "shard", pieces[i].shard);
+        dp_json_add_uint(buf, "offset", pieces[i].offset);
+        dp_json_add_uint(buf, "size", pieces[i].range.size);
+        dp_json_close(buf, '}');
+    }
+    dp_json_close(buf, ']');
 }
 
 static void put_tensor(const dp_layout_piece *pieces, size_t count, dp_buf *buf) {
     const dp_item *item = pieces[0].item;
-    put_key(buf, "    ", item->name);
-    dp_buf_printf(buf, "{\"shard\": %zu", pieces[0].shard);
-    put_uint(buf, ", \"offset\": ", pieces[0].offset);
-    put_uint(buf, ", \"size\": ", item->size);
-    dp_buf_str(buf, ", \"shape\": [");
-    for (int32_t d = 0; d < item->n_dims; d++) put_uint(buf, d ? ", " : "", (uint64_t)item->shape[d]);
-    dp_buf_printf(buf, "], \"dtype\": \"%s\"", dp_dtype_get(item->dtype)->name);
-    for (size_t i = 0; count > 1 && i < count; i++) {
-        dp_buf_printf(buf, "%s{\"shard\": %zu", i ? ", " : ", \"spans\": [", pieces[i].shard);
-        put_uint(buf, ", \"offset\": ", pieces[i].offset);
-        put_uint(buf, ", \"size\": ", pieces[i].range.size);
-        dp_buf_char(buf, '}');
-    }
-    dp_buf_str(buf, count > 1 ? "]}" : "}");
+    dp_json_open(buf, item->name, '{');
+    dp_json_add_uint(buf, "shard", pieces[0].shard);
+    dp_json_add_uint(buf, "offset", pieces[0].offset);
+    dp_json_add_uint(buf, "size", item->size);
+    dp_json_open(buf, "shape", '[');
+    for (int32_t d = 0; d < item->n_dims; d++) dp_json_add_int(buf, NULL, item->shape[d]);
+    dp_json_close(buf, ']');
+    dp_json_add_text(buf, "dtype", dp_dtype_get(item->dtype)->name);
+    if (count > 1) put_spans(pieces, count, buf);
+    dp_json_close(buf, '}');
 }
 
 static size_t pieces_of_item(const dp_layout *layout, size_t first) {
@@ -93,12 +105,14 @@ static size_t pieces_of_item(const dp_layout *layout, size_t first) {
 }
 
 static void put_tensors(const dp_layout *layout, dp_buf *buf) {
-    dp_buf_str(buf, "  \"tensors\": {");
+    dp_json_line(buf, 2);
+    dp_json_open(buf, "tensors", '{');
     for (size_t i = 0; i < layout->piece_count; i += pieces_of_item(layout, i)) {
-        dp_buf_str(buf, i ? ",\n" : "\n");
+        dp_json_line(buf, 4);
         put_tensor(&layout->pieces[i], pieces_of_item(layout, i), buf);
     }
-    dp_buf_str(buf, "\n  },\n");
+    dp_json_line(buf, 2);
+    dp_json_close(buf, '}');
 }
 
 /* ---- experts: their tensors stand together in the plan and so in the layout ---- */
@@ -115,32 +129,31 @@ static size_t pieces_of_expert(const dp_layout *layout, size_t first) {
 
 static void put_shards_of(const dp_layout_piece *pieces, size_t count, dp_buf *buf) {
     for (size_t i = 0; i < count; i++)
-        if (i == 0 || pieces[i].shard != pieces[i - 1].shard)
-            dp_buf_printf(buf, "%s%zu", i ? ", " : "", pieces[i].shard);
+        if (i == 0 || pieces[i].shard != pieces[i - 1].shard) dp_json_add_uint(buf, NULL, pieces[i].shard);
 }
 
 static void put_names_of(const dp_layout_piece *pieces, size_t count, dp_buf *buf) {
-    for (size_t i = 0; i < count; i++) {
-        if (i && pieces[i].item == pieces[i - 1].item) continue;
-        if (i) dp_buf_str(buf, ", ");
-        dp_json_put_string(buf, dp_str_of(pieces[i].item->name));
-    }
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || pieces[i].item != pieces[i - 1].item) dp_json_add_text(buf, NULL, pieces[i].item->name);
 }
 
 static void put_expert_map(const dp_layout *layout, const char *key, dp_buf *buf,
                            void (*put)(const dp_layout_piece *, size_t, dp_buf *)) {
-    put_key(buf, "    ", key);
-    const char *before = "{\n";
+    char name[24];
+    dp_json_line(buf, 4);
+    dp_json_open(buf, key, '{');
     for (size_t i = 0, n; i < layout->piece_count; i += n) {
         const dp_layout_piece *p = &layout->pieces[i];
         n = pieces_of_expert(layout, i);
         if (p->item->expert < 0) continue;
-        dp_buf_printf(buf, "%s      \"%d_%d\": [", before, (int)p->item->layer, (int)p->item->expert);
+        name_expert(p->item->layer, p->item->expert, name);
+        dp_json_line(buf, 6);
+        dp_json_open(buf, name, '[');
         put(p, n, buf);
-        dp_buf_char(buf, ']');
-        before = ",\n";
+        dp_json_close(buf, ']');
     }
-    dp_buf_str(buf, "\n    },\n");
+    dp_json_line(buf, 4);
+    dp_json_close(buf, '}');
 }
 
 /* Of the largest expert. */
@@ -160,47 +173,63 @@ static void put_experts(const dp_layout *layout, const dp_output *output, dp_buf
     int64_t per_token = 0;
     dp_mixture_init(&mixture, DP_QUANTIZE_KEEP, output->config, false);
     if (dp_json_get_int(output->config, "num_experts_per_tok", &per_token) != DP_OK) per_token = 0;
-    dp_buf_printf(buf, "  \"moeConfig\": {\n    \"numExperts\": %d,\n    \"numExpertsPerToken\": %lld,\n",
-                  (int)DP_MAX(mixture.experts, 0), (long long)per_token);
+    dp_json_line(buf, 2);
+    dp_json_open(buf, "moeConfig", '{');
+    dp_json_line(buf, 4);
+    dp_json_add_int(buf, "numExperts", DP_MAX(mixture.experts, 0));
+    dp_json_line(buf, 4);
+    dp_json_add_int(buf, "numExpertsPerToken", per_token);
     put_expert_map(layout, "expertShardMap", buf, put_shards_of);
     put_expert_map(layout, "expertTensors", buf, put_names_of);
-    put_uint(buf, "    \"expertBytes\": ", expert_bytes(layout));
-    dp_buf_str(buf, "\n  },\n");
+    dp_json_line(buf, 4);
+    dp_json_add_uint(buf, "expertBytes", expert_bytes(layout));
+    dp_json_line(buf, 2);
+    dp_json_close(buf, '}');
 }
 
 static void put_tokenizer(const dp_output *output, dp_buf *buf) {
     if (!dp_assets_find(output->assets, "tokenizer.json")) return;
     int64_t vocab = 0;
     if (dp_json_get_int(output->config, "vocab_size", &vocab) != DP_OK) vocab = 0;
-    dp_buf_printf(buf,
-                  "  \"tokenizer\": {\"type\": \"huggingface\", \"file\": \"tokenizer.json\", \"vocabSize\": %lld},\n",
-                  (long long)vocab);
+    dp_json_line(buf, 2);
+    dp_json_open(buf, "tokenizer", '{');
+    dp_json_add_text(buf, "type", "huggingface");
+    dp_json_add_text(buf, "file", "tokenizer.json");
+    dp_json_add_int(buf, "vocabSize", vocab);
+    dp_json_close(buf, '}');
 }
 
-static void put_totals(const dp_plan *plan, const dp_layout *layout, const dp_output *output, dp_buf *buf) {
+static void put_totals(const dp_plan *plan, const dp_layout *layout, dp_buf *buf) {
     uint64_t total = 0;
     for (size_t i = 0; i < layout->shard_count; i++) total += layout->shards[i].size;
-    put_uint(buf, "  \"totalSize\": ", total);
-    put_uint(buf, ",\n  \"tensorCount\": ", plan->count);
-    dp_buf_str(buf, ",\n  \"conversion\": {\"source\": ");
-    dp_json_put_string(buf, dp_str_of(output->source));
-    dp_buf_str(buf,
-               ", \"converter\": \"doppler\", \"converterVersion\": \"" DP_VERSION_STRING "\", \"quantization\": ");
-    dp_json_put_string(buf, dp_str_of(output->quantization));
-    if (output->gguf) {
-        dp_buf_str(buf, ", \"gguf\": ");
-        dp_json_put(buf, output->gguf);
-    }
-    dp_buf_str(buf, "}\n}\n");
+    dp_json_line(buf, 2);
+    dp_json_add_uint(buf, "totalSize", total);
+    dp_json_line(buf, 2);
+    dp_json_add_uint(buf, "tensorCount", plan->count);
+}
+
+static void put_conversion(const dp_output *output, dp_buf *buf) {
+    dp_json_line(buf, 2);
+    dp_json_open(buf, "conversion", '{');
+    dp_json_add_text(buf, "source", output->source);
+    dp_json_add_text(buf, "converter", "doppler");
+    dp_json_add_text(buf, "converterVersion", DP_VERSION_STRING);
+    dp_json_add_text(buf, "quantization", output->quantization);
+    if (output->gguf) dp_json_add_value(buf, "gguf", output->gguf);
+    dp_json_close(buf, '}');
 }
 
 dp_status dp_manifest_write(const dp_plan *plan, const dp_layout *layout, const dp_output *output, dp_buf *buf) {
-    dp_buf_str(buf, "{\n");
+    dp_json_open(buf, NULL, '{');
     put_identity(output, buf);
     put_shards(layout, buf);
     put_tensors(layout, buf);
     if (dp_plan_has_experts(plan)) put_experts(layout, output, buf);
     put_tokenizer(output, buf);
-    put_totals(plan, layout, output, buf);
+    put_totals(plan, layout, buf);
+    put_conversion(output, buf);
+    dp_json_line(buf, 0);
+    dp_json_close(buf, '}');
+    dp_json_line(buf, 0);
     return buf->failed ? dp_no_memory(buf->size) : DP_OK;
 }

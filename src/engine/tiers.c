@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "base/json.h"
+#include "base/json_write.h"
 #include "format/checkpoint.h"
 #include "gpu/gpu.h"
 #include "page/loader.h"
@@ -99,34 +99,52 @@ static dp_status measure_store(const dp_checkpoint *c, dp_buf *out) {
     TRY(measure_reads(c, SMALL, SMALL_READS, 1, &small));
     TRY(measure_reads(c, large, (int32_t)(PHASE_BYTES / large), 1, &one));
     TRY(measure_reads(c, large, (int32_t)(PHASE_BYTES / large), READERS, &many));
-    dp_buf_printf(out, "\"store\": {\"freeBytes\": %llu, \"smallReadP50\": %.6g, \"smallReadP95\": %.6g, ",
-                  (unsigned long long)dp_path_free_space(c->path, NULL), small.p50, small.p95);
-    dp_buf_printf(out, "\"readBytes\": %zu, \"readP50\": %.6g, \"readP95\": %.6g, \"bytesPerSecond\": %.0f, ", large, one.p50, one.p95, one.rate);
-    dp_buf_printf(out, "\"readers\": %d, \"readersP50\": %.6g, \"readersP95\": %.6g, \"readersBytesPerSecond\": %.0f}, ", READERS, many.p50,
-                  many.p95, many.rate);
+    dp_json_open(out, "store", '{');
+    dp_json_add_uint(out, "freeBytes", dp_path_free_space(c->path, NULL));
+    dp_json_add_double(out, "smallReadP50", small.p50);
+    dp_json_add_double(out, "smallReadP95", small.p95);
+    dp_json_add_uint(out, "readBytes", large);
+    dp_json_add_double(out, "readP50", one.p50);
+    dp_json_add_double(out, "readP95", one.p95);
+    dp_json_add_double(out, "bytesPerSecond", one.rate);
+    dp_json_add_int(out, "readers", READERS);
+    dp_json_add_double(out, "readersP50", many.p50);
+    dp_json_add_double(out, "readersP95", many.p95);
+    dp_json_add_double(out, "readersBytesPerSecond", many.rate);
+    dp_json_close(out, '}');
     return DP_OK;
 }
 
 /* ---- the GPU ---- */
 
-static dp_status upload(dp_gpu *gpu, dp_gpu_buffer buffer, const void *data, double *seconds, double *trip) {
+/* Waits until what has been written is there: a read comes behind it. */
+static dp_status settle(dp_gpu *gpu, dp_gpu_buffer buffer) {
     uint32_t word;
     dp_gpu_read read;
+    TRY(dp_gpu_read_begin(gpu, buffer, 0, sizeof word, &read));
+    return dp_gpu_read_end(gpu, read, &word);
+}
+
+/* Seconds that all of UPLOADS large writes take. */
+static dp_status time_uploads(dp_gpu *gpu, dp_gpu_buffer buffer, const void *data, double *seconds) {
     TRY(dp_gpu_write(gpu, buffer, 0, data, UPLOAD)); /* makes the ring */
     TRY(dp_gpu_wait(gpu));
     double start = dp_host_seconds();
     for (int i = 0; i < UPLOADS; i++) TRY(dp_gpu_write(gpu, buffer, 0, data, UPLOAD));
-    TRY(dp_gpu_read_begin(gpu, buffer, 0, sizeof word, &read));
-    TRY(dp_gpu_read_end(gpu, read, &word));
+    TRY(settle(gpu, buffer));
     *seconds = dp_host_seconds() - start;
-    start = dp_host_seconds();
+    return DP_OK;
+}
+
+/* Seconds that a small write and the answer to it take. */
+static dp_status time_round_trip(dp_gpu *gpu, dp_gpu_buffer buffer, const void *data, double *seconds) {
+    double start = dp_host_seconds();
     for (int i = 0; i < ROUND_TRIPS; i++) {
         TRY(dp_gpu_write(gpu, buffer, 0, data, SMALL));
-        TRY(dp_gpu_read_begin(gpu, buffer, 0, sizeof word, &read));
-        TRY(dp_gpu_read_end(gpu, read, &word));
+        TRY(settle(gpu, buffer));
     }
-    *trip = (dp_host_seconds() - start) / ROUND_TRIPS;
-    return dp_gpu_check(gpu);
+    *seconds = (dp_host_seconds() - start) / ROUND_TRIPS;
+    return DP_OK;
 }
 
 static dp_status measure_gpu(dp_gpu *gpu, dp_buf *out) {
@@ -137,15 +155,20 @@ static dp_status measure_gpu(dp_gpu *gpu, dp_buf *out) {
     if (!data) return dp_no_memory(UPLOAD);
     dp_status status = dp_gpu_buffer_new(gpu, UPLOAD, "upload", &buffer);
     if (status == DP_OK) {
-        status = upload(gpu, buffer, data, &seconds, &trip);
+        status = time_uploads(gpu, buffer, data, &seconds);
+        if (status == DP_OK) status = time_round_trip(gpu, buffer, data, &trip);
+        if (status == DP_OK) status = dp_gpu_check(gpu);
         dp_gpu_buffer_free(gpu, buffer);
     }
     dp_free(data);
     TRY(status);
-    dp_buf_str(out, "\"device\": {\"name\": ");
-    dp_json_put_string(out, dp_str_of(caps->name));
-    dp_buf_printf(out, ", \"memoryBytes\": %llu, \"unifiedMemory\": %s, \"uploadBytesPerSecond\": %.0f, \"roundTripSeconds\": %.6g}",
-                  (unsigned long long)caps->memory, caps->unified ? "true" : "false", (double)UPLOAD * UPLOADS / seconds, trip);
+    dp_json_open(out, "device", '{');
+    dp_json_add_text(out, "name", caps->name);
+    dp_json_add_uint(out, "memoryBytes", caps->memory);
+    dp_json_add_bool(out, "unifiedMemory", caps->unified);
+    dp_json_add_double(out, "uploadBytesPerSecond", (double)UPLOAD * UPLOADS / seconds);
+    dp_json_add_double(out, "roundTripSeconds", trip);
+    dp_json_close(out, '}');
     return DP_OK;
 }
 
@@ -156,7 +179,7 @@ static dp_status put_gpu(const dp_engine_desc *desc, dp_buf *out) {
     bool wanted = desc->backend == DP_BACKEND_AUTO || desc->backend == DP_BACKEND_GPU;
     dp_status status = wanted ? dp_gpu_open(&how, &gpu) : DP_E_DEVICE;
     if (status != DP_OK) {
-        dp_buf_str(out, "\"device\": null");
+        dp_json_add_raw(out, "device", "null");
         return wanted && desc->backend == DP_BACKEND_GPU ? status : DP_OK;
     }
     status = measure_gpu(gpu, out);
@@ -170,12 +193,15 @@ dp_status dp_measure_tiers(const dp_engine_desc *desc, const char *path, char **
     dp_buf out = {0};
     if (!path || !json) return dp_fail(DP_E_ARG, "dp_measure_tiers: path or json is NULL");
     TRY(dp_checkpoint_open(path, &checkpoint));
-    dp_buf_printf(&out, "{\"host\": {\"totalBytes\": %llu, \"availableBytes\": %llu}, ", (unsigned long long)dp_host_memory_total(),
-                  (unsigned long long)dp_host_memory_available());
+    dp_json_open(&out, NULL, '{');
+    dp_json_open(&out, "host", '{');
+    dp_json_add_uint(&out, "totalBytes", dp_host_memory_total());
+    dp_json_add_uint(&out, "availableBytes", dp_host_memory_available());
+    dp_json_close(&out, '}');
     dp_status status = measure_store(checkpoint, &out);
     dp_checkpoint_close(checkpoint);
     if (status == DP_OK) status = put_gpu(desc ? desc : &zero, &out);
-    dp_buf_char(&out, '}');
+    dp_json_close(&out, '}');
     if (status == DP_OK) return dp_buf_take(&out, json, NULL);
     dp_buf_free(&out);
     return status;

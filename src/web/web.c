@@ -1,7 +1,7 @@
 /* web.c: see web.h. Engine, model, text, session and generation for the browser's worker. */
 #include "web/web.h"
 
-#include "base/buf.h"
+#include "base/json_write.h"
 #include "engine/engine.h"
 #include "engine/generate.h"
 #include "host/host.h"
@@ -77,31 +77,32 @@ const char *web_paging(void) {
     return dp_model_paging_json(the.model, &the.paging) == DP_OK ? the.paging : NULL;
 }
 
-static void put_text(dp_buf *json, const char *key, const char *text) {
-    dp_buf_printf(json, "\"%s\":\"", key);
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\') dp_buf_char(json, '\\');
-        if ((unsigned char)*text >= ' ') dp_buf_char(json, *text);
-    }
-    dp_buf_str(json, "\",");
-}
-
 const char *web_info(void) {
     dp_buf *json = &the.info;
     if (!the.model) return NULL;
     const dp_model_info *i = dp_model_get_info(the.model);
     const dp_tokenizer *t = dp_model_tokenizer(the.model);
     dp_buf_clear(json);
-    dp_buf_char(json, '{');
-    put_text(json, "name", i->name);
-    put_text(json, "architecture", i->architecture);
-    put_text(json, "quantization", i->quantization);
-    dp_buf_printf(json, "\"layers\":%d,\"hidden\":%d,\"heads\":%d,\"kvHeads\":%d,\"headDim\":%d,\"vocab\":%d,\"context\":%d,", (int)i->layers,
-                  (int)i->hidden, (int)i->heads, (int)i->kv_heads, (int)i->head_dim, (int)i->vocab, (int)i->context);
-    dp_buf_printf(json, "\"experts\":%d,\"expertsPerToken\":%d,\"parameters\":%llu,\"weightBytes\":%llu,", (int)i->experts,
-                  (int)i->experts_per_token, (unsigned long long)i->parameters, (unsigned long long)i->weight_bytes);
-    dp_buf_printf(json, "\"activeBytes\":%llu,\"kvBytesPerToken\":%llu,\"tokenizer\":%s,\"chat\":%s}", (unsigned long long)i->active_bytes,
-                  (unsigned long long)i->kv_bytes_per_token, t ? "true" : "false", t && dp_chat_available(t) ? "true" : "false");
+    dp_json_open(json, NULL, '{');
+    dp_json_add_text(json, "name", i->name);
+    dp_json_add_text(json, "architecture", i->architecture);
+    dp_json_add_text(json, "quantization", i->quantization);
+    dp_json_add_int(json, "layers", i->layers);
+    dp_json_add_int(json, "hidden", i->hidden);
+    dp_json_add_int(json, "heads", i->heads);
+    dp_json_add_int(json, "kvHeads", i->kv_heads);
+    dp_json_add_int(json, "headDim", i->head_dim);
+    dp_json_add_int(json, "vocab", i->vocab);
+    dp_json_add_int(json, "context", i->context);
+    dp_json_add_int(json, "experts", i->experts);
+    dp_json_add_int(json, "expertsPerToken", i->experts_per_token);
+    dp_json_add_uint(json, "parameters", i->parameters);
+    dp_json_add_uint(json, "weightBytes", i->weight_bytes);
+    dp_json_add_uint(json, "activeBytes", i->active_bytes);
+    dp_json_add_uint(json, "kvBytesPerToken", i->kv_bytes_per_token);
+    dp_json_add_bool(json, "tokenizer", t != NULL);
+    dp_json_add_bool(json, "chat", t && dp_chat_available(t));
+    dp_json_close(json, '}');
     return json->failed ? NULL : json->data;
 }
 

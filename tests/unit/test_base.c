@@ -1,7 +1,7 @@
-/* Base: arena, buffer, map, JSON. */
+/* Base: arena, buffer, map, JSON read and written. */
 #include "test.h"
 
-#include "base/json.h"
+#include "base/json_write.h"
 #include "base/map.h"
 
 static const dp_json *parse(dp_arena *arena, const char *text) {
@@ -50,6 +50,42 @@ TEST(json_round_trip) {
     dp_arena_free(&arena);
 }
 
+static void write_document(dp_buf *buf) {
+    dp_json_open(buf, NULL, '{');
+    dp_json_add_text(buf, "a{", "b[");
+    dp_json_open(buf, "empty", '[');
+    dp_json_close(buf, ']');
+    dp_json_add_int(buf, "least", INT64_MIN);
+    dp_json_line(buf, 2);
+    dp_json_open(buf, "list", '[');
+    for (int i = 0; i < 2; i++) {
+        dp_json_line(buf, 4);
+        dp_json_open(buf, NULL, '{');
+        dp_json_add_bool(buf, "first", i == 0);
+        dp_json_close(buf, '}');
+    }
+    dp_json_line(buf, 2);
+    dp_json_close(buf, ']');
+    dp_json_add_ids(buf, "ids", (const int32_t[]){1, -2, 3}, 3);
+    dp_json_add_uint(buf, "most", UINT64_MAX);
+    dp_json_add_text(buf, "none", NULL);
+    dp_json_add_double(buf, "x", 0.5);
+    dp_json_add_raw(buf, "raw", "null");
+    dp_json_close(buf, '}');
+}
+
+TEST(json_is_written_with_commas_where_they_are_due) {
+    const char *expected = "{\"a{\": \"b[\", \"empty\": [], \"least\": -9223372036854775808,\n"
+                           "  \"list\": [\n"
+                           "    {\"first\": true},\n"
+                           "    {\"first\": false}\n"
+                           "  ], \"ids\": [1, -2, 3], \"most\": 18446744073709551615, \"none\": \"\", \"x\": 0.5, \"raw\": null}";
+    dp_buf buf = {0};
+    write_document(&buf);
+    CHECK_MSG(buf.data && strcmp(buf.data, expected) == 0, "%s", buf.data);
+    dp_buf_free(&buf);
+}
+
 TEST(map_keeps_many_keys) {
     static char keys[5000][8];
     dp_map map = {0};
@@ -73,6 +109,7 @@ static dp_status allocate_things(void *user) {
     if (status == DP_OK) status = dp_map_set(&map, root->child->key, 1, NULL);
     dp_buf buf = {0};
     if (status == DP_OK) dp_json_put(&buf, root);
+    if (status == DP_OK) write_document(&buf);
     if (status == DP_OK && buf.failed) status = dp_no_memory(1);
     dp_buf_free(&buf);
     dp_map_free(&map);
