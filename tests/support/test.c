@@ -63,6 +63,7 @@ int test_run_all(int argc, char **argv) {
         if (current_failed) failed++;
         else if (current_skipped) skipped++;
         else passed++;
+        if (!current_failed && !current_skipped) printf("ok   %s\n", current); /* the log of a test that hangs names those before it */
     }
     printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
     return failed != 0;
