@@ -14,15 +14,19 @@
 @group(0) @binding(5) var<storage, read_write> drawn: array<u32>;
 @group(0) @binding(6) var<uniform> p: Rules;
 const EACH = LIST_MAX / THREADS; // candidates of a thread
-var<workgroup> listed: array<vec3u, LIST_MAX>; // bits of the logit, id, bits of the weight
+// The list, in arrays of its own: a vec3u takes the room of four words, and some devices have 16 KB in all.
+var<workgroup> logits: array<f32, LIST_MAX>;
+var<workgroup> owners: array<u32, LIST_MAX>;
+var<workgroup> weights: array<f32, LIST_MAX>;
 var<workgroup> kept_low: atomic<u32>; // the weight of those that top-k keeps
 var<workgroup> kept_high: atomic<u32>;
 
 fn load_list(count: u32, thread: u32) {
     let top = bitcast<f32>(work[HEADER + 6u]);
     for (var i = thread; i < count; i += THREADS) {
-        let logit = work[LIST + 2u * i];
-        listed[i] = vec3u(logit, work[LIST + 2u * i + 1u], bitcast<u32>(exp(bitcast<f32>(logit) - top)));
+        logits[i] = bitcast<f32>(work[LIST + 2u * i]);
+        owners[i] = work[LIST + 2u * i + 1u];
+        weights[i] = exp(logits[i] - top);
     }
     if (thread == 0u) {
         atomicStore(&kept_low, 0u);
@@ -33,16 +37,14 @@ fn load_list(count: u32, thread: u32) {
 
 // Rank and weight before candidate i.
 fn place_of(i: u32, count: u32) -> vec3u {
-    let mine = listed[i];
+    let logit = logits[i];
+    let owner = owners[i];
     var rank = work[HEADER + 1u];
     var weight = vec2u(work[HEADER + 2u], work[HEADER + 3u]);
     for (var j = 0u; j < count; j++) {
-        let other = listed[j];
-        let a = bitcast<f32>(other.x);
-        let b = bitcast<f32>(mine.x);
-        if (a > b || (a == b && other.y < mine.y)) {
+        if (logits[j] > logit || (logits[j] == logit && owners[j] < owner)) {
             rank++;
-            weight = sum_of(weight, fixed(bitcast<f32>(other.z)));
+            weight = sum_of(weight, fixed(weights[j]));
         }
     }
     return vec3u(rank, weight);
@@ -61,7 +63,7 @@ fn best_listed(count: u32, thread: u32) -> Best {
         let i = e * THREADS + thread;
         if (i >= count) { continue; }
         places[e] = place_of(i, count);
-        if (places[e].x < most) { add_kept(fixed(bitcast<f32>(listed[i].z))); }
+        if (places[e].x < most) { add_kept(fixed(weights[i])); }
     }
     workgroupBarrier();
     var all = vec2u(work[HEADER + 4u], work[HEADER + 5u]);
@@ -71,7 +73,7 @@ fn best_listed(count: u32, thread: u32) -> Best {
     for (var e = 0u; e < EACH; e++) {
         let i = e * THREADS + thread;
         let kept = places[e].x < most && (p.top_p == 1.0 || is_less(places[e].yz, limit));
-        if (i < count && kept) { mine = better(mine, run(bitcast<f32>(listed[i].x), listed[i].y, step.drawn)); }
+        if (i < count && kept) { mine = better(mine, run(logits[i], owners[i], step.drawn)); }
     }
     return mine;
 }

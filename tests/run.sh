@@ -268,7 +268,7 @@ stage_wasm() {
     done
 }
 
-# A Node that suspends WebAssembly, with the package `webgpu`: 200 MB; without them node.mjs leaves the GPU out. The package `node`
+# Node 24, with the package `webgpu`: 200 MB; without them node.mjs leaves the GPU out. The package `node`
 # brings its program by a script.
 node_24() {
     [ -x tests/web/node24/node_modules/node/bin/node ] && return

@@ -1,4 +1,4 @@
-// node.mjs: the package in Node: the CPU path in the version that runs the tests, the GPU in one that suspends WebAssembly (24 on), with
+// node.mjs: the package in Node: the CPU path in the version that runs the tests, the GPU in Node 24, with
 // the package `webgpu`.
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';

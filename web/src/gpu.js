@@ -23,7 +23,6 @@ export class GpuHost {
     this.strict = strict && canWait;
     this.message = '';
     this.bytes = 0; // of all buffers
-    this.offset = new Uint32Array(1);
     this.memory = () => new ArrayBuffer(0); // set by the core
   }
 
@@ -258,7 +257,7 @@ export class GpuHost {
     const kinds = [...(params ? bindings.slice(0, -1) : bindings)];
     if (kinds.some((kind) => kind !== 'r' && kind !== 'w')) return this.fail(ARG, `pipeline ${label}: bindings "${bindings}", expected r and w, and p at the end`);
     const entries = kinds.map((kind, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: kind === 'r' ? 'read-only-storage' : 'storage' } }));
-    if (params) entries.push({ binding: kinds.length, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } });
+    if (params) entries.push({ binding: kinds.length, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform' } });
     const layout = this.device.createBindGroupLayout({ label, entries });
     const item = { layout, params, count: kinds.length, label, code, entryPoint, constants, pipeline: undefined };
     const handle = this.pipelines.add(item);
@@ -317,10 +316,20 @@ export class GpuHost {
       if (size > this.caps.bindingMax) return this.fail(UNSUPPORTED, `binding ${i}: ${size} bytes, the device ${this.caps.name} allows ${this.caps.bindingMax}`);
       entries.push({ binding: i, resource: { buffer: item.buffer, offset, size } });
     }
-    if (pipeline.params) entries.push({ binding: count, resource: { buffer: this.params, size: PARAM_BYTES } });
-    const group = this.device.createBindGroup({ layout: pipeline.layout, entries });
-    new DataView(this.memory()).setUint32(out, this.bindings.add(group), true);
+    new DataView(this.memory()).setUint32(out, this.bindings.add({ entries, slot: -1, group: undefined }), true);
     return OK;
+  }
+
+  /** The group that binds these ranges and a parameter slot. Dispatches keep their slot, so it is made once, at the first
+   * dispatch, and a dynamic offset, which costs calls of its own, is not needed. */
+  groupOf(bindings, { layout, params, count }, slot) {
+    if (bindings.slot !== slot) {
+      const resource = { buffer: this.params, offset: slot * this.stride, size: PARAM_BYTES };
+      const entries = params ? [...bindings.entries, { binding: count, resource }] : bindings.entries;
+      bindings.group = this.device.createBindGroup({ layout, entries });
+      bindings.slot = slot;
+    }
+    return bindings.group;
   }
 
   writeParams(first, count, pointer) {
@@ -334,13 +343,12 @@ export class GpuHost {
 
   // ---- submits ----
 
-  /** dispatches: six words each, pipeline, bindings, parameter slot, grid. */
-  encode(pass, words, at) {
+  /** dispatches: six words each, pipeline, bindings, parameter slot, grid. before: the pipeline that is set already. */
+  encode(pass, words, at, before = 0) {
     const pipeline = this.pipelines.get(words[at]);
     if (!pipeline.pipeline) this.compile(pipeline);
-    pass.setPipeline(pipeline.pipeline);
-    this.offset[0] = words[at + 2] * this.stride;
-    pass.setBindGroup(0, this.bindings.get(words[at + 1]), this.offset, 0, pipeline.params ? 1 : 0);
+    if (words[at] !== before) pass.setPipeline(pipeline.pipeline);
+    pass.setBindGroup(0, this.groupOf(this.bindings.get(words[at + 1]), pipeline, words[at + 2]));
     pass.dispatchWorkgroups(words[at + 3], words[at + 4], words[at + 5]);
   }
 
@@ -358,7 +366,7 @@ export class GpuHost {
 
   encodeAll(words) {
     const encoder = this.device.createCommandEncoder(), pass = encoder.beginComputePass();
-    for (let at = 0; at < words.length; at += 6) this.encode(pass, words, at);
+    for (let at = 0; at < words.length; at += 6) this.encode(pass, words, at, words[at - 6]);
     pass.end();
     return encoder;
   }
