@@ -65,7 +65,7 @@ static dp_status parse_list(const char *flag, const char *text, int32_t *list, s
         char *end;
         long n = strtol(p, &end, 10);
         if (end == p || n < 0 || n > 1 << 20 || (*end && *end != ',') || *count == LIST_MAX)
-            return dp_fail(DP_E_ARG, "--%s: expected at most %d numbers apart by commas, found \"%s\"", flag, LIST_MAX, text);
+            return dp_fail(DP_E_ARG, "--%s: expected at most %d numbers from 0 to %d, apart by commas, found \"%s\"", flag, LIST_MAX, 1 << 20, text);
         list[(*count)++] = (int32_t)n;
         p = *end ? end + 1 : end;
     }

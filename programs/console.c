@@ -1,6 +1,7 @@
 /* console.c: signals, standard streams, numbers for people. See tool.h. */
 #define _DEFAULT_SOURCE /* POSIX within -std=c11 */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,6 +33,14 @@ void interrupts_reset(void) { interrupt_count = 0; }
 dp_status interrupted_status(void) { return dp_fail(DP_E_CANCELLED, "interrupted"); }
 
 /* ---- streams ---- */
+
+void streams_keep(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+        int taken = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* of all numbers the lowest: this one */
+        if (taken >= 0 && taken != fd) close(taken);
+    }
+}
 
 bool stdin_is_terminal(void) { return isatty(STDIN_FILENO); }
 bool stdout_is_terminal(void) { return isatty(STDOUT_FILENO); }

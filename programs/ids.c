@@ -36,8 +36,10 @@ dp_status ids_parse(const char *text, size_t size, int32_t **ids, size_t *count)
 
 dp_status ids_load(const char *source, int32_t **ids, size_t *count) {
     bool from_stdin = strcmp(source, "-") == 0;
-    if (!from_stdin && dp_path_what(source) == DP_PATH_NONE && source[strspn(source, "0123456789, \t\n[]")] == 0)
-        return ids_parse(source, strlen(source), ids, count);
+    if (!from_stdin && dp_path_what(source) == DP_PATH_NONE) {
+        if (source[strspn(source, "-0123456789, \t\n[]")] == 0) return ids_parse(source, strlen(source), ids, count);
+        return dp_fail(DP_E_NOT_FOUND, "%s: no such file, and no list of token ids such as 1,2,3", source);
+    }
     char *text = NULL;
     size_t size = 0;
     TRY(from_stdin ? stdin_read(&text, &size) : dp_file_load(source, (size_t)1 << 30, &text, &size));

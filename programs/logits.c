@@ -9,7 +9,7 @@ static bool reference;
 static const option options[] = {
     {"ids", 'i', OPTION_TEXT, &ids_source, "FILE|LIST", "token ids: a file (JSON array or numbers), - or a list 1,2,3",
      0, 0},
-    {"output", 'o', OPTION_TEXT, &output, "FILE", "where to write [tokens][vocabulary] f32, little-endian", 0, 0},
+    {"output", 'o', OPTION_TEXT, &output, "FILE", "where to write [tokens][vocabulary] f32, little-endian; - is standard output", 0, 0},
     {"reference", 0, OPTION_FLAG, &reference, NULL, "compute on the scalar reference (as --device cpu-ref)", 0, 0},
     OPTIONS_END,
 };
@@ -19,14 +19,15 @@ typedef struct job {
     setup s;
     int32_t *ids;
     size_t count, vocab;
-    dp_writer *writer;
+    dp_writer *writer; /* NULL: standard output */
     progress bar;
 } job;
 
 static dp_status write_rows(void *user, size_t first, size_t count, const float *logits) {
     job *j = user;
     progress_update(&j->bar, "Evaluating", first + count, j->count);
-    return dp_writer_write(j->writer, logits, count * j->vocab * sizeof *logits);
+    size_t size = count * j->vocab * sizeof *logits;
+    return j->writer ? dp_writer_write(j->writer, logits, size) : stdout_write(logits, size);
 }
 
 static dp_status run_job(job *j, const char *model) {
@@ -35,14 +36,14 @@ static dp_status run_job(job *j, const char *model) {
     TRY(setup_open(&j->s, model));
     TRY(setup_session(&j->s, j->count));
     j->vocab = (size_t)dp_model_get_info(j->s.model)->vocab;
-    TRY(dp_writer_open(output, &j->writer));
+    if (strcmp(output, "-") != 0) TRY(dp_writer_open(output, &j->writer));
     dp_status status = setup_each_logits(&j->s, j->ids, j->count, write_rows, j);
     progress_end(&j->bar);
     if (status != DP_OK) {
         dp_writer_abandon(j->writer);
         return status;
     }
-    TRY(dp_writer_commit(j->writer));
+    if (j->writer) TRY(dp_writer_commit(j->writer));
     note("%s: %zu x %zu f32, %s", output, j->count, j->vocab,
          show_bytes((double)(j->count * j->vocab * sizeof(float))));
     return setup_finish(&j->s);

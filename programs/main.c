@@ -81,6 +81,7 @@ static dp_status run_command(const command *cmd, char **argv, int count) {
 }
 
 int main(int argc, char **argv) {
+    streams_keep();
     const char *name = argc > 1 ? argv[1] : "help";
     if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
         printf("doppler " DP_VERSION_STRING "\n");

@@ -87,6 +87,8 @@ bool interrupted(void);
 void interrupts_reset(void);
 dp_status interrupted_status(void); /* DP_E_CANCELLED, "interrupted" */
 
+/* Keeps standard streams that were closed from becoming the next files that are opened; using them fails. */
+void streams_keep(void);
 bool stdin_is_terminal(void);
 bool stdout_is_terminal(void);
 bool stderr_is_terminal(void);

@@ -1,6 +1,8 @@
 /* arch.c: the list of families, and what is common to building any of them. */
 #include "arch/families.h"
 
+#include <stdio.h>
+
 static const dp_arch *const families[] = {
 #define FAMILY(name) &dp_arch_##name,
 #include "arch/families.def"
@@ -51,13 +53,24 @@ static void read_shape(dp_builder *b) {
                       (int)s->heads, (int)s->kv_heads, (int)s->head_dim, (int)s->intermediate, (int)s->experts, (int)s->context, (int)s->window);
 }
 
+static void say_unknown(dp_builder *b, dp_str type) {
+    char known[300];
+    size_t at = 0;
+    known[0] = 0;
+    for (size_t i = 0; i < DP_COUNT(families); i++)
+        for (const char *const *name = families[i]->model_types; *name && at < sizeof known; name++)
+            at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", at ? ", " : "", *name);
+    if (type.n) dp_build_fail(b, DP_E_UNSUPPORTED, "architecture \"" DP_STR_FMT "\" is not supported; these are: %s", DP_STR_ARG(type), known);
+    else dp_build_fail(b, DP_E_FORMAT, "config: \"model_type\" is missing; expected one of %s", known);
+}
+
 static void build(dp_builder *b) {
     dp_str type = {0};
     b->status = dp_json_get_str(b->config, "model_type", &type);
     if (b->status != DP_OK) return;
     const dp_arch *family = dp_arch_find(type);
     if (!family) {
-        dp_build_fail(b, DP_E_UNSUPPORTED, "architecture \"" DP_STR_FMT "\" is not supported", DP_STR_ARG(type));
+        say_unknown(b, type);
         return;
     }
     read_shape(b);

@@ -19,6 +19,9 @@ static bool has_tensor(const dp_source *source, const char *name) {
 
 dp_status dp_output_settle(dp_output_desc *to, const dp_source *source) {
     if (!to->path || !*to->path) return dp_fail(DP_E_ARG, "output: expected the name of a folder or a .gguf file");
+    if (dp_str_ends(dp_str_of(to->path), ".safetensors"))
+        return dp_fail(DP_E_UNSUPPORTED, "%s: safetensors are read, not written; expected the name of a folder or a .gguf file",
+                       to->path);
     if (to->sharding < DP_SHARD_AUTO || to->sharding > DP_SHARD_EXPERT)
         return dp_fail(DP_E_ARG, "sharding: expected %d to %d (enum dp_sharding), found %d", DP_SHARD_AUTO, DP_SHARD_EXPERT,
                        (int)to->sharding);

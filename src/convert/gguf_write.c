@@ -124,13 +124,22 @@ static int64_t embedding_rows(const dp_plan *plan) {
     return 0;
 }
 
-static dp_status write_file(writing *w, const dp_output *output, const dp_buf *header) {
+static dp_status write_claimed(writing *w, const dp_output *output, const dp_buf *header) {
     TRY(remove_leftovers(output->to.path));
     TRY(dp_output_check(output, header->size + w->end));
     TRY(dp_writer_open(output->to.path, &w->writer));
     dp_status status = write_contents(w, output, header);
     if (status == DP_OK) return dp_writer_commit(w->writer);
     dp_writer_abandon(w->writer);
+    return status;
+}
+
+static dp_status write_file(writing *w, const dp_output *output, const dp_buf *header) {
+    dp_claim *claim = NULL;
+    TRY(dp_output_check(output, 0));
+    TRY(dp_output_claim(output, &claim));
+    dp_status status = write_claimed(w, output, header);
+    dp_claim_release(claim);
     return status;
 }
 

@@ -87,3 +87,9 @@ dp_status dp_layout_make(const dp_plan *plan, dp_sharding sharding, uint64_t sha
     *out = layout;
     return DP_OK;
 }
+
+uint64_t dp_layout_bytes(const dp_layout *layout) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < layout->shard_count; i++) bytes += layout->shards[i].size;
+    return bytes;
+}

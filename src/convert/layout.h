@@ -36,5 +36,6 @@ typedef struct dp_layout {
 /* sharding is not AUTO; shard_size is a positive multiple of DP_RDRR_ALIGN. The plan must outlive the layout. */
 dp_status dp_layout_make(const dp_plan *plan, dp_sharding sharding, uint64_t shard_size, dp_layout *out);
 void dp_layout_free(dp_layout *layout);
+uint64_t dp_layout_bytes(const dp_layout *layout); /* of all shards */
 
 #endif

@@ -76,6 +76,30 @@ dp_status dp_output_check(const dp_output *output, uint64_t bytes) {
     return DP_OK;
 }
 
+static dp_status make_parent(const char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    while (n && path[n - 1] != '/') n--;
+    while (n > 1 && path[n - 1] == '/') n--;
+    char *folder = n ? dp_malloc(n + 1) : NULL;
+    if (!n) return DP_OK;
+    if (!folder) return dp_no_memory(n + 1);
+    memcpy(folder, path, n);
+    folder[n] = 0;
+    dp_status status = dp_folder_make(folder);
+    dp_free(folder);
+    return status;
+}
+
+dp_status dp_output_claim(const dp_output *output, dp_claim **out) {
+    char *name = NULL;
+    TRY(make_parent(output->to.path));
+    TRY(dp_output_part(output->to.path, ".lock", &name));
+    dp_status status = dp_claim_take(name, output->to.path, out);
+    dp_free(name);
+    return status;
+}
+
 /* ---- assets ---- */
 
 enum { ASSET_MAX_BYTES = 256 << 20 };

@@ -44,6 +44,8 @@ dp_status dp_manifest_write(const dp_plan *plan, const dp_layout *layout, const 
 
 /* DP_E_ARG if something is at output->to.path that must not be replaced; DP_E_DISK_FULL if `bytes` will not fit. */
 dp_status dp_output_check(const dp_output *output, uint64_t bytes);
+/* Makes the output's folder and keeps others from writing the same output, until the claim is released. */
+dp_status dp_output_claim(const dp_output *output, dp_claim **out);
 /* "folder/.name.part" for "folder/name": where a folder grows. Trailing slashes are dropped. dp_free() it. */
 dp_status dp_output_part(const char *path, const char *suffix, char **out);
 

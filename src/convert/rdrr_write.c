@@ -143,11 +143,9 @@ typedef struct names {
 } names;
 
 static dp_status write_and_publish(const dp_plan *plan, dp_layout *layout, const dp_output *output, const names *at) {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < layout->shard_count; i++) bytes += layout->shards[i].size;
     TRY(recover(output->to.path, at->old));
     TRY(dp_folder_remove(at->part));
-    TRY(dp_output_check(output, bytes));
+    TRY(dp_output_check(output, dp_layout_bytes(layout)));
     dp_status status = write_contents(plan, layout, output, at->part);
     if (status == DP_OK) status = publish(at->part, at->old, output->to.path);
     if (status != DP_OK) {
@@ -162,15 +160,18 @@ static dp_status write_and_publish(const dp_plan *plan, dp_layout *layout, const
 dp_status dp_rdrr_write(const dp_plan *plan, const dp_output *output, dp_convert_result *result) {
     dp_layout layout = {0};
     names at = {0};
+    dp_claim *claim = NULL;
     TRY(dp_layout_make(plan, output->to.sharding, output->to.shard_size, &layout));
     dp_status status = dp_output_part(output->to.path, ".part", &at.part);
     if (status == DP_OK) status = dp_output_part(output->to.path, ".old", &at.old);
+    if (status == DP_OK) status = dp_output_check(output, 0);
+    if (status == DP_OK) status = dp_output_claim(output, &claim);
     if (status == DP_OK) status = write_and_publish(plan, &layout, output, &at);
     if (status == DP_OK) {
         result->shards = layout.shard_count;
-        result->bytes_out = 0;
-        for (size_t i = 0; i < layout.shard_count; i++) result->bytes_out += layout.shards[i].size;
+        result->bytes_out = dp_layout_bytes(&layout);
     }
+    dp_claim_release(claim);
     dp_free(at.part);
     dp_free(at.old);
     dp_layout_free(&layout);

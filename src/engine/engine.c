@@ -107,6 +107,13 @@ static dp_status open_model(dp_model *model, const char *path, const dp_model_de
     return load_weights(model, desc);
 }
 
+/* The formats' own messages begin with the file, "<path>: ..." or "<path>/manifest.json: ...", some with "./" before it. */
+static bool names_path(const char *message, const char *path) {
+    size_t n = strlen(path);
+    if (strncmp(message, "./", 2) == 0 && path[0] != '.') message += 2;
+    return strncmp(message, path, n) == 0 && (message[n] == ':' || message[n] == '/' || (n && path[n - 1] == '/'));
+}
+
 dp_status dp_model_open(dp_engine *engine, const char *path, const dp_model_desc *desc, dp_model **out) {
     dp_model_desc zero = {0};
     if (!engine || !path || !out) return dp_fail(DP_E_ARG, "dp_model_open: engine, path or out is NULL");
@@ -116,8 +123,7 @@ dp_status dp_model_open(dp_engine *engine, const char *path, const dp_model_desc
     dp_status status = open_model(model, path, desc ? desc : &zero);
     if (status != DP_OK) {
         dp_model_close(model);
-        /* the formats' own messages name the file already */
-        return strstr(dp_error_message(), path) ? status : dp_fail_in(status, "%s", path);
+        return names_path(dp_error_message(), path) ? status : dp_fail_in(status, "%s", path);
     }
     *out = model;
     return DP_OK;

@@ -10,6 +10,8 @@
 
 #include "engine/residency_units.h"
 
+#include <stdio.h>
+
 enum { MB = 1000000 };
 
 static uint64_t slack_of(uint64_t budget) { return 8 * (uint64_t)MB + budget / 100; }
@@ -37,7 +39,9 @@ static bool fits_budget(const dp_residency *r) { return r->base + r->weights + r
 /* Mapped weights may be dropped and read again, so only what is missing altogether asks for a budget of our own. */
 static void set_automatic_budget(dp_residency *r) {
     uint64_t available = dp_host_memory_available();
-    r->budget = r->weights + r->first_session <= available ? 0 : r->base + available / 10 * 9;
+    if (r->weights + r->first_session <= available) return;
+    r->budget = r->base + available / 10 * 9;
+    r->available = available;
 }
 
 /* Host memory is the tier below a device's slots: it holds all experts if it can, else what a budget leaves room for. */
@@ -98,16 +102,29 @@ static uint64_t plain_bytes(const dp_residency *r, bool streamed, uint64_t *larg
     return streamed ? DP_STREAM_SLOTS * *largest : bytes;
 }
 
-/* As numbers of megabytes, rounded up. */
+/* As numbers of megabytes: needs are rounded up, what there is is rounded down. */
 static unsigned long long mb(uint64_t bytes) { return (bytes + MB - 1) / MB; }
+static unsigned long long mb_down(uint64_t bytes) { return bytes / MB; }
+
+/* Which tier is short, and of what: "the RAM budget of 20 MB is 4 MB short". */
+static void describe_short(const dp_residency *r, uint64_t need, char out[200]) {
+    unsigned long long missing = mb(need) - mb_down(r->budget);
+    if (r->available)
+        snprintf(out, 200, "host memory is %llu MB short: %llu MB can be had now, of which the model may take %llu MB, this program included",
+                 missing, mb_down(r->available), mb_down(r->budget));
+    else snprintf(out, 200, "the RAM budget of %llu MB is %llu MB short", mb_down(r->budget), missing);
+}
 
 static dp_status say_short(const dp_residency *r, uint64_t fixed, uint64_t need) {
     uint64_t largest, slots = slots_bytes(r, least_slots(r)), all = slots_bytes(r, INT32_MAX), plain = plain_bytes(r, false, &largest);
+    char what[200];
+    describe_short(r, need, what);
     return dp_fail(DP_E_MEMORY,
-                   "the RAM budget of %llu MB is %llu MB short: one token needs %llu MB (%llu for the program and its sessions, "
-                   "%llu for layers that pass through, %llu for %d experts a layer); with %llu MB no layer is read again, with %llu MB everything fits",
-                   mb(r->budget), mb(need - r->budget), mb(need), mb(fixed), mb(DP_STREAM_SLOTS * largest), mb(slots), (int)least_slots(r),
-                   mb(fixed + plain + slots), mb(fixed + plain + all));
+                   "%s: one token needs %llu MB (%llu for the program and its sessions, "
+                   "%llu for layers that pass through, %llu for %d experts a layer); with %llu MB no layer is read again, with %llu MB everything fits%s",
+                   what, mb(need), mb(fixed), mb(DP_STREAM_SLOTS * largest), mb(slots), (int)least_slots(r),
+                   mb(fixed + plain + slots), mb(fixed + plain + all),
+                   r->available ? "; end other programs, or take fewer positions or a smaller model" : "");
 }
 
 /* The same number for all layers, then one more for the first of them as long as that fits. */
@@ -204,9 +221,11 @@ void dp_residency_close(dp_residency *r) {
 static dp_status change_sessions(dp_residency *r, uint64_t sessions) {
     uint64_t need = r->base + r->weights + sessions + slack_of(r->budget);
     bool mapped = !r->pages && !r->backend->api->device_bytes;
-    if (mapped && r->budget && need > r->budget)
-        return dp_fail(DP_E_MEMORY, "the RAM budget of %llu MB is %llu MB short for this session",
-                       mb(r->budget), mb(need - r->budget));
+    if (mapped && r->budget && need > r->budget) {
+        char what[200];
+        describe_short(r, need, what);
+        return dp_fail(DP_E_MEMORY, "%s for this session", what);
+    }
     if (!r->pages) return DP_OK;
     TRY(plan_slots(r, sessions ? sessions : r->first_session));
     dp_pages_resize(r->pages, r->slots);

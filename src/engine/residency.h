@@ -11,6 +11,7 @@
 typedef struct dp_residency {
     dp_pages *pages;      /* NULL: all weights are mapped */
     uint64_t budget;      /* 0: none was set and none is needed */
+    uint64_t available;   /* > 0: the budget is not the caller's but what memory could be had leaves, most of this */
     uint64_t base;        /* resident memory before weights and sessions */
     uint64_t weights;     /* mapped: all of them. Paged: what does not depend on the number of slots */
     uint64_t sessions;    /* bytes promised to open sessions */

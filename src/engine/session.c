@@ -11,7 +11,7 @@ static dp_status check(const dp_model *model, const dp_session_desc *desc) {
     if (desc->context < 0 || desc->batch < 0) return dp_fail(DP_E_ARG, "context %d, batch %d: expected 0 or more", (int)desc->context, (int)desc->batch);
     if ((unsigned)desc->kv > DP_KV_F32) return dp_fail(DP_E_ARG, "unknown KV cache type %d", (int)desc->kv);
     if (desc->context > model->built->shape.context)
-        return dp_fail(DP_E_CONTEXT, "a context of %d positions was asked for, the model was made for %d", (int)desc->context,
+        return dp_fail(DP_E_CONTEXT, "a context of %d positions was asked for, the model was made for at most %d", (int)desc->context,
                        (int)model->built->shape.context);
     return DP_OK;
 }

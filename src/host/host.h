@@ -55,6 +55,12 @@ dp_status dp_writer_write_at(dp_writer *writer, uint64_t offset, const void *dat
 dp_status dp_writer_commit(dp_writer *writer); /* frees the writer on success and on failure */
 void dp_writer_abandon(dp_writer *writer);
 
+/* Keeps other programs, and other threads, from writing `output` at the same time: DP_E_ARG while one does. `path` is a
+ * file that stands for it, made here and removed with the claim; its folder must exist. */
+typedef struct dp_claim dp_claim;
+dp_status dp_claim_take(const char *path, const char *output, dp_claim **out);
+void dp_claim_release(dp_claim *claim);
+
 /* ---- folders ---- */
 typedef enum dp_path_kind {
     DP_PATH_NONE,

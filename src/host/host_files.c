@@ -171,6 +171,7 @@ dp_path_kind dp_path_what(const char *path) {
 }
 
 dp_status dp_path_find(const char *path, dp_path_kind *kind) {
+    if (!*path) return dp_fail(DP_E_NOT_FOUND, "a file or folder with an empty name was asked for");
     dp_path_kind found = dp_path_what(path);
     if (found == DP_PATH_NONE) return dp_fail(DP_E_NOT_FOUND, "%s: no such file or folder", path);
     if (found == DP_PATH_HIDDEN) return dp_fail(DP_E_IO, "%s: cannot examine it: %s", path, strerror(errno));
@@ -179,9 +180,11 @@ dp_status dp_path_find(const char *path, dp_path_kind *kind) {
 }
 
 static dp_status make_one(const char *path) {
-    if (mkdir(path, 0777) == 0 || dp_path_what(path) == DP_PATH_FOLDER) return DP_OK;
-    if (errno == ENOSPC) return dp_fail(DP_E_DISK_FULL, "%s: cannot make the folder: the disk is full", path);
-    return dp_fail(DP_E_IO, "%s: cannot make the folder: %s", path, strerror(errno));
+    if (mkdir(path, 0777) == 0) return DP_OK;
+    int code = errno;
+    if (dp_path_what(path) == DP_PATH_FOLDER) return DP_OK;
+    if (code == ENOSPC) return dp_fail(DP_E_DISK_FULL, "%s: cannot make the folder: the disk is full", path);
+    return dp_fail(DP_E_IO, "%s: cannot make the folder: %s", path, strerror(code));
 }
 
 dp_status dp_folder_make(const char *path) {

@@ -50,6 +50,8 @@ static dp_status open_temporary(dp_writer *writer, size_t room) {
 
 dp_status dp_writer_open(const char *path, dp_writer **out) {
     size_t length = strlen(path) + 1, room = length + sizeof "..00000000.tmp";
+    if (!*path || dp_path_what(path) == DP_PATH_FOLDER)
+        return dp_fail(DP_E_ARG, "%s%s, expected the name of a file", path, *path ? ": is a folder" : "an empty name");
     dp_writer *writer = dp_calloc(1, sizeof *writer);
     if (!writer) return dp_no_memory(sizeof *writer);
     writer->path = dp_malloc(length);

@@ -87,7 +87,7 @@ test_memory() {
     run run "$fox" --greedy --max-tokens 40 --slots 4 --cache lru --paging
     expect "--paging tells what it did" 0 err 'paging: 4 to 4 slots a layer, [0-9]+ hits, [1-9][0-9]* misses' err 'MB read in [0-9]+ reads'
     run run "$fox" --max-tokens 5 --slots 4 --paging --json; expect "--paging --json" 0 out '"paging": \{"paging": true.*"misses": [1-9]'
-    run run "$fox" --ram 1M; fails "a budget below a token" 12 'budget of 2 MB is [0-9]+ MB short: one token needs [0-9]+ MB'
+    run run "$fox" --ram 1M; fails "a budget below a token" 12 'budget of 1 MB is [0-9]+ MB short: one token needs [0-9]+ MB'
     run run "$fox" --vram 1G --device cpu; fails "--vram needs a GPU" 17 'graphics memory'
     cp -r "$model" spoilt && flip spoilt/shard_00007.bin 6000
     run run spoilt "$fox" --slots 2 --greedy --max-tokens 40; fails "a flipped byte under paging" 16 'layer 0, expert 6: shard_00007.bin'
@@ -127,6 +127,12 @@ test_usage() {
     run synth --list; expect "synth --list" 0 out '^qwen3-0.6b$' out '^deepseek-v3$'
     run run "$tmp/none.gguf" hello; fails "model that is not there" 14 'none.gguf: no such file'
     run run missing/model; fails "a lone argument that looks like a path" 14 'missing/model'
+    run run "" hello; fails "an empty name of a model" 14 'empty name'
+    run bench "$model" --prefill 9999999; fails "a prompt beyond all bounds" 2 'numbers from 0 to 1048576, .*"9999999"'
+    run logits "$model" --ids -1 --output x; fails "a negative id" 2 'found "-1"'
+    run logits "$model" --ids a,b --output x; fails "neither ids nor a file" 14 'a,b: no such file, and no list'
+    run logits "$model" --ids 1 --output /; fails "a folder to write to" 2 '/: is a folder'
+    run convert "$model" out.safetensors; fails "safetensors are not written" 17 'out.safetensors: .*\.gguf'
     DOPPLER_MODEL=$tmp/none run run hello; fails "DOPPLER_MODEL that is not there" 14 'none: no such file'
 }
 
@@ -182,6 +188,9 @@ test_run() {
     run run "$fox" --greedy --context 20; expect "context full" 0 err 'context full'
     run run "$fox" --system "Be brief."; expect "--system" 0 out '.'
     run run "$fox" --raw --system x; fails "--system with --raw" 2 '--system'
+    code=0; "$doppler" run "$fox" --max-tokens 5 >&- 2>err </dev/null || code=$?; : >out
+    fails "standard output closed" 13 'standard output: Bad file'
+    code=0; "$doppler" run <&- >out 2>err || code=$?; fails "standard input closed" 13 'standard input: Bad file'
     code=0; "$doppler" run "$fox" --max-tokens 5 >/dev/full 2>err </dev/null || code=$?; : >out
     expect "standard output full" 19 err 'standard output: No space'
 }
@@ -221,6 +230,7 @@ test_logits() {
     echo '[1, 3, 410]' >ids.json
     run logits "$model" --ids ids.json --output m.f32 --quiet; check "ids from a file" cmp -s l.f32 m.f32
     run logits "$model" --ids 1,3,410 --output r.f32 --reference; expect "logits --reference" 0 err 'r.f32'
+    run logits "$model" --ids 1,3,410 --output - --quiet; check "logits to standard output" cmp -s l.f32 out
     run logits "$model" --ids 1,1378 --output n.f32; fails "id outside the vocabulary" 2 '1378'
     check "a failure leaves no file" test ! -e n.f32
     run logits "$model" --ids 1,2 --output none/n.f32 --quiet; expect "no such folder" "$code" err '^doppler: .*none'
@@ -312,6 +322,9 @@ test_chat() {
 $fox
 " chat --context 24 --greedy; expect "chat: context full" 0 err '/reset starts anew'
     run chat "$model"; expect "chat: end of input at once" 0
+    code=0; "$doppler" chat "$model" <&- >out 2>err || code=$?; fails "chat: standard input closed" 13 'standard input: Bad file'
+    code=0; "$doppler" convert "$model" unseen --quiet <&- >&- 2>&- || code=$?; "$doppler" verify unseen >out 2>err
+    check "convert with all streams closed" test "$code$(cat out)" = "0ok    unseen"
     printf 'Tell me\0 more\n' >nul.txt
     code=0; "$doppler" chat "$model" <nul.txt >"$tmp/out" 2>"$tmp/err" || code=$?
     expect "chat: a NUL byte in a line" 2 err 'the line has a NUL byte at offset 7'

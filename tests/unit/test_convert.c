@@ -256,6 +256,32 @@ TEST(cancelling_leaves_nothing) {
     }
 }
 
+/* Converts to the output that is being written. */
+static bool convert_again(void *user, const char *what, uint64_t done, uint64_t total) {
+    dp_convert_desc *desc = user;
+    (void)what, (void)done, (void)total;
+    if (!desc->output.progress) return true;
+    desc->output.progress = NULL;
+    desc->output.overwrite = true;
+    dp_status status = dp_convert(desc, NULL);
+    if (status != DP_E_ARG || !strstr(dp_error_message(), "another program is writing it now"))
+        test_fail(__FILE__, __LINE__, "%s: %s", dp_status_name(status), dp_error_message());
+    return true;
+}
+
+TEST(an_output_has_one_writer) {
+    static const char *const outputs[] = {"claimed", "claimed.gguf"};
+    for (size_t i = 0; i < DP_COUNT(outputs); i++) {
+        dp_convert_desc desc = {.input = reference("llama"), .output.path = place(outputs[i])}, again = desc;
+        again.output.progress = desc.output.progress = convert_again;
+        desc.output.user = &again;
+        CHECK_OK(dp_convert(&desc, NULL));
+        CHECK(!again.output.progress); /* it was tried */
+        CHECK_OK(dp_verify(place(outputs[i]), NULL));
+        CHECK(entries_with("claimed") == 1 + (int)i);
+    }
+}
+
 TEST(what_a_killed_run_left_is_no_model_and_goes) {
     CHECK_OK(dp_folder_make(place(".killed.part")));
     FILE *file = fopen(place(".killed.part/shard_00000.bin"), "w");

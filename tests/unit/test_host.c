@@ -261,4 +261,24 @@ TEST(host_survives_failing_allocations) {
     CHECK(test_failing_allocations(use_files, path) > 8);
 }
 
+TEST(a_claim_keeps_others_out) {
+    dp_claim *first, *second;
+    char lock[300];
+    snprintf(lock, sizeof lock, "%s/.x.lock", test_folder());
+    CHECK_OK(dp_claim_take(lock, "x", &first));
+    CHECK_FAILS(dp_claim_take(lock, "x", &second), DP_E_ARG, "x: another program is writing it now");
+    dp_claim_release(first);
+    CHECK(dp_path_what(lock) == DP_PATH_NONE);
+    CHECK_OK(dp_claim_take(lock, "x", &second));
+    dp_claim_release(second);
+    snprintf(lock, sizeof lock, "%s/none/.x.lock", test_folder());
+    CHECK_FAILS(dp_claim_take(lock, "x", &first), DP_E_IO, "x: cannot be written: No such file");
+}
+
+TEST(a_folder_is_no_file_to_write) {
+    dp_writer *writer;
+    CHECK_FAILS(dp_writer_open(test_folder(), &writer), DP_E_ARG, "is a folder, expected the name of a file");
+    CHECK_FAILS(dp_writer_open("", &writer), DP_E_ARG, "an empty name");
+}
+
 TEST_MAIN()
