@@ -92,7 +92,7 @@ export interface LoadOptions extends WorkerOptions, RoomOptions {
     /** Slots for each layer's experts, whatever the budget allows. */
     slots?: number;
   };
-  /** Hash what is stored; damaged shards are loaded again. */
+  /** true: hash what is stored now; false: never. Default: when its file was written or a day has passed. Damaged shards are loaded again. */
   verify?: boolean;
 }
 

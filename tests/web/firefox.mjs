@@ -18,7 +18,7 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>doppler</title><link r
   try {
     report.adapter = await Doppler.adapter();
     for (const jspi of [true, false]) {
-      const engine = await Doppler.load('/models/storyteller/', { jspi });
+      const engine = await Doppler.load('/models/storyteller/', { jspi, onProgress: ({ phase }) => phase === 'verify' && (report.hashed = true) });
       report['story' + jspi] = await story(engine);
       report['engine' + jspi] = { backend: engine.backend, notice: engine.notice, stats: await engine.stats() };
       const stop = new AbortController();
@@ -79,6 +79,7 @@ for (const jspi of [true, false]) {
   });
 }
 test('two engines share the stored model', async () => expect(report.both?.every((text) => text === STORY), JSON.stringify(report.both)));
+test('what was stored a moment ago is not hashed again', async () => expect(report.both && !report.hashed, JSON.stringify(report)));
 test('a GGUF file is converted, opened and evicted', async () => {
   expect(report.converted && report.models === 2 && report.evicted === true && report.left === 1, JSON.stringify(report));
 });

@@ -1,91 +1,18 @@
-// life.mjs: the life of a model in the browser: a download whose connections die, resume, reload, offline, damage on the
-// server and in the storage, shortage of storage, two tabs, eviction.
-import { createReadStream, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+// life.mjs: the life of a model in the browser: a download whose connections die, resume, reload, offline, shortage of storage, two
+// tabs, eviction. Damage is integrity.mjs's.
 import { expect, openPage, runTests, startChromium, startServer, test } from './browser.mjs';
-
-// ---- a server with faults ----
-
-const faults = { cut: 0, slow: 0, damage: '', html: '', fail: 0, dieAfter: Infinity, requests: [] };
-
-/** Serves /faulty/ from the bundled model, with the faults that are in force. */
-async function faulty(request, response) {
-  const match = /^\/faulty\/(.*)$/.exec(request.url);
-  if (!match) return false;
-  const name = match[1], path = join('models/storyteller', name);
-  faults.requests.push({ name, range: request.headers.range });
-  if (shardRequests().length > faults.dieAfter) {
-    request.socket.destroy();
-    return true;
-  }
-  if (faults.fail-- > 0) {
-    response.writeHead(503).end();
-    return true;
-  }
-  if (name === faults.html) {
-    response.writeHead(200, { 'Content-Type': 'text/html' }).end('<p>Welcome');
-    return true;
-  }
-  let size;
-  try {
-    ({ size } = statSync(path));
-  } catch {
-    response.writeHead(404).end();
-    return true;
-  }
-  const first = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
-  response.writeHead(first ? 206 : 200, { 'Content-Length': size - first, 'Content-Type': 'application/octet-stream', 'Cache-Control': 'no-store',
-    ...(first ? { 'Content-Range': `bytes ${first}-${size - 1}/${size}` } : {}) });
-  if (name === faults.damage) {
-    const bytes = readFileSync(path);
-    bytes[bytes.length >> 1] ^= 1;
-    response.end(bytes.subarray(first));
-    return true;
-  }
-  const stream = createReadStream(path, { start: first, highWaterMark: 16384 });
-  const cut = size > 100000 && faults.cut > 0 ? (faults.cut--, 40000) : Infinity;
-  let sent = 0;
-  for await (const part of stream) {
-    response.write(part);
-    sent += part.length;
-    if (sent >= cut) {
-      await new Promise((resolve) => setTimeout(resolve, 30));
-      response.destroy();
-      return true;
-    }
-    if (faults.slow) await new Promise((resolve) => setTimeout(resolve, faults.slow));
-  }
-  response.end();
-  return true;
-}
+import { faults, faulty, loadIn, reset, shardRequests } from './support/faulty.mjs';
 
 const server = await startServer(faulty);
 const context = await startChromium();
 let page = await openPage(context, server);
 const URL_ = '/faulty/';
 
-/** Loads in the page and says how it went. */
-const load = (source = URL_, options = {}) => page.evaluate(async ([from, o]) => {
-  const seen = [];
-  try {
-    globalThis.engine = await Doppler.load(from, { backend: 'cpu', ...o, onProgress: (p) => seen.push(p) });
-    const text = await engine.generate('Once upon a time', { temperature: 0, maxTokens: 8 }).text();
-    return { text, seen: seen.filter((p) => p.phase === 'download'), verified: seen.some((p) => p.phase === 'verify') };
-  } catch (error) {
-    return { code: error.code, message: error.message, details: error.details };
-  } finally {
-    await globalThis.engine?.unload();
-    globalThis.engine = undefined;
-  }
-}, [source, options]);
+const load = (source = URL_, options = {}) => loadIn(page, source, options);
 const list = () => page.evaluate(() => Doppler.cache.list());
-const reset = () => {
-  Object.assign(faults, { cut: 0, slow: 0, damage: '', html: '', fail: 0, dieAfter: Infinity, requests: [] });
-};
 const clear = () => page.evaluate(async () => {
   for (const { key } of await Doppler.cache.list()) await Doppler.cache.evict(key);
 });
-const shardRequests = () => faults.requests.filter((r) => r.name.startsWith('shard'));
 let told;
 
 test('lost connections and errors of the server are survived, each shard continuing where it stopped', async () => {
@@ -143,32 +70,6 @@ test('a half-loaded model does not count', async () => {
   const [half] = await list();
   const opened = await load({ key: half.key });
   expect(opened.code === 'not-found', JSON.stringify(opened));
-});
-
-test('a shard that is damaged on the server is named, never used, and replaced once the server is well', async () => {
-  await clear();
-  reset();
-  faults.damage = 'shard_00003.bin';
-  const damaged = await load();
-  expect(damaged.code === 'corrupt' && damaged.details.shard === 'shard_00003.bin', JSON.stringify(damaged));
-  expect(shardRequests().filter((r) => r.name === 'shard_00003.bin').length === 2, 'it was not tried a second time');
-  reset();
-  expect((await load()).text === told, 'the repaired model does not run');
-});
-
-test('a shard that is damaged in the storage is found by verify and loaded again, alone', async () => {
-  reset();
-  const [model] = await list();
-  await page.evaluate(async (key) => {
-    const folder = await (await (await navigator.storage.getDirectory()).getDirectoryHandle('doppler')).getDirectoryHandle(key);
-    const about = JSON.parse(await (await (await folder.getFileHandle('model.json')).getFile()).text());
-    const writable = await (await folder.getFileHandle('shards.bin')).createWritable({ keepExistingData: true });
-    await writable.write({ type: 'write', position: about.shards[5].offset + 1000, data: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]) });
-    await writable.close();
-  }, model.key);
-  const repaired = await load(URL_, { verify: true });
-  expect(repaired.text === told && repaired.verified, JSON.stringify(repaired));
-  expect(JSON.stringify(shardRequests().map((r) => r.name)) === '["shard_00005.bin"]', JSON.stringify(faults.requests));
 });
 
 test('an address that is no model, a page in place of a shard', async () => {

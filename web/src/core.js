@@ -15,6 +15,8 @@ const BREATH = 30; // milliseconds that the worker may be deaf to its messages
 export const hasJspi = typeof WebAssembly.Suspending === 'function' && typeof WebAssembly.promising === 'function';
 
 const channel = typeof setImmediate === 'function' ? undefined : new MessageChannel(); // Node has setImmediate
+const breathing = []; // those who wait for the channel, in turn
+if (channel) channel.port1.onmessage = () => breathing.shift()();
 /** Lets messages that have arrived be read. */
 export function breathe() {
   return new Promise((resolve) => {
@@ -22,7 +24,7 @@ export function breathe() {
       setImmediate(resolve);
       return;
     }
-    channel.port1.onmessage = () => resolve();
+    breathing.push(resolve);
     channel.port2.postMessage(0);
   });
 }

@@ -1,13 +1,12 @@
 // download.js: a model from a URL into the store. Shards come several at a time, continue where they stopped (within a
-// shard, over lost connections and reloads), are retried with growing pauses, and are hashed while they arrive.
-import { breathe } from './core.js';
+// shard, over lost connections and reloads), are retried with growing pauses, and are hashed when they have arrived.
 import { CorruptError, DopplerError, NetworkError, throwIfAborted } from './errors.js';
 import { makeRoom, StoredModel } from './store.js';
 
 const PARALLEL = 6;
 const ATTEMPTS = 6, PAUSE = 400, PAUSE_MOST = 15000, SILENCE = 30000; // milliseconds
 const MARK_EVERY = 4 << 20;    // bytes between two records of how far a shard is
-const READ_PIECE = 1 << 20;
+const GGUF_PIECE = 64 << 20;   // bytes of a file that come, and are hashed, like a shard
 const SMALL_FILES = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'chat_template.jinja', 'config.json', 'special_tokens_map.json'];
 
 export const sleep = (ms, signal) => new Promise((resolve, reject) => {
@@ -128,7 +127,7 @@ function readManifest(bytes, url) {
     throw new DopplerError('format', `${url}: not a JSON file (${error.message})`);
   }
   if (!Array.isArray(manifest?.shards)) throw new DopplerError('format', `${url}: "shards" is missing: not the manifest of an RDRR model`);
-  const shards = [...manifest.shards].map((s, i) => ({ index: s.index ?? i, filename: s.filename ?? s.fileName, size: s.size, hash: s.hash })).sort((a, b) => a.index - b.index);
+  const shards = [...manifest.shards].map((s, i) => ({ index: s.index ?? i, filename: s.filename ?? s.fileName, size: s.size, hash: s.hash ?? s.blake3 })).sort((a, b) => a.index - b.index);
   for (const { filename, size } of shards) {
     if (typeof filename !== 'string' || filename.startsWith('/') || filename.split('/').includes('..')) throw new DopplerError('format', `${url}: unsafe shard name ${JSON.stringify(filename)}`);
     if (!Number.isSafeInteger(size) || size < 0) throw new DopplerError('format', `${url}: shard ${filename} has size ${size}`);
@@ -138,7 +137,7 @@ function readManifest(bytes, url) {
 
 /** An RDRR model: its small files, its shards. */
 async function planFolder(url, signal) {
-  const base = folderUrl(url), at = (name) => new URL(name.split('/').map(encodeURIComponent).join('/'), base).href;
+  const base = folderUrl(url), at = addresses(base);
   const bytes = await small(at('manifest.json'), signal, false);
   const { manifest, shards } = readManifest(bytes, at('manifest.json'));
   const extra = typeof manifest.tensorsFile === 'string' ? [manifest.tensorsFile] : [];
@@ -147,18 +146,40 @@ async function planFolder(url, signal) {
   return { url: base.href, name: manifest.modelId ?? base.pathname.split('/').at(-2), algorithm: manifest.hashAlgorithm ?? 'sha256', shards, files, at };
 }
 
-/** One GGUF file: a model of one shard without a hash. */
-async function planFile(url, signal) {
-  const absolute = new URL(url, globalThis.location?.href), filename = decodeURIComponent(absolute.pathname.split('/').pop());
-  const size = await persistently(async () => {
-    const response = await request(absolute.href, { headers: { Range: 'bytes=0-0' }, signal });
+/** {size, ranges: whether the server sends parts} of a file. */
+async function probe(url, signal) {
+  return persistently(async () => {
+    const response = await request(url, { headers: { Range: 'bytes=0-0' }, signal });
     response.body?.cancel().catch(() => {});
-    if (isHtml(response)) throw new NetworkError('content-type', `${url}: expected a GGUF file, the server sends a web page (text/html)`, { url });
-    return Number(response.status === 206 ? response.headers.get('content-range')?.split('/')[1] : response.headers.get('content-length'));
+    if (isHtml(response)) throw new NetworkError('content-type', `${url}: expected a GGUF file, the server sends a web page (text/html); is this the address of the file itself?`, { url });
+    const ranges = response.status === 206;
+    let size = Number(ranges ? response.headers.get('content-range')?.split('/')[1] : response.headers.get('content-length'));
+    if (!(size > 0)) size = Number((await request(url, { method: 'HEAD', signal })).headers.get('content-length')); // other sites' servers hide the range
+    if (!(size > 0)) throw new NetworkError('content-type', `${url}: the server does not say how large the file is (Content-Length)`, { url });
+    return { size, ranges };
   }, signal);
-  if (!(size > 0)) throw new NetworkError('content-type', `${url}: the server does not say how large the file is`, { url });
-  return { url: absolute.href, name: filename, algorithm: '', shards: [{ index: 0, filename, size }], files: [], at: () => absolute.href };
 }
+
+/** The files of a model that was split: "name-00001-of-00003.gguf" and so on. */
+function partUrls(url) {
+  const [, head, count, tail] = /^(.*-)\d{5}-of-(\d{5})(\.gguf.*)$/i.exec(url.href) ?? [];
+  return head ? Array.from({ length: Number(count) }, (_, i) => `${head}${String(i + 1).padStart(5, '0')}-of-${count}${tail}`) : [url.href];
+}
+
+/** A GGUF model: nobody promises hashes, so those of its pieces as they arrived are kept. */
+async function planFile(url, signal) {
+  const absolute = new URL(url, globalThis.location?.href), nameOf = (href) => decodeURIComponent(new URL(href).pathname.split('/').pop());
+  const shards = [], parts = [];
+  for (const href of partUrls(absolute)) {
+    const { size, ranges } = await probe(href, signal), filename = nameOf(href), piece = ranges ? GGUF_PIECE : size;
+    parts.push({ filename, size, first: shards.length });
+    for (let start = 0; start < size; start += piece) shards.push({ index: shards.length, filename, size: Math.min(piece, size - start), start: ranges ? start : undefined });
+  }
+  return { url: absolute.href, name: nameOf(absolute.href), algorithm: 'sha256', shards, parts, files: [], at: addresses(absolute.href) };
+}
+
+/** Where a shard of that name is. */
+const addresses = (base) => (name) => new URL(name.split('/').map(encodeURIComponent).join('/'), base).href + (isGgufUrl(base) ? new URL(base).search : '');
 
 export const isGgufUrl = (url) => /\.gguf$/i.test(new URL(url, globalThis.location?.href).pathname);
 
@@ -182,37 +203,41 @@ class Meter {
   }
 }
 
+/** The header that asks for what is missing of a shard. */
+function rangeFor({ start, size }, at) {
+  if (start !== undefined) return { Range: `bytes=${start + at}-${start + size - 1}` };
+  return at ? { Range: `bytes=${at}-` } : undefined;
+}
+
 class Download {
-  constructor(model, plan, hasher, meter, signal) {
-    Object.assign(this, { model, plan, hasher, meter, signal });
+  constructor(model, plan, verifier, meter, signal) {
+    Object.assign(this, { model, plan, verifier, meter, signal });
   }
 
-  /** Hash of the first `size` bytes that are stored. */
-  hashStored(index, size, algorithm) {
-    const hash = this.hasher.start(algorithm), room = new Uint8Array(Math.min(READ_PIECE, size || 1));
-    for (let at = 0; at < size;) {
-      const n = this.model.readShard(index, at, room.subarray(0, Math.min(room.length, size - at)));
-      if (n <= 0) break;
-      this.hasher.update(hash, room.subarray(0, n));
-      at += n;
-    }
-    return hash;
+  async open(shard, at, url) {
+    const response = await request(url, { headers: rangeFor(shard, at), signal: this.signal, cache: 'no-store' }); // it is kept here, once is enough
+    let error;
+    if (isHtml(response)) error = new NetworkError('content-type', `${url}: expected the bytes of a shard, the server sends a web page (text/html)`, { url });
+    else if (shard.start !== undefined && response.status !== 206) error = new NetworkError('content-type', `${url}: a part was asked for, the server sends the whole file`, { url });
+    if (!error) return response;
+    response.body?.cancel().catch(() => {});
+    throw error;
   }
 
   /** Continues a shard where it stopped. */
   async stream(index, part, progress) {
     const shard = this.plan.shards[index], url = this.plan.at(shard.filename);
     if (part.at >= shard.size) return;
-    const headers = part.at ? { Range: `bytes=${part.at}-` } : undefined;
-    const response = await request(url, { headers, signal: this.signal, cache: 'no-store' }); // it is kept here, once is enough
-    if (isHtml(response)) throw new NetworkError('content-type', `${url}: expected the bytes of a shard, the server sends a web page (text/html)`, { url });
-    if (part.at && response.status !== 206) this.restart(index, part); // the server sends it from the beginning
+    const response = await this.open(shard, part.at, url);
+    if (part.at && response.status !== 206) { // the server sends it from the beginning
+      this.meter.add(-part.at);
+      part.at = 0;
+    }
     let marked = part.at;
     try {
       for await (const data of pieces(response, url, this.signal)) {
-        if (part.at + data.length > shard.size) throw new CorruptError(`${url}: the server sends more than the ${shard.size} bytes that the manifest promises`, { url });
+        if (part.at + data.length > shard.size) throw new CorruptError(`${url}: the server sends more than the ${shard.size} bytes that were promised`, { url });
         this.model.writeShard(index, part.at, data);
-        this.hasher.update(part.hash, data);
         part.at += data.length;
         progress.made = true;
         this.meter.add(data.length);
@@ -224,37 +249,27 @@ class Download {
     if (part.at < shard.size) throw new NetworkError('network', `${url}: the connection ended after ${part.at} of ${shard.size} bytes`, { url });
   }
 
-  restart(index, part) {
-    this.meter.add(-part.at);
-    this.hasher.end(part.hash);
-    part.hash = this.hasher.start(this.plan.algorithm);
-    part.at = 0;
-  }
-
-  /** Whether the stored shard is what the manifest says. Some manifests say sha256 and mean BLAKE3. */
-  matches(index, found) {
-    const { hash, size } = this.plan.shards[index];
-    if (!hash || found === hash.toLowerCase()) return true;
-    const other = this.plan.algorithm === 'blake3' ? 'sha256' : 'blake3';
-    return this.hasher.end(this.hashStored(index, size, other)) === hash.toLowerCase();
+  /** {good, found} of a shard that is stored. */
+  check(index) {
+    return this.verifier.check(this.model.written, this.model.about.shards[index], this.plan.algorithm, this.signal);
   }
 
   async shard(index) {
     const { filename, size, hash } = this.plan.shards[index];
     const part = { at: Math.min(this.model.arrivedBytes(index), size) };
-    part.hash = this.hashStored(index, part.at, this.plan.algorithm);
     for (let again = false; ; again = true) {
       await persistently((progress) => this.stream(index, part, progress), this.signal);
-      const found = this.hasher.end(part.hash);
-      if (this.matches(index, found)) break;
+      const { good, found } = await this.check(index);
+      if (good) {
+        await this.model.markGood(index, found);
+        return;
+      }
       const url = this.plan.at(filename);
       this.model.mark(index, 0);
       if (again) throw new CorruptError(`${url}: the shard is damaged on the server: its hash is ${found}, the manifest says ${hash}`, { url, shard: filename, expected: hash, found });
       this.meter.add(-size);
       part.at = 0;
-      part.hash = this.hasher.start(this.plan.algorithm);
     }
-    this.model.markGood(index);
   }
 
   async all() {
@@ -274,24 +289,23 @@ class Download {
   }
 }
 
-const sameShards = (a, b) => a.length === b.length && a.every((s, i) => s.filename === b[i].filename && s.size === b[i].size && s.hash === b[i].hash);
+/** Whether what is stored is (a part of) what the server has now. */
+const sameShards = (stored, planned) => stored.length === planned.length &&
+  stored.every(({ filename, size, start, hash }, i) => filename === planned[i].filename && size === planned[i].size && start === planned[i].start && (!planned[i].hash || hash === planned[i].hash));
 
 /** Hashes the good shards of a stored model; those that are damaged must be loaded again. */
-async function verifyStored(download, tell, signal) {
-  const { model, plan } = download;
+async function verifyStored(download, tell) {
+  const { model, plan } = download, total = plan.shards.reduce((sum, { size }) => sum + size, 0);
   let done = 0;
   for (let i = 0; i < plan.shards.length; i++) {
-    const good = () => download.matches(i, download.hasher.end(download.hashStored(i, plan.shards[i].size, plan.algorithm)));
-    if (model.isGood(i) && !(model.holds(i) && good())) model.mark(i, 0);
-    tell({ phase: 'verify', done: done += plan.shards[i].size, total: model.about.bytes });
-    await breathe();
-    throwIfAborted(signal);
+    if (model.isGood(i) && !(model.holds(i) && (await download.check(i)).good)) model.mark(i, 0);
+    tell({ phase: 'verify', done: done += plan.shards[i].size, total });
   }
 }
 
 /**
  * Brings the model of a URL into the store, or what is missing of it. The caller holds its lock.
- * @param {{hasher: object, onProgress: Function, signal?: AbortSignal, verify?: boolean, consent?: Function}} options
+ * @param {{verifier: import('./verify.js').Verifier, onProgress: Function, signal?: AbortSignal, verify?: boolean, consent?: Function}} options
  */
 export async function fetchModel(key, url, options) {
   const work = { left: 0 }; // bytes that are not stored yet
@@ -305,10 +319,10 @@ export async function fetchModel(key, url, options) {
   }
 }
 
-async function bring(key, url, { hasher, onProgress, signal, verify, consent }, work) {
+async function bring(key, url, { verifier, onProgress, signal, verify, consent }, work) {
   let model = await StoredModel.open(key), plan;
-  const cut = Boolean(model?.about?.complete) && !await model.isWhole();
-  if (model?.about?.complete && !verify && !cut) return model;
+  const ill = Boolean(model?.about?.complete) && (Boolean(model.about.damaged) || !await model.isWhole());
+  if (model?.about?.complete && !verify && !ill) return model;
   if (model?.about?.complete) plan = planOfStored(model.about);
   else {
     plan = await (isGgufUrl(url) ? planFile(url, signal) : planFolder(url, signal));
@@ -322,8 +336,8 @@ async function bring(key, url, { hasher, onProgress, signal, verify, consent }, 
   await model.openForWriting();
   const arrived = () => plan.shards.reduce((sum, _, i) => sum + model.arrivedBytes(i), 0), total = plan.shards.reduce((sum, s) => sum + s.size, 0);
   try {
-    const download = new Download(model, plan, hasher, undefined, signal);
-    if (verify || cut) await verifyStored(download, onProgress, signal);
+    const download = new Download(model, plan, verifier, undefined, signal);
+    if (verify || ill) await verifyStored(download, onProgress);
     download.meter = new Meter(total, arrived(), onProgress);
     if (arrived() < total) await makeRoom(total - arrived(), key, consent);
     await download.all();
@@ -343,5 +357,5 @@ async function begin(model, plan) {
 }
 
 function planOfStored(about) {
-  return { ...about, files: [], at: (name) => (isGgufUrl(about.url) ? about.url : new URL(name.split('/').map(encodeURIComponent).join('/'), about.url).href) };
+  return { ...about, algorithm: about.algorithm || 'sha256', files: [], at: addresses(about.url) };
 }

@@ -1,6 +1,6 @@
 // service.js: one engine with one model, as methods that a page calls (through worker.js) or Node (node.js). What differs between
 // the two is the host: {module(): WebAssembly.Module, gpu: GPU or undefined, jspi?, mount(tree, source, request, context), storage?()},
-// where mount puts a model into the tree and returns {path, release}, and storage tells {usage, quota, available, persisted}.
+// where mount puts a model into the tree and returns {path, release, check?, damaged?}, and storage tells {usage, quota, available, persisted}.
 import { Core, hasJspi } from './core.js';
 import { DopplerError, makeError, throwIfAborted } from './errors.js';
 import { FileTree } from './files.js';
@@ -103,25 +103,51 @@ export class Service {
     release?.();
   }
 
+  /** Hashes a stored model beside its loading, and tells of it once it is all that is left to wait for. Of experts that are paged the
+   * core hashes what it reads. */
+  checking({ check }, { vram, ram, slots }, { tell, signal }) {
+    const stop = new AbortController(), paged = Boolean(vram || ram || slots), both = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+    let alone = false;
+    const start = () => Promise.resolve(check?.((event) => alone && tell(event), both));
+    const early = paged ? undefined : start();
+    early?.catch(() => {});
+    return {
+      finish: (isPaged) => {
+        alone = true;
+        return early ?? (isPaged ? undefined : start());
+      },
+      /** Gives up; but bytes that are damaged explain every other error. */
+      cancel: async (error) => {
+        stop.abort();
+        const found = await early?.then(() => undefined, (reason) => reason);
+        return found?.details?.stored ? found : error;
+      },
+    };
+  }
+
   async openModel({ source, request }, context) {
     await this.close();
     const start = performance.now(), state = this.state;
     const opening = this.openBackend(request.backend ?? 'auto', request.plain); // while the shards come
     opening.catch(() => {});
+    let checking;
     try {
-      const { path, release } = await this.host.mount(this.tree, source, request, context);
-      state.release = release;
+      const mounted = await this.host.mount(this.tree, source, request, context);
+      Object.assign(state, { release: mounted.release, damaged: mounted.damaged });
       throwIfAborted(context.signal);
       Object.assign(state, await opening);
       const onProgress = (what, done, total) => context.tell({ phase: 'load', what, done, total });
       const session = { context: request.context ?? 0, batch: request.batch ?? batchFor(state.backend, state.core), kv: request.kv === 'f32' ? 1 : 0 };
-      const { vram, ram, slots } = request;
-      state.model = await state.core.load(path, { onProgress, signal: context.signal, budgets: { vram: state.backend === 'gpu' ? vram : 0, ram, slots, ...session } });
+      const { ram, slots } = request, vram = state.backend === 'gpu' ? request.vram : 0;
+      checking = this.checking(mounted, { vram, ram, slots }, context);
+      state.model = await state.core.load(mounted.path, { onProgress, signal: context.signal, budgets: { vram, ram, slots, ...session } });
       await state.core.session(session);
+      await checking.finish(Boolean(state.core.paging()));
     } catch (error) {
+      const reason = await checking?.cancel(error) ?? error;
       state.core ??= (await opening.catch(() => undefined))?.core;
       await this.close();
-      throw error;
+      throw reason;
     }
     state.load = { seconds: (performance.now() - start) / 1000 };
     return { model: state.model, backend: state.backend, notice: state.notice, device: state.core.describe(), load: state.load };
@@ -144,7 +170,10 @@ export class Service {
       onText: (piece) => {
         first ??= performance.now() - start;
         tell({ text: piece });
-      } });
+      } }).catch(async (error) => {
+      if (error.code === 'corrupt') await this.state.damaged?.(); // the next load mends it
+      throw error;
+    });
     const { more, ...numbers } = result;
     this.state.last = { ...numbers, firstTokenSeconds: first === undefined ? undefined : first / 1000,
       prefillTokensPerSecond: result.prefillSeconds > 0 ? result.promptTokens / result.prefillSeconds : 0,
@@ -154,8 +183,12 @@ export class Service {
 
   // ---- what is called by name ----
 
+  /** What turns out to be damaged in the storage is mended there, once. */
   load(args, context) {
-    return this.exclusive(() => this.openModel(args, context));
+    return this.exclusive(() => this.openModel(args, context).catch((error) => {
+      if (!error.details?.stored) throw error;
+      return this.openModel(args, context);
+    }));
   }
   unload() {
     return this.exclusive(() => this.close());

@@ -1,8 +1,10 @@
 // store.js: models in OPFS. A model is a folder doppler/<key>/ with
-//   model.json  what it is: {version, key, url, name, bytes, complete, added, used, files, shards, algorithm}
+//   model.json  what it is: {version, key, url, name, bytes, complete, added, used, files, shards, algorithm, parts, checked, damaged}
 //   shards.bin  all shards, one after the other, each from a multiple of 4096 on: one file, so one handle, whatever their count
 //   state.bin   8 bytes a shard: how many bytes have arrived (Float64); -1 once the shard was hashed and is good
 //   files/...   manifest, tokenizer and other small files
+// parts: the files that the shards are pieces of, where they are not files themselves (GGUF). checked: {stamp, at}, when all shards
+// were last hashed and what shards.bin was then. damaged: a hash was wrong since.
 // A shard counts only when state.bin says -1, a model only when model.json says complete; both are written after the
 // bytes they vouch for were flushed. Writers hold the model's lock exclusively, readers share it (Web Locks), so that two
 // tabs have one cache. Runs in the worker.
@@ -88,8 +90,8 @@ export class StoredModel {
     return new StoredModel(key, folder, about?.version === VERSION ? about : undefined);
   }
 
-  /** Enters what the model consists of. shards: [{filename, size, hash}]. */
-  async describe({ url, name, algorithm, shards, manifest }) {
+  /** Enters what the model consists of. shards: [{filename, size, hash}]; parts: [{filename, size, first}], first: the shard it begins with. */
+  async describe({ url, name, algorithm, shards, manifest, parts }) {
     let offset = 0;
     const placed = shards.map((shard) => {
       const at = offset;
@@ -97,12 +99,13 @@ export class StoredModel {
       return { ...shard, offset: at };
     });
     this.about = { version: VERSION, key: this.key, url, name, algorithm, shards: placed, bytes: offset, files: [], manifest, complete: false,
-      added: Date.now(), used: Date.now() };
+      added: Date.now(), used: Date.now(), parts };
     await this.save();
   }
 
   save() {
-    return writeFile(this.folder, 'model.json', new TextEncoder().encode(JSON.stringify(this.about)));
+    const write = () => writeFile(this.folder, 'model.json', new TextEncoder().encode(JSON.stringify(this.about)));
+    return this.saving = (this.saving ?? Promise.resolve()).then(write, write);
   }
 
   async putFile(name, data) {
@@ -150,8 +153,9 @@ export class StoredModel {
   writeShard(index, at, data) {
     this.writer.data.write(data, { at: this.about.shards[index].offset + at });
   }
-  readShard(index, at, out) {
-    return this.writer.data.read(out, { at: this.about.shards[index].offset + at });
+  /** What was written, to be read again. */
+  get written() {
+    return new RangeFile(this.writer.data, 0, this.writer.data.getSize());
   }
   /** Records how much of a shard has arrived, behind the bytes themselves. */
   mark(index, bytes) {
@@ -160,25 +164,51 @@ export class StoredModel {
     this.writer.state.write(new Uint8Array(this.arrived.buffer, 8 * index, 8), { at: 8 * index });
     this.writer.state.flush();
   }
-  markGood(index) {
+  /** found: its hash, which from then on is the one of a shard for which nobody promised another. */
+  async markGood(index, found) {
+    if (!this.about.shards[index].hash) {
+      this.about.shards[index].hash = found;
+      await this.save();
+    }
     this.mark(index, GOOD);
   }
 
+  /** All shards were hashed. */
   async finish() {
-    this.about.complete = true;
-    this.about.used = Date.now();
+    Object.assign(this.about, { complete: true, used: Date.now(), damaged: undefined, checked: { stamp: await this.stamp(), at: Date.now() } });
     await this.save();
   }
 
-  /** The model as a folder of the core's file tree; `release` closes its files. */
+  /** Changes when the shards are written. */
+  async stamp() {
+    const { size, lastModified } = await (await this.folder.getFileHandle('shards.bin')).getFile();
+    return `${size} ${lastModified}`;
+  }
+  async vouch(stamp) {
+    this.about.checked = { stamp, at: Date.now() };
+    await this.save().catch(() => {}); // as in touch
+  }
+  /** A hash was wrong: the model does not count until it was mended. */
+  async suspect() {
+    this.about.damaged = true;
+    await this.save();
+  }
+
+  /** The files that are in shards.bin: [{filename, offset, size}]. */
+  contents() {
+    const { parts, shards } = this.about;
+    return parts ? parts.map(({ filename, size, first }) => ({ filename, size, offset: shards[first].offset })) : shards;
+  }
+
+  /** The model as a folder of the core's file tree; `file`: its shards, one behind the other; `release` closes its files. */
   async mount() {
-    const folder = new Folder(), file = await this.folder.getFileHandle('shards.bin').catch(() => undefined);
-    const handle = file && await sharedHandle(file), blob = file && !handle ? await file.getFile() : undefined;
-    for (const { filename, offset, size } of this.about.shards) putDeep(folder, filename, handle ? new RangeFile(handle, offset, size) : sliceOf(blob, offset, size));
+    const folder = new Folder(), entry = await this.folder.getFileHandle('shards.bin').catch(() => undefined);
+    const handle = entry && await sharedHandle(entry), blob = entry && !handle ? await entry.getFile() : undefined;
+    for (const { filename, offset, size } of this.contents()) putDeep(folder, filename, handle ? new RangeFile(handle, offset, size) : sliceOf(blob, offset, size));
     const files = this.about.files.length ? await this.folder.getDirectoryHandle('files') : undefined;
     for (const { name } of this.about.files)
       putDeep(folder, name, new MemoryFile(new Uint8Array(await (await (await files.getFileHandle(encodeURIComponent(name))).getFile()).arrayBuffer())));
-    return { folder, release: () => handle?.close() };
+    return { folder, file: handle ? new RangeFile(handle, 0, handle.getSize()) : blob && new BlobFile(blob), release: () => handle?.close() };
   }
 
   async touch() {

@@ -1,11 +1,11 @@
 // worker.js: the dedicated worker that an engine of the page lives in. Messages in: {id, method, args} and {abort: id};
 // out: {id, result} or {id, error}, and {id, event} while it runs.
 import { convertLocal } from './convert.js';
-import { Hasher } from './core.js';
 import { fetchModel, folderUrl, isGgufUrl, sleep } from './download.js';
-import { DopplerError, isCrash, packError } from './errors.js';
+import { CorruptError, DopplerError, isCrash, packError } from './errors.js';
 import { Service } from './service.js';
 import * as store from './store.js';
+import { checkStored, Verifier } from './verify.js';
 
 let module; // of WebAssembly, compiled once
 let options = {};
@@ -56,7 +56,7 @@ async function holdAlone(key, signal) {
 /** A stored model that can be used as it is; undefined if something must be loaded. */
 async function usable(key) {
   const model = await store.StoredModel.open(key);
-  return model?.about?.complete && await model.isWhole() ? model : undefined;
+  return model?.about?.complete && !model.about.damaged && await model.isWhole() ? model : undefined;
 }
 
 /** Brings what is missing of a URL's model, unless a tab is about to. */
@@ -64,7 +64,7 @@ async function bring(key, url, request, { tell, signal, ask }) {
   const release = await holdAlone(key, signal);
   if (!release) return;
   try {
-    await fetchModel(key, url, { hasher: await Hasher.create(await wasmModule()), onProgress: tell, signal, verify: request.verify, consent: consentOf(request, { ask }) });
+    await fetchModel(key, url, { verifier: new Verifier(wasmModule), onProgress: tell, signal, verify: request.verify, consent: consentOf(request, { ask }) });
   } finally {
     release();
   }
@@ -74,6 +74,7 @@ async function whyNot(key) {
   const about = (await store.StoredModel.open(key))?.about;
   if (!about) return new DopplerError('not-found', `${key}: no such model in the browser's storage`);
   if (!about.complete) return new DopplerError('not-found', `${key}: only a part of it is in the browser's storage; load it from its address again`);
+  if (about.damaged) return new CorruptError(`${about.name}: its bytes in the browser's storage are damaged; remove the model and convert it again`, { key });
   return new DopplerError('storage', `${about.name}: a part of it is gone from the browser's storage; load it from its address, or convert it, again`);
 }
 
@@ -94,17 +95,26 @@ async function hold(key, url, request, context) {
   }
 }
 
+/** Where a stored model came from, which mends one that is damaged. */
+async function originOf(key) {
+  const about = (await store.StoredModel.open(key))?.about;
+  return about?.damaged && about.complete ? about.url : undefined;
+}
+
 /** Brings a stored model, or one from a URL, into the tree. */
 async function mountCached(tree, key, url, request, context) {
-  const { model, release: shared } = await hold(key, url, request, context);
+  const { model, release: shared } = await hold(key, url ?? await originOf(key), request, context);
   try {
     await model.touch();
-    const { folder, release } = await model.mount();
+    const { folder, file, release } = await model.mount();
     tree.mount('model', folder);
-    return { path: isGgufName(model.about.name) ? `/model/${model.about.shards[0].filename}` : '/model', release: () => {
-      release();
-      shared();
-    } };
+    return { path: isGgufName(model.about.name) ? `/model/${model.contents()[0].filename}` : '/model',
+      check: (tell, signal) => request.verify === false ? undefined : checkStored(model, file, new Verifier(wasmModule), { tell, signal }),
+      damaged: () => model.suspect(),
+      release: () => {
+        release();
+        shared();
+      } };
   } catch (error) {
     shared();
     throw error;
