@@ -5,7 +5,7 @@
 #   webgpu    the GPU backend on Vulkan drivers that run on the CPU: lavapipe, and SwiftShader without f16
 #   checks    the source text: layers, headers, calls, README (tools/check_source.sh)
 #   sanitize  clang, AddressSanitizer with leak detection and UndefinedBehaviorSanitizer: unit, ops, golden
-#   threads   clang, ThreadSanitizer: the unit tests that start threads
+#   threads   clang, ThreadSanitizer: the unit tests that start threads, paging with its loaders among them
 #   clang     the whole tree compiles with clang, warnings as errors
 #   wasm      the core links as a WebAssembly module and runs the bundled model and the op tests in Node
 #   web       doppler-web in Chromium, with WebGPU on the CPU, and in Firefox; op and golden tests there; the demo page
