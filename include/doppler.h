@@ -1,18 +1,23 @@
 /* doppler.h: the public interface of DOPPLER, an engine that runs language models.
  *
  * Objects and who owns them
- *   engine     a device (CPU today) and its threads. One per process is usual.
+ *   engine     what computes: the CPU and its threads, or a GPU. One per process is usual.
  *   model      the weights, tokenizer and program of one checkpoint. Immutable: any number of sessions share it.
- *   session    one conversation: KV cache, position, sampler state. Use it from one thread at a time;
+ *   session    one conversation: KV cache and position. Use it from one thread at a time;
  *              two sessions of one model may run on two threads.
- *   tokenizer  text <-> token ids, and the chat template.
+ *   tokenizer  text <-> token ids, and the chat template. Immutable; a decoder belongs to one thread at a time.
  * What `*_new`, `*_open` return is released by the matching `*_free`, `*_close`; NULL is accepted there.
- * Children are released before their parents: sessions, then the model, then the engine.
+ * Children are released before their parents: sessions, then the model, then the engine; decoders before their tokenizer.
  * Memory that a function hands out through `char **` or `int32_t **` is released with dp_free().
+ * Other pointers that are returned belong to the object that was asked, and live as long as it if nothing else is said.
+ * What a descriptor points to is the caller's, and is needed until the call returns; where longer, its comment says so.
  *
- * Descriptors: a zeroed dp_*_desc means "the default for everything".
+ * Descriptors: a zeroed dp_*_desc means "the default for everything", and so does NULL where no field is needed. Other
+ * arguments are not NULL unless the comment says so. Text is UTF-8, and NUL-terminated unless a size comes with it. Sizes are
+ * bytes, times seconds. Arrays are written [rows][columns], row after row without gaps.
  * Errors: functions return a dp_status; dp_error_message() then says, for this thread, what was wrong, where,
  * what was expected and what to do. Outputs are untouched on error. The library never prints, exits or aborts.
+ * Callbacks run on the thread that made the call, and must not change the object that is at work.
  */
 #ifndef DOPPLER_H
 #define DOPPLER_H
@@ -52,12 +57,12 @@ const char *dp_error_message(void);
 /* Releases memory that this library handed out. */
 void dp_free(void *memory);
 
-/* Replaces the allocator of the whole process; call it before anything else, or never.
+/* Replaces the allocator of the whole process; call it before anything else, or never. Any thread may call fn, several at once.
  * realloc-shaped: (user, NULL, n) allocates, (user, p, n) resizes, (user, p, 0) frees and returns NULL. */
 typedef void *(*dp_realloc_fn)(void *user, void *memory, size_t size);
 void dp_set_allocator(dp_realloc_fn fn, void *user);
 
-/* Called now and then during long work. done and total are bytes; what names the phase or file.
+/* Called now and then during long work. done and total are bytes; what names the phase or file, until the callback returns.
  * Return false to cancel: the work then ends with DP_E_CANCELLED and leaves nothing half-done. */
 typedef bool (*dp_progress_fn)(void *user, const char *what, uint64_t done, uint64_t total);
 
@@ -74,47 +79,57 @@ typedef enum dp_backend_kind {
 
 typedef struct dp_engine_desc {
     dp_backend_kind backend;
-    int32_t threads;         /* 0: one per core that the process may use */
-    const char *cpu_isa;     /* NULL: the best this CPU has; else "scalar", "avx2", "avx512", "amx", "neon", ... at most */
-    int32_t gpu_adapter;     /* 0: the best, 1: the first that dp_devices lists, ... */
+    int32_t threads;         /* of the CPU; 0: one per core that the process may use; at most 1024 */
+    /* At most these instructions of the CPU: "scalar", "avx2", "avxvnni", "avx512", "amx", "neon", "dotprod", "i8mm", "wasm".
+     * NULL: the best it has. */
+    const char *cpu_isa;
+    int32_t gpu_adapter;     /* 0: the best; else the "index" that dp_devices lists, from 1 on */
     const char *gpu_library; /* path of the WebGPU library; NULL: the usual names */
     bool gpu_plain;          /* as if the adapter had neither f16 nor subgroups, for tests */
     uint64_t gpu_part_bytes; /* weights are split into parts of at most so many bytes, for tests; 0: what the adapter can bind */
 } dp_engine_desc;
 
+/* DP_E_UNSUPPORTED if a GPU was asked for and there is none that will do, or no WebGPU library; with AUTO the CPU computes then. */
 dp_status dp_engine_open(const dp_engine_desc *desc, dp_engine **out);
 void dp_engine_close(dp_engine *engine);
+/* What runs: e.g. "cpu, avx512+vnni, 8 threads". */
+const char *dp_engine_describe(const dp_engine *engine);
+
 /* The CPU and the GPUs of this machine as JSON: "cpu" {name, cores, memoryBytes, memoryAvailableBytes (now), diskBytes,
  * diskFreeBytes (for the current folder)}, "gpus" [{index, name, vendor, driver, api, software, unifiedMemory, memoryBytes, f16,
  * subgroups, subgroupSize [least, most], subgroupMatrix, matrixShape, timestamps, and limits}], best first, "gpuError":
- * null or why there is none. library: as gpu_library above. */
+ * null or why there is none. library: as gpu_library above. Without a GPU the call succeeds and the list is empty. */
 dp_status dp_devices(const char *library, char **json);
+
 /* How much the tiers of memory hold and how fast they feed each other, measured with reads of a model's files and, where
  * there is a GPU, uploads; a few seconds. JSON: "host" {totalBytes, availableBytes}, "store" {freeBytes, smallReadP50,
  * smallReadP95 (4 KiB), readBytes, readP50, readP95, bytesPerSecond (one reader), readers, readersP50, readersP95,
  * readersBytesPerSecond}, "device" null or {name, memoryBytes, unifiedMemory, uploadBytesPerSecond, roundTripSeconds}.
- * Of desc backend, gpu_adapter and gpu_library count. Reads go past the system's file cache. */
+ * P50 and P95 are seconds that half, and 95 in 100, of the reads took at most. Reads go past the system's file cache.
+ * Of desc only backend, gpu_adapter and gpu_library count. */
 dp_status dp_measure_tiers(const dp_engine_desc *desc, const char *model, char **json);
-/* What runs: e.g. "cpu avx512+vnni, 8 threads". Valid as long as the engine. */
-const char *dp_engine_describe(const dp_engine *engine);
-/* Bytes on the GPU of all that is open there; transfer: buffers to write to it, read from it and pass parameters; total: what
- * it has; unified: that is host memory. All 0 on the CPU, whose memory is the process's own, and where it is not known. */
+
+/* Bytes of a GPU. All 0 on the CPU, whose memory is the process's own, and each where it is not known. */
 typedef struct dp_device_memory {
-    uint64_t weights, kv, activations, transfer, total;
-    bool unified;
+    uint64_t weights, kv, activations; /* of all models and sessions that are open with this engine */
+    uint64_t transfer;                 /* buffers to write to the GPU, read from it and pass parameters */
+    uint64_t total;                    /* what it has */
+    bool unified;                      /* that is host memory */
 } dp_device_memory;
 void dp_engine_memory(const dp_engine *engine, dp_device_memory *out);
-/* The tiers that weights can lie in, with this engine: what each has and what of it is free now, as far as the system tells;
- * UINT64_MAX: not known. Host memory within the limits of control groups. Of a GPU only this process's own use is known, so
- * others' counts as free. store: the folder whose disk is meant; NULL: the current one. How fast they are dp_measure_tiers says. */
+
 typedef struct dp_tier {
-    uint64_t total, free;
+    uint64_t total, free; /* bytes, now, as far as the system tells; UINT64_MAX: not known */
 } dp_tier;
 typedef struct dp_capabilities {
     bool gpu;     /* a GPU computes, else the CPU does and vram is 0 */
     bool unified; /* what computes shares host memory: the CPU, and most GPUs of small machines */
-    dp_tier vram, ram, disk;
+    dp_tier vram; /* only this process's own use is known, so that of others counts as free */
+    dp_tier ram;  /* within the limits of control groups */
+    dp_tier disk;
 } dp_capabilities;
+/* The tiers that weights can lie in, with this engine. store: a folder on the disk that is meant; NULL: the current one. How fast
+ * the tiers are dp_measure_tiers says. */
 dp_status dp_engine_capabilities(const dp_engine *engine, const char *store, dp_capabilities *out);
 
 /* ---- model ----------------------------------------------------------------------------------------------- */
@@ -137,11 +152,12 @@ typedef struct dp_model_desc {
     dp_progress_fn progress;
     void *user;
     uint64_t ram;         /* bytes; 0: automatic */
-    uint64_t vram;        /* the same of a GPU's memory, see below; 0: automatic */
+    uint64_t vram;        /* the same of a GPU's memory; 0: automatic. DP_E_UNSUPPORTED on the CPU */
     int32_t expert_slots; /* of each layer, overrides what the budget allows; 0: by the budget */
     int32_t context, batch; /* of the session that a budget leaves room for, as in dp_session_desc; 0: the defaults */
     dp_cache_policy cache;
-    const char *const *mirrors; /* folders with copies of the files, tried where a read or a hash fails */
+    /* [mirror_count] folders with copies of the files, tried where a read or a hash fails. Needed until the model is closed. */
+    const char *const *mirrors;
     size_t mirror_count;
 } dp_model_desc;
 
@@ -149,7 +165,9 @@ typedef struct dp_model_info {
     const char *name;         /* modelId, general.name or the folder's name */
     const char *architecture; /* e.g. "llama" */
     const char *quantization; /* e.g. "Q4_K_M" or "BF16" */
-    int32_t layers, hidden, heads, kv_heads, head_dim, vocab, context;
+    int32_t layers, hidden, heads, kv_heads, head_dim;
+    int32_t vocab;   /* rows of the embedding, which may be more than ids of the tokenizer */
+    int32_t context; /* positions that the model was made for */
     int32_t experts, experts_per_token; /* 0 when dense */
     uint64_t parameters;                /* all weights */
     uint64_t weight_bytes;              /* of all weights as stored */
@@ -157,7 +175,9 @@ typedef struct dp_model_info {
     uint64_t kv_bytes_per_token;        /* with an f16 cache, before any window takes effect */
 } dp_model_info;
 
-/* path: an RDRR folder, a .gguf file (first part of a split), or a Hugging Face folder. Weights are mapped, not read. */
+/* path: an RDRR folder, a .gguf file (first part of a split), or a Hugging Face folder. Without a budget weights are mapped, not
+ * read, and on a GPU copied there. DP_E_NOT_FOUND, DP_E_FORMAT, DP_E_CORRUPT and DP_E_UNSUPPORTED (a model_type, dtype or
+ * tokenizer that we do not have) name the file; DP_E_MEMORY says what is missing. */
 dp_status dp_model_open(dp_engine *engine, const char *path, const dp_model_desc *desc, dp_model **out);
 void dp_model_close(dp_model *model);
 const dp_model_info *dp_model_get_info(const dp_model *model);
@@ -196,8 +216,8 @@ dp_status dp_model_evict_expert(dp_model *model, int32_t layer, int32_t expert);
 /* Replays routing that was recorded (`doppler ... --record-routing`; docs/TOOL.md has the format) with so many slots for
  * each layer's experts. A step asks once for each expert that its tokens use. */
 typedef struct dp_replay_result {
-    int32_t layers, experts;
-    uint64_t steps, uses, hits;
+    int32_t layers, experts;       /* the greatest numbers that the routing names, and one */
+    uint64_t steps, uses, hits;    /* hits: uses that found the expert in a slot */
     uint64_t warm_uses, warm_hits; /* behind the first tenth of the steps */
 } dp_replay_result;
 dp_status dp_cache_replay(const char *trace, dp_cache_policy policy, int32_t slots, dp_replay_result *result);
@@ -207,7 +227,8 @@ dp_status dp_cache_replay(const char *trace, dp_cache_policy policy, int32_t slo
 typedef struct dp_tokenizer dp_tokenizer;
 typedef struct dp_decoder dp_decoder;
 
-/* path: a tokenizer.json (tokenizer_config.json or chat_template.jinja beside it are used), a .gguf, or a model folder. */
+/* path: a tokenizer.json (tokenizer_config.json, generation_config.json and chat_template.jinja beside it are used), a .gguf, or
+ * a model folder, which needs no weights. DP_E_UNSUPPORTED names the part of a tokenizer that we do not have. */
 dp_status dp_tokenizer_open(const char *path, dp_tokenizer **out);
 void dp_tokenizer_close(dp_tokenizer *tokenizer);
 /* The model's own tokenizer, NULL if it has none. Owned by the model. */
@@ -217,31 +238,35 @@ int32_t dp_tokenizer_vocab_size(const dp_tokenizer *tokenizer);
 /* True if the id ends a generation: the end-of-text token or an end-of-turn token of the chat format. */
 bool dp_tokenizer_is_end(const dp_tokenizer *tokenizer, int32_t id);
 
-/* special: add what the tokenizer's post-processor adds (usually <s>). Special tokens written in text are always matched. */
+/* text [size] to ids [count], released with dp_free(). special: add what the tokenizer's post-processor adds (usually <s>).
+ * Special tokens written in text are always matched. Bytes that are not UTF-8 count as U+FFFD. */
 dp_status dp_tokenizer_encode(const dp_tokenizer *tokenizer, const char *text, size_t size, bool special, int32_t **ids,
                               size_t *count);
 /* The end-of-text id, or -1. */
 int32_t dp_tokenizer_eos(const dp_tokenizer *tokenizer);
-/* text is NUL-terminated; size may be NULL. */
+/* ids [count] to text, NUL-terminated, released with dp_free(); its size without the NUL goes to *size unless that is NULL.
+ * skip_special: special tokens leave no text. Ids beyond the vocabulary leave none either. */
 dp_status dp_tokenizer_decode(const dp_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special,
                               char **text, size_t *size);
 
 /* Streaming decode: feed one id, receive the whole characters that are complete so far (never half a UTF-8 sequence).
- * *text points into the decoder and is valid until the next call. dp_decoder_finish flushes what is left. */
+ * *text [*size] points into the decoder and is valid until its next call. dp_decoder_finish gives what is left; the decoder
+ * then begins a new text. */
 dp_status dp_decoder_new(const dp_tokenizer *tokenizer, bool skip_special, dp_decoder **out);
 void dp_decoder_free(dp_decoder *decoder);
 dp_status dp_decoder_feed(dp_decoder *decoder, int32_t id, const char **text, size_t *size);
 dp_status dp_decoder_finish(dp_decoder *decoder, const char **text, size_t *size);
 
-/* Renders the model's chat template. messages: a JSON array of {"role", "content", ...}; tools: a JSON array or NULL;
- * variables: a JSON object of further template variables (e.g. {"enable_thinking": false}) or NULL. */
 typedef struct dp_chat_desc {
-    const char *messages;
-    const char *tools;
-    const char *variables;
-    bool add_generation_prompt;
-    int64_t now; /* seconds since 1970 for strftime_now; 0: the host's clock */
+    const char *messages;       /* a JSON array of {"role", "content", ...} */
+    const char *tools;          /* a JSON array, or NULL */
+    const char *variables;      /* a JSON object of further template variables, e.g. {"enable_thinking": false}, or NULL */
+    bool add_generation_prompt; /* end with what opens the assistant's turn */
+    int64_t now;                /* seconds since 1970 for strftime_now; 0: the host's clock */
 } dp_chat_desc;
+/* Renders the model's chat template to *text, released with dp_free(). It holds the special tokens that belong there: encode it
+ * with special = false. DP_E_UNSUPPORTED if there is no template, or names a construct that we do not have; DP_E_ARG if the JSON
+ * is none or the template refuses the messages (raise_exception). */
 dp_status dp_chat_render(const dp_tokenizer *tokenizer, const dp_chat_desc *desc, char **text);
 /* False if the tokenizer came without a chat template. */
 bool dp_chat_available(const dp_tokenizer *tokenizer);
@@ -253,16 +278,19 @@ typedef struct dp_session dp_session;
 typedef enum dp_kv_type { DP_KV_F16 = 0, DP_KV_F32 = 1 } dp_kv_type;
 
 typedef struct dp_session_desc {
-    int32_t context; /* positions; 0: the smaller of the model's context and 4096 */
+    int32_t context; /* positions, at most the model's context; 0: the smaller of that and 4096 */
     int32_t batch;   /* tokens per prefill chunk; 0: 512 */
-    dp_kv_type kv;   /* the reference backend always uses f32 */
+    dp_kv_type kv;   /* how keys and values are stored; the reference backend always uses f32 */
 } dp_session_desc;
 
+/* DP_E_CONTEXT if the model was made for fewer positions; DP_E_MEMORY says how many would fit a budget. */
 dp_status dp_session_new(dp_model *model, const dp_session_desc *desc, dp_session **out);
 void dp_session_free(dp_session *session);
 
-/* Runs `count` tokens at the current position and advances it.
- * logits: NULL, or room for [count][vocab] floats. The last token's logits are kept either way. */
+/* Runs ids [count] at the current position and advances it.
+ * logits: NULL, or room for [count][vocab] floats. The last token's logits are kept either way.
+ * DP_E_CONTEXT and DP_E_ARG (an id outside 0 to vocab - 1) come before anything is run. If a device fails on the way, the
+ * session holds the chunks before that. */
 dp_status dp_session_eval(dp_session *session, const int32_t *ids, size_t count, float *logits);
 /* Logits [vocab] after the last evaluated token, NULL before the first, or if the device fails to deliver them. Valid until
  * the next call on the session. */
@@ -270,18 +298,21 @@ const float *dp_session_logits(const dp_session *session);
 /* Positions in the KV cache. */
 int32_t dp_session_length(const dp_session *session);
 int32_t dp_session_context(const dp_session *session);
-/* The ids at these positions [length]; generated ones included. Valid until the next call on the session. */
+/* The ids at the session's positions [length]; generated ones included. Valid until the next call on the session. */
 const int32_t *dp_session_ids(const dp_session *session);
-/* Forgets all positions from `length` on. Layers with a sliding window may already have dropped what an earlier
- * position needs; then the session goes back to 0. Returns the length it now has. */
+/* Forgets all positions from `length` on, and with them the logits: the next call must evaluate a token. Layers with a sliding
+ * window may already have dropped what an earlier position needs; then the session goes back to 0. Returns the length it now has;
+ * a length that is not shorter changes nothing. */
 int32_t dp_session_truncate(dp_session *session, int32_t length);
 
+/* How the next token follows from the logits, in this order. A filter keeps the best candidates and drops the others. */
 typedef struct dp_sampling {
-    float temperature;        /* 0: greedy */
-    int32_t top_k;            /* 0: off */
-    float top_p;              /* 0 or 1: off */
-    float min_p;              /* 0: off */
-    float repetition_penalty; /* 0 or 1: off; the usual divide/multiply of logits already seen */
+    float temperature;        /* logits are divided by it; 0: the greatest logit wins (the lowest id of equals) */
+    int32_t top_k;            /* keep so many; 0: off */
+    float top_p;              /* keep those that together reach this probability; 0 or 1: off */
+    float min_p;              /* keep those with at least this share of the best one's probability; 0: off */
+    float repetition_penalty; /* before all: logits of recent tokens are divided by it if positive, else multiplied
+                               * (CTRL, arXiv 1909.05858); 0 or 1: off */
     int32_t repeat_last;      /* tokens that the penalty looks back on; 0: 64 */
     uint64_t seed;            /* same seed, same build, same device: same text */
 } dp_sampling;
@@ -290,16 +321,16 @@ typedef enum dp_stop_reason {
     DP_STOP_END = 0,    /* an end token */
     DP_STOP_STRING = 1, /* a stop string */
     DP_STOP_LENGTH = 2, /* max_tokens */
-    DP_STOP_CONTEXT = 3,
-    DP_STOP_CALLER = 4 /* on_token or on_text returned false */
+    DP_STOP_CONTEXT = 3, /* the context is full */
+    DP_STOP_CALLER = 4   /* on_token or on_text returned false */
 } dp_stop_reason;
 
 typedef struct dp_generate_desc {
-    const int32_t *prompt; /* evaluated first, as prefill */
+    const int32_t *prompt; /* [prompt_count], evaluated first, as prefill. May be empty if the session's last token has logits */
     size_t prompt_count;
     dp_sampling sampling;
     int32_t max_tokens;       /* 0: until the context is full */
-    const char *const *stops; /* generation ends before any of these */
+    const char *const *stops; /* [stop_count] strings: the text ends before the first of these */
     size_t stop_count;
     bool show_special; /* also pass on the text of special tokens */
     bool ignore_end;   /* end tokens are tokens like others: to measure speed */
@@ -315,13 +346,14 @@ typedef struct dp_generate_desc {
 typedef struct dp_generate_result {
     dp_stop_reason reason;
     int32_t prompt_tokens, new_tokens; /* an end token is not counted */
-    double prefill_seconds; /* until the first new token is known */
-    double decode_seconds;  /* from there to the end */
+    double prefill_seconds; /* until the first new token has been passed on; on_prefill is not counted */
+    double decode_seconds;  /* from there to the end, on_token and on_text included */
 } dp_generate_result;
 
 /* Evaluates the prompt and then draws and evaluates tokens until one of dp_stop_reason. The last token drawn (an end token, or
  * the last one counted) is not evaluated: the session's ids and logits end before it. A GPU draws tokens itself and runs a few
- * steps ahead of the host; what it ran beyond the end leaves no trace in the session. */
+ * steps ahead of the host; what it ran beyond the end leaves no trace in the session. result may be NULL. DP_E_CONTEXT if the
+ * prompt does not fit, DP_E_CANCELLED if on_prefill said so. */
 dp_status dp_session_generate(dp_session *session, const dp_generate_desc *desc, dp_generate_result *result);
 
 /* Calls back after every op of the program with its output: op "attention", label "layers.3.attention",
@@ -329,7 +361,7 @@ dp_status dp_session_generate(dp_session *session, const dp_generate_desc *desc,
 typedef bool (*dp_trace_fn)(void *user, const char *op, const char *label, const float *data, size_t rows, size_t cols);
 void dp_session_set_trace(dp_session *session, dp_trace_fn fn, void *user);
 
-/* Calls back with the experts that each layer's router chose for the tokens of an evaluation: ids [tokens][k]. It may
+/* Calls back with the experts that each layer's router chose for the tokens of an evaluation: ids [tokens][k]. The callback may
  * choose others instead, from 0 on; their weights stay the router's. fn NULL turns it off. DP_E_UNSUPPORTED at the next
  * evaluation on a backend that decides on the device. */
 typedef void (*dp_routing_fn)(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k);
@@ -343,16 +375,16 @@ void dp_session_set_profile(dp_session *session, dp_profile_fn fn, void *user);
 
 /* ---- files ----------------------------------------------------------------------------------------------- */
 
-/* Everything a checkpoint says of itself, as JSON text (docs/RDRR.md describes the fields). */
+/* Everything a checkpoint says of itself, as JSON; docs/RDRR.md, section 10, lists the members. No weight is read. */
 dp_status dp_inspect(const char *path, char **json);
 
-/* Checks structure and every hash. on_bad is called for each shard that is missing or fails (may be NULL);
- * DP_E_CORRUPT is returned if any did. */
 typedef struct dp_verify_desc {
-    dp_progress_fn progress;
+    dp_progress_fn progress; /* may be NULL */
+    /* Called for each shard that is missing or whose bytes do not match its hash; the texts are gone afterwards. May be NULL. */
     void (*on_bad)(void *user, const char *file, const char *why);
     void *user;
 } dp_verify_desc;
+/* Checks structure and every hash (only RDRR has hashes). DP_E_CORRUPT if any shard is missing or does not match. */
 dp_status dp_verify(const char *path, const dp_verify_desc *desc);
 
 typedef enum dp_sharding { DP_SHARD_AUTO = 0, DP_SHARD_FIXED, DP_SHARD_LAYER, DP_SHARD_EXPERT } dp_sharding;
@@ -369,8 +401,6 @@ typedef struct dp_output_desc {
     void *user;
 } dp_output_desc;
 
-/* Copies a checkpoint, its tensors as they are (quantize NULL or "keep") or quantised.
- * DP_E_ARG if something is at the output's path and overwrite is not set; DP_E_DISK_FULL before anything is written. */
 typedef struct dp_convert_desc {
     const char *input; /* HF folder, .gguf or RDRR folder */
     const char *name;  /* modelId; NULL: from the input */
@@ -378,15 +408,19 @@ typedef struct dp_convert_desc {
 } dp_convert_desc;
 
 typedef struct dp_convert_result {
-    uint64_t tensors, shards, bytes_in, bytes_out;
+    uint64_t tensors, shards;
+    uint64_t bytes_in;  /* of all tensors as they were stored */
+    uint64_t bytes_out; /* of all shards, or of the file */
 } dp_convert_result;
+/* Copies a checkpoint, its tensors as they are (quantize NULL: "keep") or quantised; result may be NULL. DP_E_ARG if something
+ * is at the output's path that must not be replaced; DP_E_DISK_FULL comes before anything is written. */
 dp_status dp_convert(const dp_convert_desc *desc, dp_convert_result *result);
 
 /* Writes a model of a published model's exact shapes with random, numerically tame weights, for benchmarks. */
 typedef struct dp_synth_desc {
-    const char *like; /* e.g. "llama-3.2-1b" */
-    uint64_t seed;
-    int32_t layers; /* keep only the first so many, where memory or disk are short; 0: all */
+    const char *like; /* a name that dp_synth_name gives, e.g. "llama-3.2-1b"; else DP_E_NOT_FOUND */
+    uint64_t seed;    /* equal seeds give equal weights */
+    int32_t layers;   /* keep only the first so many, where memory or disk are short; 0: all */
     dp_output_desc output; /* quantize NULL: "q4_k_m", for gpt-oss "mxfp4" */
 } dp_synth_desc;
 dp_status dp_synth(const dp_synth_desc *desc, dp_convert_result *result);

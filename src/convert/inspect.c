@@ -1,14 +1,4 @@
-/* inspect.c: dp_inspect: everything a checkpoint says of itself, as JSON. Headers only; no weight is read.
- *
- *   kind           "rdrr", "gguf" or "huggingface"
- *   name, architecture, quantization
- *   parameters, tensorCount, totalBytes (of tensors), fileBytes, sharding (RDRR)
- *   config         Hugging Face keys
- *   tokenizer      vocabSize, bosToken, eosToken, eosId, chatTemplate; {"error"} when it cannot be read; absent without one
- *   dtypes[]       dtype, tensors, bytes
- *   files[]        name, size
- *   shards[]       RDRR: filename, size, type, expertKey, hash
- *   tensors[]      name, dtype, shape, size, file, offset (of the first span), spans (when cut), sourceName (when it differs) */
+/* inspect.c: dp_inspect: a checkpoint's headers as JSON. docs/RDRR.md, section 10, lists the members. */
 #include "base/json_write.h"
 #include "convert/source.h"
 

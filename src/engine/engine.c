@@ -59,7 +59,7 @@ static void count_weights(dp_model_info *info, const dp_program *p) {
         const dp_weight *w = &p->weights[i];
         uint64_t copies = w->experts ? (uint64_t)w->experts : 1;
         info->parameters += copies * (uint64_t)w->rows * (uint64_t)w->cols;
-        info->weight_bytes += copies * w->bytes;
+        info->weight_bytes += dp_weight_bytes(w);
     }
     for (size_t i = 0; i < p->op_count; i++) info->active_bytes += dp_program_op_bytes(p, &p->ops[i]);
     for (size_t i = 0; i < p->kv_count; i++)

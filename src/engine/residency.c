@@ -18,10 +18,7 @@ static uint64_t slack_of(uint64_t budget) { return 8 * (uint64_t)MB + budget / 1
 
 static uint64_t matrix_bytes(const dp_program *program) {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < program->weight_count; i++) {
-        const dp_weight *w = &program->weights[i];
-        bytes += (w->experts ? (uint64_t)w->experts : 1) * w->bytes;
-    }
+    for (size_t i = 0; i < program->weight_count; i++) bytes += dp_weight_bytes(&program->weights[i]);
     return bytes;
 }
 

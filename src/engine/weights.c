@@ -164,6 +164,15 @@ static dp_status load_weight(loader *l, dp_weight *w, const dp_weight_source *s)
     return dp_fail(DP_E_ARG, "%s: unknown weight source", w->name);
 }
 
+/* As l->how says. */
+static dp_status load_as(loader *l, size_t index) {
+    dp_weight *w = &l->builder->program->weights[index];
+    const dp_weight_source *source = &l->builder->sources[index];
+    bool matrix = is_matrix(w, source);
+    if (l->how >= DP_WEIGHTS_PLAIN && matrix && w->experts) return expert_table(l, w);
+    return l->how == DP_WEIGHTS_VECTORS && matrix ? DP_OK : load_weight(l, w, source);
+}
+
 dp_status dp_weights_load(dp_builder *builder, dp_weights_how how, dp_weights *weights, dp_progress_fn progress, void *user) {
     loader l = {builder, weights, how};
     dp_program *p = builder->program;
@@ -171,14 +180,13 @@ dp_status dp_weights_load(dp_builder *builder, dp_weights_how how, dp_weights *w
     weights->file_count = builder->checkpoint->file_count;
     weights->files = dp_calloc(weights->file_count, sizeof *weights->files);
     if (!weights->files) return dp_no_memory(weights->file_count * sizeof *weights->files);
+    uint64_t done = 0, total = 0;
+    for (size_t i = 0; i < p->weight_count; i++) total += dp_weight_bytes(&p->weights[i]);
     for (size_t i = 0; i < p->weight_count; i++) {
-        dp_weight *w = &p->weights[i];
-        dp_status status = DP_OK;
-        bool matrix = is_matrix(w, &builder->sources[i]);
-        if (how >= DP_WEIGHTS_PLAIN && matrix && w->experts) status = expert_table(&l, w);
-        else if (how != DP_WEIGHTS_VECTORS || !matrix) status = load_weight(&l, w, &builder->sources[i]);
+        dp_status status = load_as(&l, i);
         if (status != DP_OK) return dp_fail_in(status, "tensor %s", p->weights[i].name);
-        if (progress && !progress(user, "loading weights", i + 1, p->weight_count)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");
+        done += dp_weight_bytes(&p->weights[i]);
+        if (progress && !progress(user, "loading weights", done, total)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");
     }
     return DP_OK;
 }

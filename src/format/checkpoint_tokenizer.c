@@ -170,6 +170,7 @@ static dp_status from_json_file(const char *path, dp_tokenizer **out) {
 dp_status dp_tokenizer_open(const char *path, dp_tokenizer **out) {
     dp_str name = dp_str_of(path);
     dp_path_kind what;
+    if (!path || !out) return dp_fail(DP_E_ARG, "dp_tokenizer_open: path or out is NULL");
     TRY(dp_path_find(path, &what));
     if (what == DP_PATH_FILE && dp_str_ends(name, ".json") && !dp_str_ends(name, "manifest.json"))
         return from_json_file(path, out);

@@ -10,6 +10,8 @@ const char *dp_op_name(dp_op_kind kind) {
     return (unsigned)kind < DP_OP_COUNT ? names[kind] : "unknown";
 }
 
+uint64_t dp_weight_bytes(const dp_weight *w) { return (w->experts ? (uint64_t)w->experts : 1) * w->bytes; }
+
 uint64_t dp_program_op_bytes(const dp_program *program, const dp_op *op) {
     if (op->weight < 0) return 0;
     const dp_weight *w = &program->weights[op->weight];

@@ -108,6 +108,8 @@ typedef struct dp_program {
     int32_t layers;
 } dp_program;
 
+/* Bytes of a weight, of all its experts together. */
+uint64_t dp_weight_bytes(const dp_weight *weight);
 /* Bytes of weights that an op reads for one token: a matrix whole, its chosen experts, one row of an embedding. */
 uint64_t dp_program_op_bytes(const dp_program *program, const dp_op *op);
 void dp_program_free(dp_program *program);

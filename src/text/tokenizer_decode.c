@@ -177,6 +177,7 @@ static void begin(dp_decoder *d) {
 }
 
 dp_status dp_decoder_new(const dp_tokenizer *t, bool skip_special, dp_decoder **out) {
+    if (!t || !out) return dp_fail(DP_E_ARG, "dp_decoder_new: tokenizer or out is NULL");
     dp_decoder *d = dp_calloc(1, sizeof *d);
     if (!d) return dp_no_memory(sizeof *d);
     d->t = t;
@@ -230,6 +231,7 @@ dp_status dp_decoder_finish(dp_decoder *d, const char **text, size_t *size) {
 dp_status dp_tokenizer_decode(const dp_tokenizer *t, const int32_t *ids, size_t count, bool skip_special, char **text,
                               size_t *size) {
     dp_decoder *d = NULL;
+    if (!t || !text || (!ids && count)) return dp_fail(DP_E_ARG, "dp_tokenizer_decode: tokenizer, ids or text is NULL");
     TRY(dp_decoder_new(t, skip_special, &d));
     dp_status status = DP_OK;
     for (size_t i = 0; i < count && status == DP_OK; i++) status = feed(d, ids[i]);

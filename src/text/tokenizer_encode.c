@@ -178,6 +178,7 @@ dp_status dp_tokenizer_encode(const dp_tokenizer *t, const char *text, size_t si
                               size_t *count) {
     encoder e = {.t = t};
     dp_buf repaired = {0};
+    if (!t || !ids || !count || (!text && size)) return dp_fail(DP_E_ARG, "dp_tokenizer_encode: tokenizer, text, ids or count is NULL");
     dp_str input = {text ? text : "", text ? size : 0};
     if (!dp_utf8_valid(input)) {
         dp_utf8_repair(input, false, &repaired);

@@ -503,6 +503,18 @@ static dp_status use_tokenizer(void *user) {
     return status;
 }
 
+TEST(missing_arguments_are_refused) {
+    dp_tokenizer *t = NULL;
+    dp_decoder *decoder = NULL;
+    int32_t *ids = NULL;
+    size_t count = 0;
+    char *text = NULL;
+    CHECK_FAILS(dp_tokenizer_open(NULL, &t), DP_E_ARG, "path");
+    CHECK_FAILS(dp_tokenizer_encode(NULL, "a", 1, false, &ids, &count), DP_E_ARG, "tokenizer");
+    CHECK_FAILS(dp_tokenizer_decode(NULL, NULL, 0, false, &text, NULL), DP_E_ARG, "tokenizer");
+    CHECK_FAILS(dp_decoder_new(NULL, false, &decoder), DP_E_ARG, "tokenizer");
+}
+
 TEST(tokenizer_survives_failing_allocations) {
     static char sentencepiece[] =
         "'added_tokens':[{'id':11,'content':'<x>','normalized':true}],'normalizer':{'type':'Sequence','normalizers':["
