@@ -122,7 +122,7 @@ TEST(bad_calls_say_what_is_wrong) {
     rig r;
     dp_session *session;
     CHECK_OK(rig_open(&r, "llama", DP_BACKEND_CPU_REF));
-    CHECK_FAILS(dp_session_new(r.model, &(dp_session_desc){.context = 100000}, &session), DP_E_CONTEXT, "made for 256");
+    CHECK_FAILS(dp_session_new(r.model, &(dp_session_desc){.context = 100000}, &session), DP_E_CONTEXT, "made for at most 256");
     CHECK_FAILS(dp_session_new(r.model, &(dp_session_desc){.batch = -1}, &session), DP_E_ARG, "batch -1");
     CHECK_OK(dp_session_new(r.model, &(dp_session_desc){.context = 8}, &session));
     CHECK(!dp_session_logits(session));
