@@ -146,7 +146,8 @@ typedef enum dp_cache_policy { DP_CACHE_LRFU = 0, DP_CACHE_LRU = 1, DP_CACHE_BEL
  * shards (RDRR) on first use. DP_E_MEMORY says what is short and by how much.
  * On a GPU, `vram` bounds weights, KV cache and activations there. Experts that do not fit are paged: the rest of the budget
  * becomes slots, to which they are taken when they are used; what is in no slot waits in host memory, which `ram` bounds, or
- * in the files. Without `vram`, that happens if the model exceeds most of the device's memory. */
+ * in the files. Layers of a model that is too large without experts, too, pass through slots, sent there again for each step.
+ * Without `vram`, that happens if the model exceeds most of the device's memory. */
 typedef struct dp_model_desc {
     bool verify; /* check the hash of every shard before use (RDRR) */
     dp_progress_fn progress;
@@ -189,7 +190,7 @@ typedef struct dp_paging_stats {
     int32_t layers, experts;         /* layers with experts; the most experts of one */
     int32_t slots_least, slots_most; /* of a layer */
     int32_t resident_experts;        /* in slots now */
-    int32_t streamed_units;          /* layers, embedding or head that are read again for each pass */
+    int32_t streamed_units;          /* layers, embedding or head that are read again, or sent to the GPU, for each pass */
     uint64_t expert_bytes, plain_bytes; /* memory that slots and resident plain matrices take */
     uint64_t hits, misses;           /* experts that a step found in its slots, or not; a chunk asks once for each */
     uint64_t evictions, reads, read_bytes;
@@ -199,6 +200,9 @@ typedef struct dp_paging_stats {
     /* On a GPU all of the above tells of its slots, reads being experts brought there; of the host memory below: */
     int32_t host_slots_least, host_slots_most; /* of a layer; 0 on the CPU */
     uint64_t host_bytes, host_hits, host_misses, file_reads, file_bytes;
+    /* Layers that pass through a GPU's slots: passes through the model, bytes sent, seconds that sending kept the host busy. */
+    uint64_t streamed_passes, streamed_bytes;
+    double streamed_seconds;
 } dp_paging_stats;
 
 void dp_model_paging(dp_model *model, dp_paging_stats *stats);

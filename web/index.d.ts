@@ -85,7 +85,7 @@ export interface LoadOptions extends WorkerOptions, RoomOptions {
     /** Tokens of a prompt per step. */
     batch?: number;
     kv?: 'f16' | 'f32';
-    /** Bytes of the GPU's memory for weights, KV cache and activations. Experts that do not fit are paged through slots there. */
+    /** Bytes of the GPU's memory for weights, KV cache and activations. Experts that do not fit are paged through slots there; else layers are. */
     vram?: number;
     /** Bytes of WebAssembly's memory: on the GPU what holds experts that are in no slot [512 MiB]; on the CPU all there is. */
     ram?: number;
@@ -202,6 +202,8 @@ export interface Paging extends PagingCounts {
   residentExperts: number;
   ramBudget: number;
   vramBudget?: number;
+  /** Layers that pass through the GPU's slots: how often all did, bytes sent, seconds that sending took. */
+  streamed?: { units: number; passes: number; bytes: number; seconds: number };
   host?: PagingCounts & { bytes: number };
 }
 export interface PagingCounts {

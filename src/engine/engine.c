@@ -93,7 +93,7 @@ static dp_status load_weights(dp_model *model, const dp_model_desc *desc) {
     TRY(dp_residency_init(residency, model->built, desc, backend, dp_session_needs_of(model, &size)));
     dp_weights_how how = dp_residency_is_paged(residency) ? (copies ? DP_WEIGHTS_PLAIN : DP_WEIGHTS_VECTORS) : copies ? DP_WEIGHTS_READER : DP_WEIGHTS_HERE;
     TRY(dp_weights_load(model->built, how, &model->weights, desc->progress, desc->user));
-    if (dp_residency_is_paged(residency)) TRY(dp_residency_open(residency, model->built, desc));
+    TRY(dp_residency_open(residency, model->built, desc));
     return backend->api->load(backend, model->built->program, desc->progress, desc->user);
 }
 
@@ -154,6 +154,7 @@ void dp_model_paging(dp_model *model, dp_paging_stats *stats) {
         return;
     }
     dp_device_stats(model->residency.device, stats);
+    stats->plain_bytes = model->residency.vram_plain;
     stats->host_slots_least = host.slots_least;
     stats->host_slots_most = host.slots_most;
     stats->host_bytes = host.expert_bytes;
@@ -163,9 +164,14 @@ void dp_model_paging(dp_model *model, dp_paging_stats *stats) {
     stats->file_bytes = host.read_bytes;
 }
 
+static void put_streamed(const dp_model *model, const dp_paging_stats *s, dp_buf *out) {
+    dp_buf_printf(out, "\"vramBudget\": %llu, ", (unsigned long long)model->residency.vram);
+    dp_buf_printf(out, "\"streamed\": {\"units\": %d, \"passes\": %llu, \"bytes\": %llu, \"seconds\": %.6f}, ", (int)s->streamed_units,
+                  (unsigned long long)s->streamed_passes, (unsigned long long)s->streamed_bytes, s->streamed_seconds);
+}
+
 static void put_host(const dp_model *model, const dp_paging_stats *s, dp_buf *out) {
-    dp_buf_printf(out, "\"vramBudget\": %llu, \"host\": {\"slots\": [%d, %d], \"bytes\": %llu, ", (unsigned long long)model->residency.vram,
-                  (int)s->host_slots_least, (int)s->host_slots_most, (unsigned long long)s->host_bytes);
+    dp_buf_printf(out, "\"host\": {\"slots\": [%d, %d], \"bytes\": %llu, ", (int)s->host_slots_least, (int)s->host_slots_most, (unsigned long long)s->host_bytes);
     dp_buf_printf(out, "\"hits\": %llu, \"misses\": %llu, \"reads\": %llu, \"readBytes\": %llu, \"layers\": ", (unsigned long long)s->host_hits,
                   (unsigned long long)s->host_misses, (unsigned long long)s->file_reads, (unsigned long long)s->file_bytes);
     dp_pages_stats_json(model->residency.pages, out);
@@ -186,7 +192,8 @@ dp_status dp_model_paging_json(dp_model *model, char **json) {
     dp_buf_printf(&out, "\"reads\": %llu, \"readBytes\": %llu, \"waitSeconds\": %.6f, \"latencyMean\": %.6f, \"latencyP50\": %.6f, ",
                   (unsigned long long)s.reads, (unsigned long long)s.read_bytes, s.wait_seconds, s.latency_mean, s.latency_p50);
     dp_buf_printf(&out, "\"latencyP95\": %.6f, \"latencyMax\": %.6f, ", s.latency_p95, s.latency_max);
-    if (model->residency.device) put_host(model, &s, &out);
+    if (model->residency.device) put_streamed(model, &s, &out);
+    if (model->residency.device && model->residency.pages) put_host(model, &s, &out);
     dp_buf_str(&out, "\"layers\": ");
     if (model->residency.device) dp_device_stats_json(model->residency.device, &out);
     else if (model->residency.pages) dp_pages_stats_json(model->residency.pages, &out);

@@ -196,6 +196,7 @@ static dp_status start(dp_residency *r, dp_builder *builder, const dp_model_desc
 }
 
 dp_status dp_residency_open(dp_residency *r, dp_builder *builder, const dp_model_desc *desc) {
+    if (!r->pages) return r->streamed.units ? dp_residency_open_device(r, builder->program, desc->cache) : DP_OK;
     TRY(dp_residency_cut(builder, desc, r->pages));
     dp_pages_measure(r->pages);
     r->slots = dp_calloc(r->pages->layer_count + 1, sizeof *r->slots);
@@ -209,6 +210,7 @@ void dp_residency_close(dp_residency *r) {
     dp_device_free(r->device);
     dp_pages_free(r->pages);
     dp_free(r->slots);
+    dp_free(r->unit_of);
     if (r->lock) dp_mutex_free(r->lock);
     *r = (dp_residency){0};
 }

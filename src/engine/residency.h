@@ -1,6 +1,6 @@
 /* residency.h: decides, under a budget, which weights are in memory: all of them mapped, or plain matrices read and
  * experts paged, or layers passing through as well. On a device with memory of its own all weights lie there, or experts
- * share slots there and host memory is the tier below. Knows what sessions take. Floor 5. */
+ * share slots there and host memory is the tier below, or layers pass through slots too. Knows what sessions take. Floor 5. */
 #ifndef DP_RESIDENCY_H
 #define DP_RESIDENCY_H
 
@@ -24,9 +24,12 @@ typedef struct dp_residency {
     dp_backend *backend;
     dp_device *device;      /* its slots; NULL: all weights are there, or there is no such device */
     uint64_t vram;          /* its budget; 0: none was set and none is needed */
-    uint64_t vram_weights;  /* there: plain ones, and all experts or all slots */
+    uint64_t vram_plain;    /* there: plain weights that stay, and slots that others pass through */
+    uint64_t vram_weights;  /* these and all experts or their slots */
     uint64_t vram_sessions, vram_first; /* as `sessions` and `first_session` */
     int32_t vram_slots;     /* dp_model_desc.expert_slots */
+    dp_stream streamed;     /* layers that pass through; units is 0 where none do */
+    int32_t *unit_of;       /* its table, owned */
 } dp_residency;
 
 /* What one session takes: of host memory, of the device's. */
@@ -37,10 +40,10 @@ typedef struct dp_session_needs {
 /* Before weights are loaded: all in memory, or paged? session: what one that the desc leaves room for takes. */
 dp_status dp_residency_init(dp_residency *residency, const dp_builder *builder, const dp_model_desc *desc, dp_backend *backend,
                             dp_session_needs session);
-/* Paged: takes the place of mapping; reads what stays. `program->pager` is set. */
+/* Paged: takes the place of mapping; reads what stays. Where anything is paged or passes through, `program->pager` is set. */
 dp_status dp_residency_open(dp_residency *residency, dp_builder *builder, const dp_model_desc *desc);
 void dp_residency_close(dp_residency *residency);
-bool dp_residency_is_paged(const dp_residency *residency);
+bool dp_residency_is_paged(const dp_residency *residency); /* experts or, on the CPU, plain matrices are */
 
 /* A session opens: slots in host memory make room for it, or DP_E_MEMORY says what it lacks. */
 dp_status dp_residency_reserve(dp_residency *residency, dp_session_needs session);
@@ -52,5 +55,8 @@ dp_session_needs dp_residency_room(const dp_residency *residency);
 dp_status dp_residency_init_device(dp_residency *residency, const dp_builder *builder, const dp_model_desc *desc, bool *paged);
 dp_status dp_residency_open_device(dp_residency *residency, dp_program *program, dp_cache_policy policy);
 dp_status dp_residency_reserve_device(dp_residency *residency, uint64_t bytes);
+/* residency_stream.c: chooses layers to pass through, as few as leave the plain weights in `room` bytes of the device; none,
+ * if even all do not. vram_plain becomes what plain weights then take, or would take at least. */
+dp_status dp_residency_stream(dp_residency *residency, const dp_program *program, uint64_t room);
 
 #endif

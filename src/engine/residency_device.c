@@ -1,6 +1,7 @@
 /* residency_device.c: which weights lie on a device with memory of its own. The sum that must stay below its budget:
  *
- *   plain      weights outside the experts
+ *   plain      weights outside the experts: all, or, if these do not fit beside the rest, as many as fit beside slots that
+ *              the other layers' pass through (residency_stream.c)
  *   slots      of all layers: as many as fit, at least the experts of one token
  *   sessions   activations and KV caches, full
  *
@@ -30,15 +31,15 @@ static needs needs_of(const dp_residency *r, const dp_program *program) {
 }
 
 static dp_status say_short(const dp_residency *r, const needs *n) {
-    uint64_t least = n->plain + r->vram_first + (n->experts ? n->token : 0);
+    uint64_t least = r->vram_plain + r->vram_first + n->token, all = n->plain + n->experts + r->vram_first;
     if (!n->experts)
-        return dp_fail(DP_E_MEMORY, "the budget of %llu MB of graphics memory is %llu MB short: this model needs %llu MB (%llu for weights, %llu for a session), "
-                       "and without experts nothing of it can be paged there; on the CPU its layers can pass through a budget of memory",
-                       mb(r->vram), mb(least - r->vram), mb(least), mb(n->plain), mb(r->vram_first));
-    return dp_fail(DP_E_MEMORY, "the budget of %llu MB of graphics memory is %llu MB short: one token needs %llu MB (%llu for weights outside the experts, %llu for a "
-                   "session, %llu for %d experts a layer); with %llu MB everything fits",
-                   mb(r->vram), mb(least - r->vram), mb(least), mb(n->plain), mb(r->vram_first), mb(n->token), (int)DP_MAX(r->used_experts, r->vram_slots),
-                   mb(n->plain + n->experts + r->vram_first));
+        return dp_fail(DP_E_MEMORY, "the budget of %llu MB of graphics memory is %llu MB short: one token needs %llu MB (%llu for embedding, head and slots that layers "
+                       "pass through, %llu for a session); with %llu MB everything fits",
+                       mb(r->vram), mb(least - r->vram), mb(least), mb(r->vram_plain), mb(r->vram_first), mb(all));
+    return dp_fail(DP_E_MEMORY, "the budget of %llu MB of graphics memory is %llu MB short: one token needs %llu MB (%llu for weights outside the experts, with layers "
+                   "passing through, %llu for a session, %llu for %d experts a layer); with %llu MB no layer passes through, with %llu MB everything fits",
+                   mb(r->vram), mb(least - r->vram), mb(least), mb(r->vram_plain), mb(r->vram_first), mb(n->token), (int)DP_MAX(r->used_experts, r->vram_slots),
+                   mb(n->plain + n->token + r->vram_first), mb(all));
 }
 
 /* Without a budget, most of what the device is known to have counts as one if the model does not fit that. */
@@ -46,7 +47,7 @@ static void set_automatic_budget(dp_residency *r, const needs *n) {
     dp_device_memory memory;
     r->backend->api->memory(r->backend, &memory);
     uint64_t room = memory.total / 10 * 9;
-    if (n->experts && room && n->plain + n->experts + r->vram_first > room) r->vram = room;
+    if (room && n->plain + n->experts + r->vram_first > room) r->vram = room;
 }
 
 dp_status dp_residency_init_device(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc, bool *paged) {
@@ -54,14 +55,17 @@ dp_status dp_residency_init_device(dp_residency *r, const dp_builder *builder, c
     r->vram_slots = desc->expert_slots;
     needs n = needs_of(r, builder->program);
     *paged = false;
+    r->vram_plain = n.plain;
     r->vram_weights = n.plain + n.experts;
     if (desc->expert_slots && r->used_experts > desc->expert_slots)
         return dp_fail(DP_E_ARG, "%d slots a layer: on this device one token's %d experts must be there at once", (int)desc->expert_slots, (int)r->used_experts);
     if (!r->vram && !desc->expert_slots) set_automatic_budget(r, &n);
     bool fits = !r->vram || n.plain + n.experts + r->vram_first <= r->vram;
     *paged = n.experts && (!fits || desc->expert_slots);
-    if (r->vram && !fits && (!n.experts || n.plain + r->vram_first + n.token > r->vram)) return say_short(r, &n);
-    return DP_OK;
+    uint64_t others = r->vram_first + n.token;
+    if (fits || n.plain + others <= r->vram) return DP_OK;
+    TRY(dp_residency_stream(r, builder->program, r->vram - DP_MIN(r->vram, others)));
+    return r->streamed.units ? DP_OK : say_short(r, &n);
 }
 
 /* ---- slots ---- */
@@ -90,11 +94,12 @@ static void deal_slots(dp_residency *r, const dp_program *program, int32_t *slot
 }
 
 dp_status dp_residency_open_device(dp_residency *r, dp_program *program, dp_cache_policy policy) {
-    int32_t *slots = dp_calloc(r->pages->layer_count + 1, sizeof *slots);
-    if (!slots) return dp_no_memory(r->pages->layer_count * sizeof *slots);
-    r->vram_weights = needs_of(r, program).plain;
-    deal_slots(r, program, slots);
-    dp_status status = dp_device_new(r->pages, policy, slots, &r->device);
+    size_t layers = r->pages ? r->pages->layer_count : 0;
+    int32_t *slots = dp_calloc(layers + 1, sizeof *slots);
+    if (!slots) return dp_no_memory(layers * sizeof *slots);
+    r->vram_weights = r->vram_plain;
+    if (r->pages) deal_slots(r, program, slots);
+    dp_status status = dp_device_new(r->pages, policy, slots, r->streamed.units ? &r->streamed : NULL, &r->device);
     dp_free(slots);
     if (status == DP_OK) program->pager = &r->device->base;
     return status;

@@ -151,7 +151,7 @@ static dp_status plan_buffers(dp_plan *plan) {
 static dp_status plan_make(dp_backend *base, const dp_program *program, dp_plan_size size, dp_plan **out) {
     dp_plan *plan = dp_calloc(1, sizeof *plan);
     if (!plan) return dp_no_memory(sizeof *plan);
-    *plan = (dp_plan){.backend = of(base), .program = program, .size = size};
+    *plan = (dp_plan){.backend = of(base), .program = program, .size = size, .stream = dp_gpu_stream_of(program)};
     plan->slots = dp_calloc(program->slot_count, sizeof *plan->slots);
     plan->packed = dp_calloc(program->slot_count, sizeof *plan->packed);
     dp_status status = plan->slots && plan->packed ? plan_buffers(plan) : dp_no_memory(program->slot_count * sizeof *plan->slots);
@@ -287,9 +287,12 @@ static dp_status traced(dp_plan *plan, const dp_step *step, size_t from, size_t 
 }
 
 dp_status dp_gpu_step_submit(dp_plan *plan, const dp_step *step, size_t from, size_t to) {
-    if (from == to) return DP_OK;
-    if (step->trace) return traced(plan, step, from, to);
-    return step->profile ? profile(plan, step, from, to - from) : submit_in_pieces(plan, from, to);
+    for (size_t end; from < to; from = end) {
+        TRY(dp_gpu_stream_bring(plan, from, to, &end));
+        if (step->trace) TRY(traced(plan, step, from, end));
+        else TRY(step->profile ? profile(plan, step, from, end - from) : submit_in_pieces(plan, from, end));
+    }
+    return DP_OK;
 }
 
 /* A draw leaves token and position of the step behind it on the device. */
@@ -398,6 +401,7 @@ static const dp_backend_api api = {
     .kv_truncate = kv_truncate,
     .weight_bytes = dp_gpu_weight_bytes,
     .device_bytes = device_bytes,
+    .stream_bytes = dp_gpu_stream_bytes,
     .run = run,
     .read = read_slot,
     .draw_is_far = dp_gpu_draw_is_far,

@@ -168,6 +168,10 @@ static dp_status draw(dp_plan *plan, const dp_step *step) {
     if (d->count == DP_DRAWS_MOST) return dp_fail(DP_E_ARG, "more than %d draws under way", DP_DRAWS_MOST);
     if (step) TRY(dp_gpu_step_queue(plan, step, &count));
     if (step) TRY(dp_gpu_paged_run(plan, step, count, &done));
+    if (step && plan->stream) {
+        TRY(dp_gpu_step_submit(plan, step, done, count));
+        done = count;
+    }
     for (; d->count == 0 && count - done > DP_GPU_SUBMIT_PIECE; done += DP_GPU_SUBMIT_PIECE)
         TRY(dp_gpu_submit(gpu, plan->queue + done, DP_GPU_SUBMIT_PIECE));
     const dp_gpu_dispatch *queue = d->chosen;

@@ -32,6 +32,7 @@ dp_status dp_gpu_paged_new(dp_plan *plan) {
     if (!program->pager) return DP_OK;
     for (size_t i = 0; i < program->op_count; i++)
         if (program->ops[i].kind == DP_OP_ROUTE) TRY(add_block(plan, i));
+    if (!plan->block_count) return DP_OK;
     for (size_t i = 0; i < plan->block_count; i++) k = DP_MAX(k, plan->blocks[i].k);
     size_t pairs = (size_t)plan->size.tokens * (size_t)k;
     plan->pairs = dp_malloc(pairs * sizeof *plan->pairs);

@@ -5,6 +5,7 @@
 
 #include "gpu/gpu_backend.h"
 #include "gpu/kernels.h"
+#include "gpu/repack.h"
 #include "host/host.h"
 
 typedef struct dp_gpu_params_slot dp_gpu_params_slot;
@@ -31,10 +32,12 @@ typedef struct dp_gpu_part {
 } dp_gpu_part;
 
 /* program->device: parallel to program->weights. What is larger than one binding is split. */
+typedef struct dp_gpu_stream dp_gpu_stream; /* gpu_streamed.c */
 typedef struct dp_gpu_weight {
     dp_gpu_buffer quants, scales; /* the only part's; 0 if there are more */
     dp_gpu_part *parts;
     size_t part_count;
+    dp_gpu_stream *stream; /* whose slots these buffers are; NULL: its own */
 } dp_gpu_weight;
 
 /* dp_gpu_buffer_new for what is to be bound whole. */
@@ -46,6 +49,23 @@ void dp_gpu_weights_unload(dp_gpu_backend *backend, dp_program *program);
 dp_status dp_gpu_weights_put(dp_gpu_backend *backend, const dp_program *program, int32_t weight, int32_t expert, int32_t slot);
 /* Bytes of a weight, or of one of its experts, on the device. */
 uint64_t dp_gpu_weight_bytes(const dp_weight *weight);
+/* Rows of a plain weight, or experts, of a part, when there are `units` of them; bytes of a part's buffers, scales 0 where it
+ * has none. */
+dp_status dp_gpu_part_units(const dp_gpu_backend *backend, const dp_weight *weight, uint32_t units, uint32_t *out);
+dp_repack_size dp_gpu_part_bytes(const dp_weight *weight, uint32_t units);
+/* Takes a plain weight to its buffers. */
+dp_status dp_gpu_weights_send(dp_gpu_backend *backend, const dp_program *program, size_t weight);
+
+/* ---- plain weights that pass through slots (gpu_streamed.c) ---- */
+
+dp_status dp_gpu_stream_bytes(dp_backend *backend, const dp_program *program, const dp_stream *stream, uint64_t *out);
+/* Makes the slots that the program's pager asks for; *out is NULL if it asks for none. */
+dp_status dp_gpu_stream_new(dp_gpu_backend *backend, const dp_program *program, dp_gpu_stream **out);
+void dp_gpu_stream_free(dp_gpu_backend *backend, dp_gpu_stream *stream);
+dp_gpu_stream *dp_gpu_stream_of(const dp_program *program); /* NULL: none of its weights is streamed */
+bool dp_gpu_streams(const dp_gpu_stream *stream, size_t weight);
+/* The slot's buffers for the parts of a streamed weight, which are asked for once, in the order of weights and parts. */
+void dp_gpu_stream_buffers(dp_gpu_stream *stream, size_t weight, dp_gpu_part *part, bool scales);
 
 /* The KV cache: one buffer a layer, of f16 or (exact) f32. A layer with a window keeps a ring of `capacity` positions. */
 typedef struct dp_gpu_kv_layer {
@@ -124,6 +144,7 @@ struct dp_plan {
     dp_gpu_buffer places; /* [tokens * k]: slot | expert << 16 of each pair, or DP_GPU_NO_PLACE */
     dp_gpu_buffer placed; /* of one token: kernels/place.wgsl */
     uint32_t *pairs;      /* [tokens * k] */
+    dp_gpu_stream *stream; /* of a program whose layers pass through slots, else NULL */
 };
 
 typedef struct dp_planner {
@@ -198,6 +219,10 @@ dp_gpu_range dp_gpu_expert_ids(const dp_planner *planner);
 uint32_t dp_gpu_expert_room(const dp_program *program, const dp_op *op);
 /* Runs a queued step up to the end of its last block; *done: how many of its dispatches that were. */
 dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, size_t *done);
+
+/* Brings what the dispatch at `from` of the queue reads to its slot; *end: the first behind it, up to `to`, that wants
+ * something else brought. */
+dp_status dp_gpu_stream_bring(dp_plan *plan, size_t from, size_t to, size_t *end);
 
 /* Tokens drawn on the device (gpu_draw.c): the entries of dp_backend_api. */
 bool dp_gpu_draw_is_far(const dp_plan *plan);

@@ -1,6 +1,5 @@
 /* gpu_weights.c: takes weights to the device, repacked slab by slab, so that host memory stays bounded. */
 #include "gpu/gpu_plan.h"
-#include "gpu/repack.h"
 #include "graph/pager.h"
 
 enum { PIECE_ELEMENTS = 1 << 17, SLAB_ELEMENTS = 1 << 20 }; /* multiples of every block size times 64 */
@@ -10,7 +9,8 @@ typedef struct upload {
     const dp_program *program;
     const dp_weight *weight;
     const dp_gpu_part *to;
-    bool paged;                  /* experts come when they are wanted */
+    bool later;                  /* it comes when it is wanted */
+    bool shared;                 /* the pager's threads help to repack */
     size_t slab;                 /* elements that are staged at once */
     size_t quants_at, scales_at; /* bytes written so far */
     uint32_t *scales;            /* one slab */
@@ -47,7 +47,7 @@ static void repack_piece(void *user, int32_t i) {
 static void repack(const upload *u, slab *s) {
     dp_pager *pager = u->program->pager;
     int32_t pieces = (int32_t)((s->elements + PIECE_ELEMENTS - 1) / PIECE_ELEMENTS);
-    if (pager && u->weight->experts) pager->api->share(pager, repack_piece, s, pieces);
+    if (u->shared) pager->api->share(pager, repack_piece, s, pieces);
     else
         for (int32_t i = 0; i < pieces; i++) repack_piece(s, i);
 }
@@ -71,8 +71,9 @@ static dp_status read_slab(upload *u, int32_t expert, size_t at, size_t n, const
     const dp_dtype_info *info = dp_dtype_get(u->weight->dtype);
     const dp_weight_reader *reader = &u->program->reader;
     size_t index = (size_t)(u->weight - u->program->weights);
-    if (!u->blocks) u->blocks = dp_malloc(SLAB_ELEMENTS / info->block * info->bytes);
-    if (!u->blocks) return dp_no_memory(SLAB_ELEMENTS / info->block * info->bytes);
+    size_t most = u->slab / info->block * info->bytes;
+    if (!u->blocks) u->blocks = dp_malloc(most);
+    if (!u->blocks) return dp_no_memory(most);
     *out = u->blocks;
     return reader->read(reader->user, index, expert, at, u->blocks, n / info->block * info->bytes);
 }
@@ -112,7 +113,7 @@ dp_status dp_gpu_storage_new(dp_gpu *gpu, uint64_t size, const char *label, dp_g
 
 /* Rows of a plain weight, or experts, that fit a binding. Parts of rows begin at multiples of 64: there results can be
  * bound from, and no two parts share a word. */
-static dp_status units_per_part(const dp_gpu_backend *b, const dp_weight *w, uint32_t units, uint32_t *out) {
+dp_status dp_gpu_part_units(const dp_gpu_backend *b, const dp_weight *w, uint32_t units, uint32_t *out) {
     uint64_t elements = (uint64_t)w->cols * (uint64_t)(w->experts ? w->rows : 64);
     uint32_t step = w->experts ? 1 : 64;
     dp_repack_size size = dp_repack_bytes(w->dtype, (size_t)elements), all = dp_repack_bytes(w->dtype, (size_t)(elements * units / step));
@@ -126,16 +127,28 @@ static dp_status units_per_part(const dp_gpu_backend *b, const dp_weight *w, uin
     return DP_OK;
 }
 
-static dp_status load_part(upload *u, dp_gpu_part *part) {
+dp_repack_size dp_gpu_part_bytes(const dp_weight *w, uint32_t units) {
+    dp_repack_size size = dp_repack_bytes(w->dtype, (size_t)w->cols * (size_t)(w->experts ? w->rows : 1) * units);
+    if (is_float(w->dtype)) size.scales = 0;
+    return size;
+}
+
+static dp_status make_part(upload *u, dp_gpu_weight *to, dp_gpu_part *part) {
+    dp_repack_size size = dp_gpu_part_bytes(u->weight, part->count);
+    if (to->stream) {
+        dp_gpu_stream_buffers(to->stream, (size_t)(u->weight - u->program->weights), part, size.scales > 0);
+        return DP_OK;
+    }
+    TRY(dp_gpu_buffer_new(u->gpu, size.quants, u->weight->name, &part->quants));
+    part->scales = part->quants;
+    return size.scales ? dp_gpu_buffer_new(u->gpu, size.scales, u->weight->name, &part->scales) : DP_OK;
+}
+
+static dp_status fill_part(upload *u, const dp_gpu_part *part) {
     const dp_weight *w = u->weight;
     size_t elements = (size_t)w->cols * (size_t)(w->experts ? w->rows : (int32_t)part->count);
-    dp_repack_size size = dp_repack_bytes(w->dtype, elements * (w->experts ? part->count : 1));
-    TRY(dp_gpu_buffer_new(u->gpu, size.quants, w->name, &part->quants));
-    if (is_float(w->dtype)) part->scales = part->quants;
-    else TRY(dp_gpu_buffer_new(u->gpu, size.scales, w->name, &part->scales));
     u->to = part;
     u->quants_at = u->scales_at = 0;
-    if (u->paged) return DP_OK;
     if (!w->experts) return send(u, -1, w->data, (size_t)part->first * (size_t)w->cols, elements);
     for (uint32_t e = part->first; e < part->first + part->count; e++) {
         TRY(send(u, (int32_t)e, w->expert[e], 0, elements));
@@ -150,7 +163,8 @@ static dp_status load_parts(upload *u, dp_gpu_weight *to, uint32_t units, uint32
         dp_gpu_part *part = &to->parts[to->part_count++];
         part->first = first;
         part->count = DP_MIN(each, units - first);
-        status = load_part(u, part);
+        status = make_part(u, to, part);
+        if (status == DP_OK && !u->later) status = fill_part(u, part);
     }
     return status;
 }
@@ -164,19 +178,46 @@ static uint32_t slots_of(const dp_program *program, const dp_weight *w) {
     return 0;
 }
 
+/* Of elements that are staged at once. */
+static dp_status start_upload(upload *u, dp_gpu_backend *b, const dp_program *program, const dp_weight *w, size_t most) {
+    *u = (upload){.gpu = b->gpu, .program = program, .weight = w, .slab = most};
+    u->scales = dp_malloc(dp_repack_bytes(w->dtype, most).scales);
+    return u->scales ? DP_OK : dp_no_memory(most / 8);
+}
+
+/* Elements that are worth sharing among as many threads as there may be, and that can be staged. */
+static size_t shared_slab(dp_dtype dtype) {
+    size_t n = (size_t)SLAB_ELEMENTS;
+    while (n < (size_t)SLAB_ELEMENTS * (size_t)dp_host_cpu_count() && slab_bytes(dtype, 2 * n) <= DP_GPU_STAGE_BYTES) n *= 2;
+    return n;
+}
+
+/* The same of what comes while the model runs. */
+static dp_status start_shared(upload *u, dp_gpu_backend *b, const dp_program *program, const dp_weight *w) {
+    TRY(start_upload(u, b, program, w, DP_MIN(shared_slab(w->dtype), DP_MAX((size_t)w->rows * (size_t)w->cols, (size_t)SLAB_ELEMENTS))));
+    u->shared = true;
+    return DP_OK;
+}
+
+static void end_upload(upload *u) {
+    dp_free(u->blocks);
+    dp_free(u->scales);
+}
+
 static dp_status load_one(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, dp_gpu_weight *to) {
+    upload u;
     uint32_t units = (uint32_t)(w->experts ? w->experts : w->rows), each = 0, slots = slots_of(program, w);
     if (slots) units = slots;
     TRY(check(w, (size_t)w->rows * (size_t)w->cols));
-    TRY(units_per_part(b, w, units, &each));
-    upload u = {.gpu = b->gpu, .program = program, .weight = w, .paged = slots > 0, .slab = SLAB_ELEMENTS};
+    TRY(dp_gpu_part_units(b, w, units, &each));
     to->parts = dp_calloc((units + each - 1) / each, sizeof *to->parts);
-    u.scales = dp_malloc(dp_repack_bytes(w->dtype, SLAB_ELEMENTS).scales);
-    dp_status status = to->parts && u.scales ? load_parts(&u, to, units, each) : dp_no_memory(SLAB_ELEMENTS / 8);
+    if (!to->parts) return dp_no_memory((units + each - 1) / each * sizeof *to->parts);
+    TRY(start_upload(&u, b, program, w, SLAB_ELEMENTS));
+    u.later = slots > 0 || to->stream;
+    dp_status status = load_parts(&u, to, units, each);
     bool vector = w->dtype == DP_F32; /* plans join some (dp_decode_read_vector) */
     if (!w->experts && w->data && !vector) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
-    dp_free(u.blocks);
-    dp_free(u.scales);
+    end_upload(&u);
     if (to->part_count == 1) {
         to->quants = to->parts->quants;
         to->scales = to->parts->scales;
@@ -186,9 +227,13 @@ static dp_status load_one(dp_gpu_backend *b, const dp_program *program, const dp
 
 dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progress_fn progress, void *user) {
     dp_gpu_weight *weights = dp_calloc(program->weight_count, sizeof *weights);
+    dp_gpu_stream *stream;
     uint64_t total = 0, done = 0;
     if (!weights) return dp_no_memory(program->weight_count * sizeof *weights);
     program->device = weights;
+    TRY(dp_gpu_stream_new(b, program, &stream));
+    for (size_t i = 0; stream && i < program->weight_count; i++)
+        if (dp_gpu_streams(stream, i)) weights[i].stream = stream;
     for (size_t i = 0; i < program->weight_count; i++)
         total += program->weights[i].bytes * (uint64_t)(program->weights[i].experts ? program->weights[i].experts : 1);
     for (size_t i = 0; i < program->weight_count; i++) {
@@ -210,39 +255,48 @@ static const dp_gpu_part *part_of(const dp_gpu_weight *w, uint32_t unit) {
     return part;
 }
 
-/* Elements that are worth sharing among as many threads as there may be, and that can be staged. */
-static size_t put_slab(dp_dtype dtype) {
-    size_t n = (size_t)SLAB_ELEMENTS;
-    while (n < (size_t)SLAB_ELEMENTS * (size_t)dp_host_cpu_count() && slab_bytes(dtype, 2 * n) <= DP_GPU_STAGE_BYTES) n *= 2;
-    return n;
-}
-
 dp_status dp_gpu_weights_put(dp_gpu_backend *b, const dp_program *program, int32_t weight, int32_t expert, int32_t slot) {
     const dp_weight *w = &program->weights[weight];
     const dp_gpu_part *part = part_of(&((const dp_gpu_weight *)program->device)[weight], (uint32_t)slot);
     size_t elements = (size_t)w->rows * (size_t)w->cols, at = (size_t)slot - part->first;
     dp_repack_size size = dp_repack_bytes(w->dtype, elements);
-    upload u = {.gpu = b->gpu, .program = program, .weight = w, .to = part, .quants_at = at * size.quants, .scales_at = at * size.scales};
-    u.slab = put_slab(w->dtype);
-    u.scales = dp_malloc(dp_repack_bytes(w->dtype, DP_MIN(u.slab, elements)).scales);
-    if (!u.scales) return dp_no_memory(elements / 8);
+    upload u;
+    TRY(start_shared(&u, b, program, w));
+    u.to = part;
+    u.quants_at = at * size.quants;
+    u.scales_at = at * size.scales;
     dp_status status = send(&u, expert, w->expert[expert], 0, elements);
-    dp_free(u.scales);
+    end_upload(&u);
     return status;
+}
+
+dp_status dp_gpu_weights_send(dp_gpu_backend *b, const dp_program *program, size_t weight) {
+    const dp_weight *w = &program->weights[weight];
+    const dp_gpu_weight *to = &((const dp_gpu_weight *)program->device)[weight];
+    upload u;
+    TRY(start_shared(&u, b, program, w));
+    dp_status status = DP_OK;
+    for (size_t i = 0; status == DP_OK && i < to->part_count; i++) status = fill_part(&u, &to->parts[i]);
+    if (w->data) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
+    end_upload(&u);
+    return status == DP_OK ? DP_OK : dp_fail_in(status, "tensor %s", w->name);
 }
 
 uint64_t dp_gpu_weight_bytes(const dp_weight *w) { return slab_bytes(w->dtype, (size_t)w->rows * (size_t)w->cols); }
 
 void dp_gpu_weights_unload(dp_gpu_backend *b, dp_program *program) {
     dp_gpu_weight *weights = program->device;
+    dp_gpu_stream *stream = NULL;
     for (size_t i = 0; weights && i < program->weight_count; i++) {
-        for (size_t k = 0; k < weights[i].part_count; k++) {
+        if (weights[i].stream) stream = weights[i].stream;
+        for (size_t k = 0; k < weights[i].part_count && !weights[i].stream; k++) {
             const dp_gpu_part *part = &weights[i].parts[k];
             dp_gpu_buffer_free(b->gpu, part->quants);
             if (part->scales != part->quants) dp_gpu_buffer_free(b->gpu, part->scales);
         }
         dp_free(weights[i].parts);
     }
+    dp_gpu_stream_free(b, stream);
     dp_free(weights);
     program->device = NULL;
 }

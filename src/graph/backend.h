@@ -3,7 +3,7 @@
 #ifndef DP_BACKEND_H
 #define DP_BACKEND_H
 
-#include "graph/program.h"
+#include "graph/pager.h"
 
 typedef struct dp_backend dp_backend;
 typedef struct dp_plan dp_plan; /* a program made ready on a device: buffers for a bounded number of tokens and outputs */
@@ -73,6 +73,8 @@ typedef struct dp_backend_api {
      * cache. NULL elsewhere. */
     uint64_t (*weight_bytes)(const dp_weight *weight);
     uint64_t (*device_bytes)(dp_backend *backend, const dp_program *program, dp_plan_size plan, const dp_kv_size *kv);
+    /* The same of the slots that plain weights pass through (pager.h). */
+    dp_status (*stream_bytes)(dp_backend *backend, const dp_program *program, const dp_stream *stream, uint64_t *out);
     dp_status (*run)(dp_plan *plan, const dp_step *step);
     /* Copies [rows][cols] of a slot to the host, rows from `first` on. */
     dp_status (*read)(dp_plan *plan, int32_t slot, int32_t first, int32_t rows, float *out);

@@ -18,6 +18,13 @@ typedef struct dp_page_group {
     const bool *arrives;  /* [experts] */
 } dp_page_group;
 
+/* Plain weights without a place of their own on a device: unit after unit, in the order of the program, they pass through a few
+ * slots there, unit i through slot i % slots. */
+typedef struct dp_stream {
+    const int32_t *unit_of; /* [weights]; -1: it stays */
+    int32_t units, slots;
+} dp_stream;
+
 typedef struct dp_pager_api {
     /* Makes the plain weight that an op reads resident; it stays so until the call for another op. */
     dp_status (*plain)(dp_pager *pager, const dp_op *op);
@@ -33,6 +40,10 @@ typedef struct dp_pager_api {
     void (*share)(dp_pager *pager, void (*task)(void *user, int32_t i), void *user, int32_t count);
     /* How many of a layer's experts the device is to have room for; NULL where weights are used in host memory. */
     int32_t (*slots)(dp_pager *pager, int32_t layer);
+    /* What passes through slots on the device; NULL: nothing does, as where the entry is NULL. */
+    const dp_stream *(*stream)(dp_pager *pager);
+    /* A unit of these has been sent to its slot, which kept the host busy for so long. */
+    void (*sent)(dp_pager *pager, int32_t unit, uint64_t bytes, double seconds);
 } dp_pager_api;
 
 struct dp_pager {

@@ -165,7 +165,21 @@ static void done(dp_pager *pager) {
     if (d->now) memset(d->member, 0, (size_t)d->most_experts), memset(d->arrives, 0, (size_t)d->most_experts);
     end_step(d);
     dp_mutex_unlock(d->lock);
-    d->host->api->done(d->host);
+    if (d->host) d->host->api->done(d->host);
+}
+
+/* ---- plain weights ---- */
+
+static const dp_stream *stream(dp_pager *pager) { return of(pager)->stream; }
+
+static void sent(dp_pager *pager, int32_t unit, uint64_t bytes, double seconds) {
+    dp_device *d = of(pager);
+    dp_mutex_lock(d->lock);
+    if (unit == 0) d->stream_counts.steps++;
+    d->stream_counts.reads++;
+    d->stream_counts.bytes += bytes;
+    dp_latency_add(&d->stream_counts.latency, seconds);
+    dp_mutex_unlock(d->lock);
 }
 
 /* ---- statistics ---- */
@@ -189,6 +203,10 @@ void dp_device_stats(dp_device *d, dp_paging_stats *out) {
         out->slots_most = DP_MAX(out->slots_most, l->cache.slots);
     }
     dp_page_counts_put(&sum, out);
+    out->streamed_units = d->stream ? d->stream->units : 0;
+    out->streamed_passes = d->stream_counts.steps;
+    out->streamed_bytes = d->stream_counts.bytes;
+    out->streamed_seconds = d->stream_counts.latency.sum;
     dp_mutex_unlock(d->lock);
 }
 
@@ -208,16 +226,19 @@ void dp_device_stats_reset(dp_device *d) {
     dp_mutex_lock(d->lock);
     for (size_t i = 0; i < d->layer_count; i++) d->layers[i].counts = (dp_page_counts){0};
     d->waited = 0;
+    d->stream_counts = (dp_page_counts){0};
     dp_mutex_unlock(d->lock);
 }
 
 /* ---- life ---- */
 
 static void share(dp_pager *pager, void (*task)(void *user, int32_t i), void *user, int32_t count) {
-    of(pager)->host->api->share(of(pager)->host, task, user, count);
+    dp_device *d = of(pager);
+    if (d->host) d->host->api->share(d->host, task, user, count);
+    else dp_loader_share(d->helpers, task, user, count);
 }
 
-static const dp_pager_api api = {.want = want, .next = next, .done = done, .share = share, .slots = slots};
+static const dp_pager_api api = {.want = want, .next = next, .done = done, .share = share, .slots = slots, .stream = stream, .sent = sent};
 
 static dp_status start_layer(dp_device_layer *l, const dp_pages *pages, size_t index, dp_cache_policy policy, int32_t slot_count) {
     const dp_page_layer *from = &pages->layers[index];
@@ -228,10 +249,12 @@ static dp_status start_layer(dp_device_layer *l, const dp_pages *pages, size_t i
 }
 
 static dp_status start(dp_device *d, dp_pages *pages, dp_cache_policy policy, const int32_t *slot_counts) {
+    size_t layers = pages ? pages->layer_count : 0;
     TRY(dp_mutex_new(&d->lock));
-    d->layers = dp_calloc(pages->layer_count + 1, sizeof *d->layers);
-    if (!d->layers) return dp_no_memory(pages->layer_count * sizeof *d->layers);
-    for (; d->layer_count < pages->layer_count; d->layer_count++) {
+    if (!pages) TRY(dp_loader_new(NULL, DP_READERS, &d->helpers));
+    d->layers = dp_calloc(layers + 1, sizeof *d->layers);
+    if (!d->layers) return dp_no_memory(layers * sizeof *d->layers);
+    for (; d->layer_count < layers; d->layer_count++) {
         TRY(start_layer(&d->layers[d->layer_count], pages, d->layer_count, policy, slot_counts[d->layer_count]));
         d->most_experts = DP_MAX(d->most_experts, d->layers[d->layer_count].experts);
     }
@@ -242,11 +265,12 @@ static dp_status start(dp_device *d, dp_pages *pages, dp_cache_policy policy, co
     return d->state && d->member && d->arrives ? DP_OK : dp_no_memory(3 * n);
 }
 
-dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *slot_counts, dp_device **out) {
+dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *slot_counts, const dp_stream *streamed, dp_device **out) {
     dp_device *d = dp_calloc(1, sizeof *d);
     if (!d) return dp_no_memory(sizeof *d);
     d->base.api = &api;
-    d->host = &pages->base;
+    d->host = pages ? &pages->base : NULL;
+    d->stream = streamed;
     dp_status status = start(d, pages, policy, slot_counts);
     if (status != DP_OK) dp_device_free(d);
     else *out = d;
@@ -256,6 +280,7 @@ dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *
 void dp_device_free(dp_device *d) {
     if (!d) return;
     for (size_t i = 0; i < d->layer_count; i++) dp_cache_free(&d->layers[i].cache);
+    dp_loader_free(d->helpers);
     if (d->lock) dp_mutex_free(d->lock);
     dp_free(d->layers);
     dp_free(d->state);

@@ -1,6 +1,6 @@
 /* device.h: the pager of a device with memory of its own: a layer's experts share a few slots there. What is in none comes
- * from the tier below, a pager of host memory (pages.h), whose groups this one passes on with a slot for each expert.
- * Floor 4. */
+ * from the tier below, a pager of host memory (pages.h), whose groups this one passes on with a slot for each expert. Plain
+ * weights may pass through slots of theirs; the backend takes those there by itself, in the order of the program. Floor 4. */
 #ifndef DP_DEVICE_H
 #define DP_DEVICE_H
 
@@ -15,7 +15,8 @@ typedef struct dp_device_layer {
 
 typedef struct dp_device {
     dp_pager base;
-    dp_pager *host;
+    dp_pager *host; /* NULL: no experts are paged */
+    dp_loader *helpers; /* threads that help to send; NULL: those of `host` do */
     dp_mutex *lock; /* of the counts and caches: a pass changes them, any thread may look */
     dp_device_layer *layers;
     size_t layer_count;
@@ -28,10 +29,13 @@ typedef struct dp_device {
     int32_t missing;      /* to be had from the host */
     double asked;         /* when the step asked for them */
     double waited;        /* seconds that passes waited for the host's tier */
+    const dp_stream *stream;     /* NULL: all plain weights stay on the device */
+    dp_page_counts stream_counts; /* steps: passes through the model */
 } dp_device;
 
-/* slots: of each layer that `pages` has, on the device. The host's tier is `pages`, which must live as long. */
-dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *slots, dp_device **out);
+/* slots: of each layer that `pages` has, on the device. The host's tier is `pages`, which must live as long; NULL where no experts
+ * are paged. stream: NULL or what passes through, to live as long too. */
+dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *slots, const dp_stream *stream, dp_device **out);
 void dp_device_free(dp_device *device);
 
 void dp_device_stats(dp_device *device, dp_paging_stats *out); /* fills in what concerns the device's slots */

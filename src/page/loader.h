@@ -9,7 +9,10 @@
 typedef struct dp_loader dp_loader;
 typedef enum dp_slot_state { DP_SLOT_EMPTY, DP_SLOT_LOADING, DP_SLOT_READY, DP_SLOT_FAILED } dp_slot_state;
 
-enum { DP_LOAD_PIECE = 4 << 20 }; /* bytes read at once: past 1 MiB larger reads gain little, and threads share the rest */
+enum {
+    DP_READERS = 8,          /* threads of a model */
+    DP_LOAD_PIECE = 4 << 20, /* bytes read at once: past 1 MiB larger reads gain little, and threads share the rest */
+};
 
 typedef struct dp_load_piece {
     struct dp_page_slot *slot;
@@ -35,7 +38,8 @@ typedef struct dp_page_slot {
     char error[320];
 } dp_page_slot;
 
-/* threads: 0 where none can start; then loads happen within dp_loader_start. */
+/* units: NULL where threads are wanted for sharing only. threads: 0 where none can start; then loads happen within
+ * dp_loader_start. */
 dp_status dp_loader_new(dp_units *units, int32_t threads, dp_loader **out);
 bool dp_loader_has_threads(const dp_loader *loader); /* else a guess would be waited for */
 void dp_loader_free(dp_loader *loader); /* waits for pieces that are being read */

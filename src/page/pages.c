@@ -493,7 +493,6 @@ static dp_status start_plain(dp_pages *p, const bool *streamed) {
 }
 
 dp_status dp_pages_start(dp_pages *p, dp_cache_policy policy, const int32_t *slots, const bool *streamed) {
-    enum { READERS = 8 };
     p->base.api = &api;
     TRY(start_plain(p, streamed));
     p->slot_count = DP_GUESS_SLOTS;
@@ -508,7 +507,7 @@ dp_status dp_pages_start(dp_pages *p, dp_cache_policy policy, const int32_t *slo
     p->wanted = dp_calloc((size_t)p->most_experts + 1, sizeof *p->wanted);
     p->member = dp_calloc((size_t)p->most_experts + 1, sizeof *p->member);
     if (!p->wanted || !p->member) return dp_no_memory((size_t)p->most_experts * 2);
-    return dp_loader_new(&p->units, READERS, &p->loader);
+    return dp_loader_new(&p->units, DP_READERS, &p->loader);
 }
 
 void dp_pages_free(dp_pages *p) {
