@@ -2,22 +2,21 @@
 //            KIND in elementwise.wgsl.
 // Shapes:    gate, up [EXPERTS][MATRIX0][64 * UNITS]; bias [2][EXPERTS][MATRIX0]: gate's, up's; logits [EXPERTS]; packed
 //            [CHOICES * MATRIX0] as pack.wgsl says.
-// Bindings:  0, 1 gate, 2, 3 up, 4 x, 5 logits, 6 bias (any buffer when BIAS is 0), 7 packed, 8 params.
+// Bindings:  0, 1 gate, 2, 3 up, 4 x, 5 logits, 6 bias (any buffer when BIAS is 0), 7 packed.
 // Work:      LANES threads share ROWS rows: grid (MATRIX0 / TILE, CHOICES or 0).
 // Limits:    LANES a power of two, at least ROWS; TILE a multiple of 16 that divides MATRIX0.
-struct Params { eps: f32, alpha: f32, limit: f32, pad: u32 }
 const X_AT = 4;
 @group(0) @binding(5) var<storage, read> logits: array<f32>;
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 @group(0) @binding(7) var<storage, read_write> packed: array<u32>;
-@group(0) @binding(8) var<uniform> p: Params;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
     let lane = thread % LANES;
     let team = thread / LANES;
-    let factor = norm_factor(thread, p.eps);
+    let part = norm_part(thread);
     choose(thread);
+    let factor = norm_factor(thread, part);
     let base = chosen[at.y] * MATRIX0;
     let row = at.x * TILE + team * ROWS;
     let n = base + row;
@@ -30,7 +29,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
             gate += bias[b];
             up += bias[EXPERTS * MATRIX0 + b];
         }
-        put_value(team * ROWS + lane, activate(ACT, gate, up, p.alpha, p.limit));
+        put_value(team * ROWS + lane, activate(ACT, gate, up, bitcast<f32>(ALPHA), bitcast<f32>(LIMIT)));
     }
     workgroupBarrier();
     if (thread < TILE / 16u) {

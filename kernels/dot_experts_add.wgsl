@@ -2,18 +2,15 @@
 //            what dot_residual.wgsl says.
 // Shapes:    W [EXPERTS][MATRIX0][64 * UNITS]; x [CHOICES][64 * UNITS]; bias [EXPERTS][MATRIX0]; logits [EXPERTS]; dst, gain
 //            [MATRIX0]; packed as pack.wgsl says, then a sum of squares for each group.
-// Bindings:  0, 1 W, 2 x, 3 bias (any buffer when BIAS is 0), 4 dst, 5 gain, 6 packed (any buffers without PACK), 7 logits,
-//            8 params.
+// Bindings:  0, 1 W, 2 x, 3 bias (any buffer when BIAS is 0), 4 dst, 5 gain, 6 packed (any buffers without PACK), 7 logits.
 // Work:      LANES threads share ROWS rows of all chosen experts: grid (MATRIX0 / TILE, 1 or 0).
 // Limits:    LANES a power of two, at least ROWS; PACK: TILE a multiple of 16 that divides MATRIX0.
-struct Params { scale: f32, offset: f32, pad0: u32, pad1: u32 }
 const X_AT = 2;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> dst: array<f32>;
 @group(0) @binding(5) var<storage, read> gain: array<f32>;
 @group(0) @binding(6) var<storage, read_write> packed: array<u32>;
 @group(0) @binding(7) var<storage, read> logits: array<f32>;
-@group(0) @binding(8) var<uniform> p: Params;
 const ALL = CHOICES * UNITS;
 var<workgroup> share: array<f32, CHOICES>;
 
@@ -49,7 +46,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     let n = at.x * TILE + in_tile;
     let mine = lane < ROWS && n < MATRIX0;
     choose(thread);
-    if (thread < CHOICES) { share[thread] = share_of(thread) * p.scale; }
+    if (thread < CHOICES) { share[thread] = share_of(thread) * bitcast<f32>(SCALE); }
     workgroupBarrier();
     var old = 0.0;
     var factor = 0.0;
@@ -58,7 +55,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         if (BIAS == 1u) {
             for (var i = 0u; i < CHOICES; i++) { old += share[i] * bias[expert_of(i) * MATRIX0 + n]; }
         }
-        if (PACK == 1u) { factor = gain[n] + p.offset; }
+        if (PACK == 1u) { factor = gain[n] + bitcast<f32>(OFFSET); }
     }
     let sums = sum_choices(n - lane, lane);
     add_to_residual(n, mine, in_tile, at.x, thread, old, reduce(sums, lane, thread), factor);

@@ -1,12 +1,10 @@
 // Computes:  the products of three matrices with one row of packed activations, side by side: q, k and v.
 // Shapes:    W_i [MATRIXi][64 * UNITS]; dst: the rows of each behind those of the one before, from multiples of 64 on.
-// Bindings:  0, 1 W_0, 2, 3 W_1, 4, 5 W_2, 6 x, 7 dst, 8 params.
+// Bindings:  0, 1 W_0, 2, 3 W_1, 4, 5 W_2, 6 x, 7 dst.
 // Work:      LANES threads share ROWS rows; a workgroup does rows of one matrix: grid (sum of MATRIXi / TILE).
 // Limits:    LANES a power of two, at least ROWS.
-struct Params { eps: f32, pad0: u32, pad1: u32, pad2: u32 }
 const X_AT = 6;
 @group(0) @binding(7) var<storage, read_write> dst: array<f32>;
-@group(0) @binding(8) var<uniform> p: Params;
 const TILE = THREADS / LANES * ROWS;
 const BEGIN1 = (MATRIX0 + TILE - 1u) / TILE;
 const BEGIN2 = BEGIN1 + (MATRIX1 + TILE - 1u) / TILE;
@@ -20,6 +18,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     var rows = MATRIX0;
     var to = 0u;
     var sums = array<f32, ROWS>();
+    let part = norm_part(thread);
     if (at.x < BEGIN1) {
         sums = sum_rows0(n, MATRIX0, lane);
     } else if (at.x < BEGIN2) {
@@ -33,7 +32,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         to = TO2;
         sums = sum_rows2(n, MATRIX2, lane);
     }
-    let value = norm_factor(thread, p.eps) * reduce(sums, lane, thread);
+    let value = norm_factor(thread, part) * reduce(sums, lane, thread);
     n += lane;
     if (lane < ROWS && n < rows) { dst[to + n] = value; }
 }

@@ -11,10 +11,16 @@ fn reduce(sums: array<f32, ROWS>, lane: u32, thread: u32) -> f32 {
     return result;
 }
 
-// The factor of the row's norm, 1 where that is done already.
-fn norm_factor(thread: u32, eps: f32) -> f32 {
-    if (NORM == 0u) { return 1.0; }
+// This thread's part of the sums of squares that the row's norm wants: to be fetched before the products.
+fn norm_part(thread: u32) -> vec4f {
     var sum = vec4f(0.0);
+    if (NORM == 0u) { return sum; }
     for (var i = thread % SUBGROUP; i < GROUPS / 4u; i += SUBGROUP) { sum += bitcast<vec4f>(x[GROUPS + GROUPS / 2u + i]); }
-    return inverseSqrt(subgroupAdd(sum.x + sum.y + sum.z + sum.w) / f32(16u * GROUPS) + eps);
+    return sum;
+}
+
+// The factor of the row's norm, 1 where that is done already.
+fn norm_factor(thread: u32, part: vec4f) -> f32 {
+    if (NORM == 0u) { return 1.0; }
+    return inverseSqrt(subgroupAdd(part.x + part.y + part.z + part.w) / f32(16u * GROUPS) + bitcast<f32>(EPS));
 }

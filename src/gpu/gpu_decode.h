@@ -41,8 +41,6 @@ typedef struct dp_dot_shape {
 dp_dot_shape dp_decode_shape(const dp_planner *p, uint32_t rows, uint32_t units, uint32_t tile);
 /* The constants of a variant that follow from the shape and the activations in the packed twin of `src`. */
 void dp_decode_constants(const dp_planner *p, dp_kernel_variant *variant, const dp_dot_shape *shape, uint32_t units, uint32_t src_cols);
-/* What packed activations want added to the mean of their squares. */
-uint32_t dp_decode_eps(const dp_planner *p);
 /* The packed twin of op->src, made if it is not there. */
 dp_status dp_decode_source(dp_planner *p, const dp_op *op, dp_gpu_range *out);
 /* op's product alone, into its slot. */

@@ -44,9 +44,8 @@ void dp_decode_constants(const dp_planner *p, dp_kernel_variant *variant, const 
     c[DP_DOT_STEPS] = shape->steps;
     c[DP_DOT_GROUPS] = src_cols / 16;
     c[DP_DOT_NORM] = p->packed_norm != NULL;
+    c[DP_DOT_EPS] = dp_decode_bits(p->packed_norm ? p->packed_norm->norm.eps : 0);
 }
-
-uint32_t dp_decode_eps(const dp_planner *p) { return dp_decode_bits(p->packed_norm ? p->packed_norm->norm.eps : 0); }
 
 dp_status dp_decode_source(dp_planner *p, const dp_op *op, dp_gpu_range *out) {
     if (p->packed_slot != op->src) TRY(dp_decode_pack_row(p, op->src));
@@ -83,7 +82,6 @@ static dp_status store_part(dp_planner *p, const dp_op *op, const dp_gpu_part *p
     if (op->bias >= 0) bias.offset = dst.offset;
     memcpy(r.ranges, (dp_gpu_range[]){dp_decode_whole(part->quants), dp_decode_whole(part->scales), src, bias, dst}, 5 * sizeof *r.ranges);
     r.range_count = 5;
-    r.params[0] = dp_decode_eps(p);
     return dp_gpu_plan_add(p, &r);
 }
 
@@ -112,7 +110,7 @@ static dp_status add(dp_planner *p, size_t *ops) {
     memcpy(r.ranges, (dp_gpu_range[]){dp_decode_whole(data->quants), dp_decode_whole(data->scales), src, dp_decode_vector(p, op->bias), dp_decode_slot(p, sum->dst),
                                       dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed}, 7 * sizeof *r.ranges);
     r.range_count = 7;
-    memcpy(r.params, (uint32_t[]){dp_decode_eps(p), dp_decode_bits(next.norm ? next.norm->norm.offset : 0)}, 8);
+    r.variant.constants[DP_DOT_OFFSET] = dp_decode_bits(next.norm ? next.norm->norm.offset : 0);
     written(p, sum->dst);
     if (next.norm) {
         p->packed_slot = next.norm->dst;
@@ -147,7 +145,8 @@ static dp_status gated(dp_planner *p, size_t *ops) {
     r.variant.constants[DP_DOT_ACT] = kinds[act->act_mul.kind];
     memcpy(r.ranges, (dp_gpu_range[]){dp_decode_whole(a->quants), dp_decode_whole(a->scales), dp_decode_whole(b->quants), dp_decode_whole(b->scales), src, packed}, 6 * sizeof *r.ranges);
     r.range_count = 6;
-    memcpy(r.params, (uint32_t[]){dp_decode_eps(p), dp_decode_bits(act->act_mul.alpha), dp_decode_bits(act->act_mul.limit)}, 12);
+    r.variant.constants[DP_DOT_ALPHA] = dp_decode_bits(act->act_mul.alpha);
+    r.variant.constants[DP_DOT_LIMIT] = dp_decode_bits(act->act_mul.limit);
     r.planned.hidden = true;
     p->packed_slot = act->dst;
     p->packed_norm = NULL;
@@ -194,7 +193,6 @@ static dp_status join(dp_planner *p, size_t *ops) {
     r.ranges[6] = src;
     r.ranges[7] = dp_decode_whole(p->plan->joined);
     r.range_count = 8;
-    r.params[0] = dp_decode_eps(p);
     r.grid[0] = groups;
     r.planned.hidden = true;
     p->joined = true;

@@ -122,13 +122,14 @@ static dp_status gate_up(dp_planner *p, const moe *m) {
                    .ranges = {dp_decode_whole(a->quants), dp_decode_whole(a->scales), dp_decode_whole(b->quants), dp_decode_whole(b->scales), src,
                               choice(p, m), biases, packed},
                    .range_count = 8,
-                   .params = {dp_decode_eps(p), dp_decode_bits(m->act->act_mul.alpha), dp_decode_bits(m->act->act_mul.limit)},
                    .grid = {rows / shape.tile, k, 1},
                    .planned = {.rows = DP_GRID_TOKENS, .axis = 2}};
     dp_decode_constants(p, &r.variant, &shape, (uint32_t)w->cols / 64, (uint32_t)w->cols);
     r.variant.constants[DP_DOT_MATRIX0] = rows;
     r.variant.constants[DP_DOT_BIAS] = m->gate->bias >= 0;
     r.variant.constants[DP_DOT_ACT] = kinds[m->act->act_mul.kind];
+    r.variant.constants[DP_DOT_ALPHA] = dp_decode_bits(m->act->act_mul.alpha);
+    r.variant.constants[DP_DOT_LIMIT] = dp_decode_bits(m->act->act_mul.limit);
     r.variant.constants[DP_DOT_SECOND] = w->dtype;
     choices(p, m, &r.variant);
     p->packed_slot = m->act->dst;
@@ -148,13 +149,14 @@ static dp_status down(dp_planner *p, const moe *m, dp_decode_norm next) {
                    .ranges = {dp_decode_whole(data->quants), dp_decode_whole(data->scales), src, dp_decode_vector(p, m->down->bias), dp_decode_slot(p, m->add->dst),
                               dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed, choice(p, m)},
                    .range_count = 8,
-                   .params = {dp_decode_bits(m->route->route.scale), dp_decode_bits(next.norm ? next.norm->norm.offset : 0)},
                    .grid = {rows / shape.tile, 1, 1},
                    .planned = {.rows = DP_GRID_TOKENS, .axis = 1, .behind = next.ops}};
     dp_decode_constants(p, &r.variant, &shape, units, (uint32_t)w->cols * k);
     r.variant.constants[DP_DOT_MATRIX0] = rows;
     r.variant.constants[DP_DOT_BIAS] = m->down->bias >= 0;
     r.variant.constants[DP_DOT_PACK] = next.norm != NULL;
+    r.variant.constants[DP_DOT_SCALE] = dp_decode_bits(m->route->route.scale);
+    r.variant.constants[DP_DOT_OFFSET] = dp_decode_bits(next.norm ? next.norm->norm.offset : 0);
     choices(p, m, &r.variant);
     p->packed_slot = next.norm ? next.norm->dst : -1;
     p->packed_norm = next.norm;

@@ -14,7 +14,7 @@ typedef struct kernel_entry {
     const char *subgroup_name; /* takes its place where its last constant, the size of all subgroups, is not 0 */
 } kernel_entry;
 
-#define DOT_CONSTANTS {"LANES", "ROWS", "THREADS", "UNITS", "STEPS", "GROUPS", "NORM", "BIAS", "PACK", "ACT", "EXPERTS", "CHOICES", "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2", "PLACED"}
+#define DOT_CONSTANTS {"LANES", "ROWS", "THREADS", "UNITS", "STEPS", "GROUPS", "NORM", "BIAS", "PACK", "ACT", "EXPERTS", "CHOICES", "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2", "PLACED", "EPS", "ALPHA", "LIMIT", "SCALE", "OFFSET"}
 
 static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ELEMENTWISE] = {"elementwise", "rrrwp", {"KIND", "IN_PLACE", "OUTPUTS"}, .fronts = {"act"}},
@@ -46,12 +46,12 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_PACK_F16] = {"pack_f16", "rrrwwp", {0}, .weighted = true, .matrix = true},
     [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "SIDE_T", "SIDE_N", "FRAG_T", "PLACED"}, .fronts = {"matmul_tile"}, .weighted = true, .matrix = true, .sized = true},
-    [DP_KERNEL_DOT_STORE] = {"dot_store", "rrrrwp", DOT_CONSTANTS, .dots = 1, .sized = true},
-    [DP_KERNEL_DOT_JOIN] = {"dot_join", "rrrrrrrwp", DOT_CONSTANTS, .dots = 3, .sized = true},
-    [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrwp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
-    [DP_KERNEL_DOT_ACT] = {"dot_act", "rrrrrwp", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
-    [DP_KERNEL_DOT_EXPERTS_ACT] = {"dot_experts_act", "rrrrrrrwp", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
-    [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrwrp", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
+    [DP_KERNEL_DOT_STORE] = {"dot_store", "rrrrw", DOT_CONSTANTS, .dots = 1, .sized = true},
+    [DP_KERNEL_DOT_JOIN] = {"dot_join", "rrrrrrrw", DOT_CONSTANTS, .dots = 3, .sized = true},
+    [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrw", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
+    [DP_KERNEL_DOT_ACT] = {"dot_act", "rrrrrw", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
+    [DP_KERNEL_DOT_EXPERTS_ACT] = {"dot_experts_act", "rrrrrrrw", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
+    [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrwr", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
 };
 
 /* How a weight is read as floats, and the order of columns that goes in front. */
