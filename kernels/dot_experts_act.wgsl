@@ -1,7 +1,7 @@
 // Computes:  act(gate) * up, packed again, of one row of packed activations, for each of the token's chosen experts: ACT as
 //            KIND in elementwise.wgsl.
 // Shapes:    gate, up [EXPERTS][MATRIX0][64 * UNITS]; bias [2][EXPERTS][MATRIX0]: gate's, up's; logits [EXPERTS]; packed
-//            [CHOICES * MATRIX0] as pack.wgsl says.
+//            [CHOICES * MATRIX0] as pack.wgsl says, then four words for each choice.
 // Bindings:  0, 1 gate, 2, 3 up, 4 x, 5 logits, 6 bias (any buffer when BIAS is 0), 7 packed.
 // Work:      LANES threads share ROWS rows: grid (MATRIX0 / TILE, CHOICES or 0).
 // Limits:    LANES a power of two, at least ROWS; TILE a multiple of 16 that divides MATRIX0.
@@ -32,6 +32,12 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         put_value(team * ROWS + lane, activate(ACT, gate, up, bitcast<f32>(ALPHA), bitcast<f32>(LIMIT)));
     }
     workgroupBarrier();
+    if (at.x == 0u && thread == 0u) { // for choose_made.wgsl
+        let made = (CHOICES * MATRIX0 / 16u) * 11u + 4u * at.y;
+        packed[made] = chosen[at.y];
+        packed[made + 1u] = expert_of(at.y);
+        packed[made + 2u] = bitcast<u32>(share_of(at.y) * bitcast<f32>(SCALE));
+    }
     if (thread < TILE / 16u) {
         store_group((at.y * MATRIX0 + at.x * TILE) / 16u + thread, CHOICES * MATRIX0 / 16u, pack_values(thread));
     }

@@ -1,8 +1,7 @@
 // Computes:  dst[n] += sum over the chosen experts of share * (sum_k x[choice][k] * W[expert][n][k] (+ bias[expert][n])), and
 //            what dot_residual.wgsl says.
-// Shapes:    W [EXPERTS][MATRIX0][64 * UNITS]; x [CHOICES][64 * UNITS]; bias [EXPERTS][MATRIX0]; logits [EXPERTS]; dst, gain
-//            [MATRIX0]; packed as pack.wgsl says, then a sum of squares for each group.
-// Bindings:  0, 1 W, 2 x, 3 bias (any buffer when BIAS is 0), 4 dst, 5 gain, 6 packed (any buffers without PACK), 7 logits.
+// Shapes:    W [EXPERTS][MATRIX0][64 * UNITS]; x [CHOICES][64 * UNITS]; bias [EXPERTS][MATRIX0]; dst, gain [MATRIX0]; packed as pack.wgsl says, then a sum of squares for each group.
+// Bindings:  0, 1 W, 2 x, 3 bias (any buffer when BIAS is 0), 4 dst, 5 gain, 6 packed (any buffers without PACK).
 // Work:      LANES threads share ROWS rows of all chosen experts: grid (MATRIX0 / TILE, 1 or 0).
 // Limits:    LANES a power of two, at least ROWS; PACK: TILE a multiple of 16 that divides MATRIX0.
 const X_AT = 2;
@@ -10,9 +9,7 @@ const X_AT = 2;
 @group(0) @binding(4) var<storage, read_write> dst: array<f32>;
 @group(0) @binding(5) var<storage, read> gain: array<f32>;
 @group(0) @binding(6) var<storage, read_write> packed: array<u32>;
-@group(0) @binding(7) var<storage, read> logits: array<f32>;
 const ALL = CHOICES * UNITS;
-var<workgroup> share: array<f32, CHOICES>;
 
 // Units v = choice * UNITS + u of all chosen experts' rows.
 fn load_choice(first: u32, v: u32) -> array<Unit0, ROWS> {
@@ -32,7 +29,7 @@ fn sum_choices(first: u32, lane: u32) -> array<f32, ROWS> {
         if (i + 1u < STEPS) { next = load_choice(first, v + LANES); }
         let at = min(v, ALL - 1u);
         let in = load_input0(at);
-        let weight = select(share[at / UNITS], 0.0, v >= ALL);
+        let weight = select(share_of(at / UNITS), 0.0, v >= ALL);
         for (var r = 0u; r < ROWS; r++) { sums[r] += weight * dot_unit0(w[r], at % UNITS, in); }
         w = next;
     }
@@ -46,14 +43,12 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     let n = at.x * TILE + in_tile;
     let mine = lane < ROWS && n < MATRIX0;
     choose(thread);
-    if (thread < CHOICES) { share[thread] = share_of(thread) * bitcast<f32>(SCALE); }
-    workgroupBarrier();
     var old = 0.0;
     var factor = 0.0;
     if (mine) {
         old = dst[n];
         if (BIAS == 1u) {
-            for (var i = 0u; i < CHOICES; i++) { old += share[i] * bias[expert_of(i) * MATRIX0 + n]; }
+            for (var i = 0u; i < CHOICES; i++) { old += share_of(i) * bias[expert_of(i) * MATRIX0 + n]; }
         }
         if (PACK == 1u) { factor = gain[n] + bitcast<f32>(OFFSET); }
     }

@@ -48,6 +48,7 @@ dp_status dp_decode_store(dp_planner *p, const dp_op *op);
 /* Of op->bias and the like, or a stand-in. */
 dp_gpu_range dp_decode_vector(const dp_planner *p, int32_t weight);
 
+enum { DP_DECODE_CHOICES_MOST = 16 }; /* experts a token */
 dp_status dp_decode_moe(dp_planner *p, size_t *ops);
 /* Whether ops from `ahead` on are a mixture of experts that dp_decode_moe takes; how many up to the residual. */
 size_t dp_decode_moe_ops(const dp_planner *p, size_t ahead);

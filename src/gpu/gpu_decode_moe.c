@@ -1,9 +1,9 @@
 /* gpu_decode_moe.c: a mixture of experts for one token in three dispatches: the router's product; gate, up and their product of
- * all chosen experts; down of all of them with their weighted sum, the residual and the norm behind it. The last two choose
- * the experts from the router's logits themselves (kernels/choose.wgsl). */
+ * all chosen experts; down of all of them with their weighted sum, the residual and the norm behind it. The second
+ * chooses the experts from the router's logits itself (kernels/choose.wgsl) and tells the third. */
 #include "gpu/gpu_decode.h"
 
-enum { MOE_OPS = 8, EXPERTS_MOST = 512, CHOICES_MOST = 16 };
+enum { MOE_OPS = 8, EXPERTS_MOST = 512 };
 
 typedef struct moe {
     const dp_op *router, *route, *gate, *up, *act, *down, *sum, *add;
@@ -30,7 +30,7 @@ static bool is_connected(const moe *m) {
 static bool is_choosable(const dp_planner *p, const moe *m) {
     const dp_op *r = m->route;
     return (r->route.kind == DP_ROUTE_SOFTMAX || (r->route.kind == DP_ROUTE_TOPK_SOFTMAX && r->route.normalise)) && r->bias < 0 &&
-           dp_decode_cols(p, r->src) <= EXPERTS_MOST && r->route.k <= CHOICES_MOST;
+           dp_decode_cols(p, r->src) <= EXPERTS_MOST && r->route.k <= DP_DECODE_CHOICES_MOST;
 }
 
 static bool fits(const dp_planner *p, const moe *m) {
@@ -96,7 +96,7 @@ static dp_status place(dp_planner *p, const moe *m) {
     return dp_gpu_plan_add(p, &r);
 }
 
-/* What the products choose by. */
+/* What gate and up choose by. */
 static dp_gpu_range choice(const dp_planner *p, const moe *m) {
     return p->block ? dp_decode_whole(p->plan->placed) : dp_decode_slot(p, m->router->dst);
 }
@@ -131,6 +131,7 @@ static dp_status gate_up(dp_planner *p, const moe *m) {
     r.variant.constants[DP_DOT_ALPHA] = dp_decode_bits(m->act->act_mul.alpha);
     r.variant.constants[DP_DOT_LIMIT] = dp_decode_bits(m->act->act_mul.limit);
     r.variant.constants[DP_DOT_SECOND] = w->dtype;
+    r.variant.constants[DP_DOT_SCALE] = dp_decode_bits(m->route->route.scale);
     choices(p, m, &r.variant);
     p->packed_slot = m->act->dst;
     p->packed_norm = NULL;
@@ -147,15 +148,14 @@ static dp_status down(dp_planner *p, const moe *m, dp_decode_norm next) {
     dp_dot_shape shape = dp_decode_shape(p, rows, units * k, 16);
     dp_recipe r = {.variant = {DP_KERNEL_DOT_EXPERTS_ADD, w->dtype, {0}},
                    .ranges = {dp_decode_whole(data->quants), dp_decode_whole(data->scales), src, dp_decode_vector(p, m->down->bias), dp_decode_slot(p, m->add->dst),
-                              dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed, choice(p, m)},
-                   .range_count = 8,
+                              dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed},
+                   .range_count = 7,
                    .grid = {rows / shape.tile, 1, 1},
                    .planned = {.rows = DP_GRID_TOKENS, .axis = 1, .behind = next.ops}};
     dp_decode_constants(p, &r.variant, &shape, units, (uint32_t)w->cols * k);
     r.variant.constants[DP_DOT_MATRIX0] = rows;
     r.variant.constants[DP_DOT_BIAS] = m->down->bias >= 0;
     r.variant.constants[DP_DOT_PACK] = next.norm != NULL;
-    r.variant.constants[DP_DOT_SCALE] = dp_decode_bits(m->route->route.scale);
     r.variant.constants[DP_DOT_OFFSET] = dp_decode_bits(next.norm ? next.norm->norm.offset : 0);
     choices(p, m, &r.variant);
     p->packed_slot = next.norm ? next.norm->dst : -1;

@@ -51,7 +51,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrw", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
     [DP_KERNEL_DOT_ACT] = {"dot_act", "rrrrrw", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
     [DP_KERNEL_DOT_EXPERTS_ACT] = {"dot_experts_act", "rrrrrrrw", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
-    [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrwr", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
+    [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrw", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
 };
 
 /* How a weight is read as floats, and the order of columns that goes in front. */
@@ -211,7 +211,7 @@ static void put_dots(dp_buf *wgsl, const dp_gpu_caps *caps, const kernel_entry *
         put_file(wgsl, entry, v, "dot_rows", &matrix);
     }
     if (entry->dots == 2) put_file(wgsl, entry, v, "dot_pair", NULL);
-    if (v->constants[DP_DOT_EXPERTS]) dp_buf_str(wgsl, source(v->constants[DP_DOT_PLACED] ? "choose_placed" : "choose"));
+    if (v->constants[DP_DOT_EXPERTS]) dp_buf_str(wgsl, source(entry->dots == 1 ? "choose_made" : v->constants[DP_DOT_PLACED] ? "choose_placed" : "choose"));
     put_file(wgsl, entry, v, subgroups ? "dot_reduce_subgroups" : "dot_reduce", NULL);
 }
 
