@@ -9,7 +9,7 @@ fn sum_pairs(first: u32, rows: u32, lane: u32) -> Pair {
         let u = lane + i * LANES;
         var next = w;
         var next2 = w2;
-        if (i + 1u < STEPS) {
+        if (AHEAD == 1u && i + 1u < STEPS) {
             next = load_rows0(first, rows, u + LANES);
             next2 = load_rows1(first, rows, u + LANES);
         }
@@ -18,6 +18,10 @@ fn sum_pairs(first: u32, rows: u32, lane: u32) -> Pair {
         for (var r = 0u; r < ROWS; r++) {
             sums.a[r] += select(dot_unit0(w[r], u, in), 0.0, over);
             sums.b[r] += select(dot_unit1(w2[r], u, in), 0.0, over);
+        }
+        if (AHEAD == 0u && i + 1u < STEPS) {
+            next = load_rows0(first, rows, u + LANES);
+            next2 = load_rows1(first, rows, u + LANES);
         }
         w = next;
         w2 = next2;

@@ -44,6 +44,7 @@ void dp_decode_constants(const dp_planner *p, dp_kernel_variant *variant, const 
     c[DP_DOT_STEPS] = shape->steps;
     c[DP_DOT_GROUPS] = src_cols / 16;
     c[DP_DOT_NORM] = p->packed_norm != NULL;
+    c[DP_DOT_AHEAD] = variant->dtype == DP_Q8_0; /* of all that were measured, it alone gains by that */
     c[DP_DOT_EPS] = dp_decode_bits(p->packed_norm ? p->packed_norm->norm.eps : 0);
 }
 

@@ -63,11 +63,11 @@ static dp_status router(dp_planner *p, const moe *m) {
     dp_gpu_range packed;
     if (dp_decode_is_dot(p, op)) return dp_decode_store(p, op);
     TRY(dp_decode_packed(p, op->src, &packed));
-    dp_recipe r = {.variant = {DP_KERNEL_ROUTER, w->dtype, {op->bias >= 0}},
+    bool plain = w->dtype == DP_F32;
+    dp_recipe r = {.variant = {DP_KERNEL_ROUTER, w->dtype, {op->bias >= 0, plain, !plain, (uint32_t)w->cols / 32, dp_decode_bits(norm->norm.eps), dp_decode_bits(norm->norm.offset)}},
                    .ranges = {dp_decode_whole(data->quants), dp_decode_whole(data->scales), dp_decode_slot(p, norm->src), dp_decode_vector(p, norm->weight), packed,
                               dp_decode_vector(p, op->bias), dp_decode_slot(p, op->dst)},
                    .range_count = 7,
-                   .params = {(uint32_t)w->cols / 32, dp_decode_bits(norm->norm.eps), dp_decode_bits(norm->norm.offset)},
                    .grid = {(uint32_t)w->rows, 1, 1},
                    .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
     return dp_gpu_plan_add(p, &r);

@@ -24,7 +24,7 @@ typedef enum dp_kernel {
     DP_KERNEL_COUNT
 } dp_kernel;
 
-enum { DP_KERNEL_CONSTANTS = 24 };
+enum { DP_KERNEL_CONSTANTS = 25 };
 
 /* Places of the constants that all DP_KERNEL_DOT_* share; UNITS: 64 columns each, of a row; STEPS: of a lane through its
  * units; GROUPS: 16 columns each, of the activations. */
@@ -33,7 +33,8 @@ enum {
     DP_DOT_EXPERTS, DP_DOT_CHOICES, DP_DOT_NORMALISE, DP_DOT_SECOND, DP_DOT_THIRD, /* dtypes of a second and third matrix */
     DP_DOT_MATRIX0, DP_DOT_MATRIX1, DP_DOT_MATRIX2, /* rows of the matrices */
     DP_DOT_PLACED, /* experts are in slots: choose_placed.wgsl */
-    DP_DOT_EPS, DP_DOT_ALPHA, DP_DOT_LIMIT, DP_DOT_SCALE, DP_DOT_OFFSET /* bits of f32: a uniform would be one more thing to wait for */
+    DP_DOT_EPS, DP_DOT_ALPHA, DP_DOT_LIMIT, DP_DOT_SCALE, DP_DOT_OFFSET, /* bits of f32: a uniform would be one more thing to wait for */
+    DP_DOT_AHEAD /* units are fetched ahead */
 };
 
 /* The same for DP_KERNEL_ATTENTION_DECODE. SUBGROUP: the size of all subgroups if they are to be used, else 0. */
