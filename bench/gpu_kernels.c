@@ -148,6 +148,7 @@ static void bench(const product *p, uint32_t lanes, uint32_t each, uint32_t thre
     memcpy(v.constants, constants, sizeof constants);
     v.constants[DP_DOT_SECOND] = p->dtype;
     v.constants[DP_DOT_MATRIX0] = p->rows;
+    v.constants[DP_DOT_FETCH] = p->dtype == DP_Q8_0 ? 1 : 2; /* as plans do (gpu_decode_dot.c) */
     dp_gpu_pipeline pipeline;
     check(dp_kernels_get(kernels, &v, &pipeline));
     uint32_t params[16] = {0};

@@ -26,12 +26,12 @@ fn sum_choices(first: u32, lane: u32) -> array<f32, ROWS> {
     for (var i = 0u; i < STEPS; i++) {
         let v = lane + i * LANES;
         var next = w;
-        if (AHEAD == 1u && i + 1u < STEPS) { next = load_choice(first, v + LANES); }
+        if (FETCH == 1u && i + 1u < STEPS) { next = load_choice(first, v + LANES); }
         let at = min(v, ALL - 1u);
         let in = load_input0(at);
         let weight = select(share_of(at / UNITS), 0.0, v >= ALL);
         for (var r = 0u; r < ROWS; r++) { sums[r] += weight * dot_unit0(w[r], at % UNITS, in); }
-        if (AHEAD == 0u && i + 1u < STEPS) { next = load_choice(first, v + LANES); }
+        if (FETCH != 1u && i + 1u < STEPS) { next = load_choice(first, v + LANES); }
         w = next;
     }
     return sums;

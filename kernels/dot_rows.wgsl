@@ -1,5 +1,6 @@
 // The sums of one lane for ROWS rows of a matrix, from row `first` of `rows` on: units lane, lane + LANES, ... of UNITS.
-// AHEAD: the next units are fetched while the present ones are multiplied; else fewer registers let more threads run at once.
+// FETCH: when the next units are fetched: 0 where they are wanted, 1 before the present ones are multiplied, 2 right behind that,
+// before they are wanted. 1 hides the memory's latency, the others need fewer registers, so that more threads run at once.
 fn load_input$(u: u32) -> Input {
     var in = Input();
     for (var k = 0u; k < 4u; k++) { in.bytes[k] = x[group_of$(u, k)]; }
@@ -32,13 +33,13 @@ fn sum_rows$(first: u32, rows: u32, lane: u32) -> array<f32, ROWS> {
     for (var i = 0u; i < STEPS; i++) {
         let u = lane + i * LANES;
         var next = w;
-        if (AHEAD == 1u && i + 1u < STEPS) { next = load_rows$(first, rows, u + LANES); }
+        if (FETCH == 1u && i + 1u < STEPS) { next = load_rows$(first, rows, u + LANES); }
         let in = load_input$(min(u, UNITS - 1u));
         for (var r = 0u; r < ROWS; r++) {
             let s = dot_unit$(w[r], u, in);
             sums[r] += select(s, 0.0, UNITS % LANES != 0u && u >= UNITS);
         }
-        if (AHEAD == 0u && i + 1u < STEPS) { next = load_rows$(first, rows, u + LANES); }
+        if (FETCH != 1u && i + 1u < STEPS) { next = load_rows$(first, rows, u + LANES); }
         w = next;
     }
     return sums;

@@ -112,8 +112,21 @@ static dp_status advance(job *j, const char *what, int32_t tokens) {
     return progress_update(&j->bar, what, j->done, j->total) ? DP_OK : interrupted_status();
 }
 
+/* A GPU that has only been copied to for some seconds needs a while to come back to its clock, longer than a prompt takes. */
+static dp_status wake(job *j, size_t which) {
+    enum { ENOUGH = 1 }; /* seconds */
+    if (strncmp(dp_engine_describe(j->s.engine), "cpu", 3) == 0) return DP_OK;
+    for (double start = dp_host_seconds(); dp_host_seconds() - start < ENOUGH;) {
+        dp_session_truncate(j->s.session, 0);
+        TRY(dp_session_eval(j->s.session, j->ids, (size_t)j->prefills[which], NULL));
+        TRY(advance(j, "Warming up", 0));
+    }
+    return DP_OK;
+}
+
 static dp_status measure_prefill(job *j, size_t which) {
     double seconds[REPEATS_MAX];
+    if (which == 0) TRY(wake(j, which));
     for (int32_t r = 0; r < repeats; r++) {
         dp_session_truncate(j->s.session, 0);
         double start = dp_host_seconds();

@@ -35,6 +35,13 @@ dp_dot_shape dp_decode_shape(const dp_planner *p, uint32_t rows, uint32_t units,
     return s;
 }
 
+/* When units are fetched (kernels/dot_rows.wgsl), as was measured on one GPU: with Q8_0 a unit is many loads and little work, with
+ * MXFP4 work decides, and two matrices at once want all registers. */
+static uint32_t fetch_for(const dp_kernel_variant *v) {
+    if (v->dtype == DP_MXFP4) return v->kernel == DP_KERNEL_DOT_EXPERTS_ACT ? 0 : 1;
+    return v->dtype == DP_Q8_0 ? 1 : 2;
+}
+
 void dp_decode_constants(const dp_planner *p, dp_kernel_variant *variant, const dp_dot_shape *shape, uint32_t units, uint32_t src_cols) {
     uint32_t *c = variant->constants;
     c[DP_DOT_LANES] = shape->lanes;
@@ -44,7 +51,7 @@ void dp_decode_constants(const dp_planner *p, dp_kernel_variant *variant, const 
     c[DP_DOT_STEPS] = shape->steps;
     c[DP_DOT_GROUPS] = src_cols / 16;
     c[DP_DOT_NORM] = p->packed_norm != NULL;
-    c[DP_DOT_AHEAD] = variant->dtype == DP_Q8_0; /* of all that were measured, it alone gains by that */
+    c[DP_DOT_FETCH] = fetch_for(variant);
     c[DP_DOT_EPS] = dp_decode_bits(p->packed_norm ? p->packed_norm->norm.eps : 0);
 }
 

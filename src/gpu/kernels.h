@@ -34,7 +34,7 @@ enum {
     DP_DOT_MATRIX0, DP_DOT_MATRIX1, DP_DOT_MATRIX2, /* rows of the matrices */
     DP_DOT_PLACED, /* experts are in slots: choose_placed.wgsl */
     DP_DOT_EPS, DP_DOT_ALPHA, DP_DOT_LIMIT, DP_DOT_SCALE, DP_DOT_OFFSET, /* bits of f32: a uniform would be one more thing to wait for */
-    DP_DOT_AHEAD /* units are fetched ahead */
+    DP_DOT_FETCH /* when units are fetched: kernels/dot_rows.wgsl */
 };
 
 /* The same for DP_KERNEL_ATTENTION_DECODE. SUBGROUP: the size of all subgroups if they are to be used, else 0. */
