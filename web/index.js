@@ -36,6 +36,12 @@ const answering = (client, onProgress, onShortage) => async (event) => {
   return client.call('answer', { question: event.question, value: Boolean(value) });
 };
 
+/** Whether there is a folder for a model, seen from the page: a worker that hangs cannot tell. */
+async function isStored(key) {
+  const root = await navigator.storage.getDirectory();
+  return root.getDirectoryHandle('doppler').then((all) => all.getDirectoryHandle(key)).then(() => true, (error) => error.name !== 'NotFoundError');
+}
+
 async function filesOf(folder) {
   const files = [];
   for await (const entry of folder.values()) if (entry.kind === 'file') files.push(await entry.getFile());
@@ -203,7 +209,7 @@ export class Doppler {
     const client = new Client({ wasm, jspi, worker }); // its own: the cache answers meanwhile, and it may be ended
     try {
       return await client.call('convert', { files: list, title, key, request: { ...request, sharding, allowEviction: onShortage ? 'ask' : request.allowEviction } },
-        { signal, onEvent: answering(client, onProgress, onShortage), expendable: true });
+        { signal, onEvent: answering(client, onProgress, onShortage), expendable: true, present: () => isStored(key) });
     } catch (error) {
       client.close();
       await helperClient().call('cacheDiscard', { key }).catch(() => {}); // what was written of it

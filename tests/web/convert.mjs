@@ -15,7 +15,7 @@ const server = await startServer(async (request, response) => {
   return true;
 });
 const context = await startChromium();
-const page = await openPage(context, server);
+let page = await openPage(context, server);
 const folder = mkdtempSync(join(tmpdir(), 'doppler-convert-'));
 const sha256 = (data) => createHash('sha256').update(data).digest('hex');
 
@@ -113,6 +113,25 @@ test('a conversion that is aborted on its way ends at once and leaves nothing, w
     }, jspi);
     expect(found.name === 'AbortError' && found.left === 0 && found.seconds < 10, `jspi ${jspi}: ${JSON.stringify(found)}`);
   }
+});
+
+test('a conversion whose storage is cleared is told, with JSPI and without', async () => {
+  const devtools = await context.newCDPSession(page);
+  await pick(published);
+  for (const jspi of [true, false]) {
+    const pending = page.evaluate((suspends) => {
+      let started;
+      globalThis.converting = new Promise((resolve) => started = resolve);
+      const onProgress = ({ done }) => done > 0 && started();
+      return Doppler.convert(document.querySelector('input').files, { quantize: 'q4_k_m', jspi: suspends, onProgress }).then(() => 'none', (error) => `${error.code}: ${error.message}`);
+    }, jspi);
+    await page.waitForFunction(() => globalThis.converting).then(() => page.evaluate(() => globalThis.converting));
+    await devtools.send('Storage.clearDataForOrigin', { origin: server.address_, storageTypes: 'all' });
+    const found = await Promise.race([pending, page.waitForTimeout(30000).then(() => 'nothing after 30 s')]);
+    expect(/^(storage|crashed): .*cleared/.test(found), `jspi ${jspi}: ${found}`);
+  }
+  await page.close(); // Chromium's storage may go on hanging for a page whose worker it never answered
+  page = await openPage(context, server);
 });
 
 test('a conversion for which there is no room says what is missing, and takes room with consent', async () => {

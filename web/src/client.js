@@ -21,8 +21,8 @@ export class Client {
     const call = this.calls.get(id);
     if (!call) return;
     if (event) {
-      call.phase = event.phase;
-      if (event.phase === 'download') this.watch();
+      if (event.phase) call.phase = event.phase;
+      if (event.phase === 'download' || (event.phase === 'convert' && call.present)) this.watch();
       call.onEvent?.(event);
       return;
     }
@@ -33,13 +33,16 @@ export class Client {
   }
 
   /**
-   * A worker that downloads always answers, unless it hangs in a call to a storage that was cleared meanwhile: some browsers never
-   * end such a call.
+   * A worker may hang in a call to a storage that was cleared meanwhile: some browsers never end such a call. One that downloads
+   * answers otherwise; one that converts may be busy for long, but what it writes is there.
    */
   watch() {
     this.unanswered ??= 0;
-    this.watching ??= setInterval(() => {
-      if (![...this.calls.values()].some((call) => call.phase === 'download')) this.rest();
+    this.watching ??= setInterval(async () => {
+      const calls = [...this.calls.values()], converting = calls.find((call) => call.phase === 'convert' && call.present);
+      if (converting) {
+        if (!await converting.present().catch(() => true) && this.calls.size) this.crash('the storage that it writes to was cleared');
+      } else if (!calls.some((call) => call.phase === 'download')) this.rest();
       else if (this.unanswered++ < ANSWERS_MISSED) this.worker.postMessage({ ping: true });
       else this.crash('it hangs; was the storage of the browser cleared?');
     }, PING);
@@ -52,7 +55,7 @@ export class Client {
 
   /** The worker is gone, perhaps because the tab ran out of memory: everything under way fails, and so does what follows. */
   crash(message) {
-    this.crashed = makeError('crashed', `the engine's worker stopped: ${message}; load the model again`);
+    this.crashed = makeError('crashed', `the engine's worker stopped: ${message}; load or convert the model again`);
     this.worker.terminate();
     this.rest();
     for (const call of this.calls.values()) {
@@ -62,8 +65,9 @@ export class Client {
     this.calls.clear();
   }
 
-  /** expendable: what this worker does may be lost: where it is deaf to an abort (C runs and cannot be suspended), it is ended. */
-  call(method, args, { signal, onEvent, transfer, expendable = false } = {}) {
+  /** expendable: what this worker does may be lost: where it is deaf to an abort (C runs and cannot be suspended), it is ended.
+   * present: tells whether what it writes is still there. */
+  call(method, args, { signal, onEvent, transfer, present, expendable = false } = {}) {
     throwIfAborted(signal);
     if (this.crashed) return Promise.reject(this.crashed);
     const id = this.next++;
@@ -78,7 +82,7 @@ export class Client {
         signal?.removeEventListener('abort', onAbort);
       };
       signal?.addEventListener('abort', onAbort, { once: true });
-      this.calls.set(id, { resolve, reject, onEvent, done });
+      this.calls.set(id, { resolve, reject, onEvent, done, present });
       this.worker.postMessage({ id, method, args }, transfer ?? []);
     });
   }
