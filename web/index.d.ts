@@ -56,7 +56,7 @@ export interface Progress {
 }
 
 /** A URL of an RDRR folder or a .gguf file; a file, files or a folder of the user; a model in the browser's storage. */
-export type Source = string | URL | File | File[] | FileList | FileSystemFileHandle | FileSystemDirectoryHandle | { key: string };
+export type Source = string | URL | Blob | File | File[] | FileList | FileSystemFileHandle | FileSystemDirectoryHandle | { key: string };
 
 export interface WorkerOptions {
   /** Where doppler.wasm is, if not beside the package. */
@@ -248,14 +248,18 @@ export interface GenerateOptions extends SamplingOptions {
 }
 
 export interface ChatMessage {
-  role: 'system' | 'user' | 'assistant' | 'tool' | (string & {});
-  content: string | null;
+  role: 'system' | 'developer' | 'user' | 'assistant' | 'tool' | (string & {});
+  content: string | { type: 'text'; text: string }[] | null;
   [key: string]: unknown;
 }
 
-export interface ChatRequest {
-  messages: ChatMessage[];
+/** Fields of OpenAI's interface that are not here (n, logprobs, response_format, penalties, ...) are refused where they ask for something. */
+export interface CompletionOptions {
+  /** Ignored: the engine has one. */
+  model?: string;
   stream?: boolean;
+  /** Without it the last chunk has the usage; with include_usage: true a chunk of its own, without choices. */
+  stream_options?: { include_usage?: boolean } | null;
   temperature?: number | null;
   top_p?: number | null;
   top_k?: number;
@@ -265,10 +269,30 @@ export interface ChatRequest {
   max_completion_tokens?: number | null;
   seed?: number | null;
   stop?: string | string[] | null;
+  signal?: AbortSignal;
+}
+
+export interface ChatRequest extends CompletionOptions {
+  messages: ChatMessage[];
+  /** For the chat template. What the model answers stays text: calls in it are yours to parse. */
   tools?: unknown[];
   /** Variables of the model's chat template, e.g. {enable_thinking: false}. */
   template_variables?: Record<string, unknown>;
-  signal?: AbortSignal;
+}
+
+/** A text, or token ids, to be continued as they are. */
+export interface TextRequest extends CompletionOptions {
+  prompt: string | number[];
+}
+
+export interface TextCompletion {
+  id: string;
+  object: 'text_completion';
+  created: number;
+  model: string;
+  choices: { index: 0; text: string; finish_reason: FinishReason | null; logprobs: null }[];
+  /** Of streams: on the last chunk. */
+  usage?: Usage;
 }
 
 export interface Usage {
@@ -335,6 +359,11 @@ export class Doppler {
     };
   };
 
+  readonly completions: {
+    create(request: TextRequest & { stream: true }): AsyncGenerator<TextCompletion>;
+    create(request: TextRequest & { stream?: false }): Promise<TextCompletion>;
+  };
+
   static load(source: Source, options?: LoadOptions): Promise<Doppler>;
   static convert(source: File | File[] | FileList | FileSystemFileHandle | FileSystemDirectoryHandle, options?: ConvertOptions): Promise<Converted>;
   static capabilities(): Promise<Capabilities>;
@@ -350,6 +379,8 @@ export class Doppler {
 
   /** Continues a text (or token ids). */
   generate(prompt: string | Iterable<number>, options?: GenerateOptions): AsyncGenerator<string> & { text(): Promise<string> };
+  /** Ends what is being written, as aborting its signal does. */
+  interrupt(): void;
   tokenize(text: string, options?: { special?: boolean; signal?: AbortSignal }): Promise<number[]>;
   detokenize(ids: Iterable<number>, options?: { skipSpecial?: boolean; signal?: AbortSignal }): Promise<string>;
   /** The text that the model reads for these messages. */

@@ -1,20 +1,32 @@
 // doppler-web: language models in the page. See docs/WEB.md; types in index.d.ts.
 import { Client } from './src/client.js';
 import { CorruptError, DeviceError, DopplerError, NetworkError, StorageFullError, throwIfAborted } from './src/errors.js';
+import { Answer, messagesOf, refuseMissing, samplingOf } from './src/openai.js';
 import { iterate } from './src/stream.js';
 
 export { CorruptError, DeviceError, DopplerError, NetworkError, StorageFullError };
 export const version = '0.1.0';
 
 const UNLOAD_PATIENCE = 1500; // milliseconds
-const SAMPLING = { temperature: 0.7, topP: 0.95, minP: 0.05, topK: 0, repetitionPenalty: 1, repeatLast: 64 };
-const FINISH = { stop: 'stop', length: 'length', context: 'length', abort: 'abort' };
+const BACKENDS = ['auto', 'gpu', 'cpu', 'cpu-ref'];
+
+/** The address of a model. The pages of files on Hugging Face become the files. */
+function urlOf(source) {
+  let url;
+  try {
+    url = new URL(source, globalThis.document?.baseURI ?? globalThis.location?.href);
+  } catch {
+    throw new DopplerError('argument', `load: "${source}" is not an address; expected something like https://example.org/model/ or .../model.gguf`);
+  }
+  if (!/^(https?|blob):$/.test(url.protocol)) throw new DopplerError('argument', `load: ${url.href}: expected an address that begins with https:// or http://; for a file of the user pass the File`);
+  return url.href.replace(/^(https:\/\/huggingface\.co\/[^/]+\/[^/]+)\/(?:blob|tree)\//, '$1/resolve/');
+}
 
 /** A source as the worker takes it. Relative URLs are the page's. */
 function sourceOf(source) {
   const list = (value) => Array.isArray(value) || (typeof FileList !== 'undefined' && value instanceof FileList);
-  if (typeof source === 'string' || source instanceof URL) return { url: new URL(source, globalThis.document?.baseURI ?? globalThis.location?.href).href };
-  if (source instanceof Blob) return { files: [source] };
+  if (typeof source === 'string' || source instanceof URL) return { url: urlOf(source) };
+  if (source instanceof Blob) return { files: [source instanceof File ? source : new File([source], 'model.gguf')] };
   if (list(source)) return { files: [...source] };
   if (source?.kind === 'directory') return { folder: source };
   if (source?.kind === 'file') return source.getFile().then((file) => ({ files: [file] }));
@@ -54,32 +66,32 @@ function titleOf(files) {
   return rest.length ? first : files.length > 1 && !/\.gguf$/i.test(first) ? 'model' : first.replace(/\.(gguf|safetensors|json)$/i, '');
 }
 
-const snake = { topP: 'top_p', topK: 'top_k', minP: 'min_p', maxTokens: 'max_tokens', repetitionPenalty: 'repetition_penalty', repeatLast: 'repeat_last', showSpecial: 'show_special' };
+function promptOf(request) {
+  const { prompt } = request ?? {};
+  if (typeof prompt === 'string' || (Array.isArray(prompt) && prompt.every(Number.isInteger))) return prompt;
+  throw new DopplerError('argument', 'completions.create: prompt must be a text or an array of token ids');
+}
 
-/** Sampling options in either spelling, with defaults. */
-function requestOf(given) {
-  const request = { ...SAMPLING };
-  for (const key of ['temperature', 'topP', 'topK', 'minP', 'maxTokens', 'repetitionPenalty', 'repeatLast', 'seed', 'showSpecial']) {
-    const value = given[key] ?? given[snake[key]];
-    if (value !== undefined && value !== null) request[key] = value;
+/** What load may be told, before anything is begun. */
+function checkOptions({ backend, budgets }) {
+  if (backend !== undefined && !BACKENDS.includes(backend)) throw new DopplerError('argument', `load: backend "${backend}": expected one of ${BACKENDS.join(', ')}`);
+  for (const name of ['context', 'batch', 'vram', 'ram', 'slots']) {
+    const value = budgets?.[name];
+    if (value !== undefined && !(Number.isFinite(value) && value >= 0)) throw new DopplerError('argument', `load: budgets.${name}: expected a number of at least 0 (0: automatic), found ${value}`);
   }
-  request.maxTokens ??= given.max_completion_tokens;
-  for (const [key, value] of Object.entries(request))
-    if (key !== 'showSpecial' && value !== undefined && (typeof value !== 'number' || !Number.isFinite(value))) throw new DopplerError('argument', `${key}: expected a number, found ${value}`);
-  request.stop = given.stop === undefined || given.stop === null ? [] : [].concat(given.stop);
-  return request;
 }
 
 export class Doppler {
   #client;
-  #signal;
+  #running = new Set(); // AbortControllers
 
   /** Use Doppler.load. */
   constructor(client, loaded) {
     this.#client = client;
     Object.assign(this, loaded); // model, backend, notice, device
     /** The part of OpenAI's interface that makes sense here. */
-    this.chat = { completions: { create: (request) => this.#complete(request) } };
+    this.chat = { completions: { create: (request) => this.#create(request, { messages: messagesOf(request), tools: request.tools, variables: request.template_variables }) } };
+    this.completions = { create: (request) => this.#create(request, { prompt: promptOf(request) }) };
   }
 
   /**
@@ -87,6 +99,7 @@ export class Doppler {
    * @param {string|URL|File|File[]|FileList|FileSystemHandle|{key: string}} source
    */
   static async load(source, { onProgress, signal, onShortage, wasm, jspi, worker, ...options } = {}) {
+    checkOptions(options);
     const given = await sourceOf(source);
     throwIfAborted(signal);
     const client = new Client({ wasm, jspi, worker });
@@ -102,11 +115,22 @@ export class Doppler {
 
   // ---- generation ----
 
-  #run(args, options, push, signal) {
-    return this.#client.call('generate', { ...args, request: requestOf(options) }, { signal, onEvent: (event) => {
-      if (event.text) push(event.text);
-      else if (event.prefill) options.onPrefill?.(event.prefill);
-    } });
+  async #run(args, options, push, signal) {
+    const stop = new AbortController();
+    this.#running.add(stop);
+    try {
+      return await this.#client.call('generate', { ...args, request: samplingOf(options) }, { signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal, onEvent: (event) => {
+        if (event.text) push(event.text);
+        else if (event.prefill) options.onPrefill?.(event.prefill);
+      } });
+    } finally {
+      this.#running.delete(stop);
+    }
+  }
+
+  /** Ends what is being written, as aborting its signal does. */
+  interrupt() {
+    for (const stop of this.#running) stop.abort();
   }
 
   /** Continues a text. An async iterator of pieces of text; `generate(...).text()` collects them. */
@@ -121,29 +145,23 @@ export class Doppler {
     return stream;
   }
 
-  #complete(request) {
-    if (!Array.isArray(request?.messages)) throw new DopplerError('argument', 'chat.completions.create: messages must be an array');
-    const args = { messages: request.messages, tools: request.tools, variables: request.template_variables };
-    const head = { id: `chatcmpl-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000), model: this.model.name };
-    return request.stream ? this.#chunks(args, request, head) : this.#whole(args, request, head);
+  #create(request, args) {
+    refuseMissing(request);
+    const answer = new Answer(this.model.name, { chat: Boolean(args.messages) });
+    return request.stream ? this.#chunks(args, request, answer) : this.#whole(args, request, answer);
   }
 
-  async #whole(args, request, head) {
-    let content = '';
-    const stats = await this.#run(args, request, (piece) => content += piece, request.signal);
-    return { ...head, object: 'chat.completion', usage: usageOf(stats),
-      choices: [{ index: 0, message: { role: 'assistant', content }, finish_reason: FINISH[stats.reason], logprobs: null }] };
+  async #whole(args, request, answer) {
+    let text = '';
+    const stats = await this.#run(args, request, (piece) => text += piece, request.signal);
+    return answer.whole(text, stats);
   }
 
-  async* #chunks(args, request, head) {
-    const chunk = (delta, more = {}) => ({ ...head, object: 'chat.completion.chunk', choices: [{ index: 0, delta, finish_reason: null, logprobs: null }], ...more });
+  async* #chunks(args, request, answer) {
     let stats;
-    yield chunk({ role: 'assistant', content: '' });
-    for await (const piece of iterate((push, signal) => this.#run(args, request, push, signal).then((s) => stats = s), request.signal)) yield chunk({ content: piece });
-    const end = chunk({});
-    end.choices[0].finish_reason = FINISH[stats.reason];
-    end.usage = usageOf(stats);
-    yield end;
+    if (answer.chat) yield answer.chunk('', { first: true });
+    for await (const piece of iterate((push, signal) => this.#run(args, request, push, signal).then((s) => stats = s), request.signal)) yield answer.chunk(piece);
+    yield* answer.end(stats, request.stream_options);
   }
 
   // ---- text ----
@@ -228,8 +246,3 @@ Doppler.cache = {
   persist: () => navigator.storage.persist(),
   estimate: () => helperClient().call('cacheEstimate'),
 };
-
-function usageOf({ promptTokens, cachedTokens, newTokens, ...extra }) {
-  const prompt = promptTokens + cachedTokens;
-  return { prompt_tokens: prompt, completion_tokens: newTokens, total_tokens: prompt + newTokens, prompt_tokens_details: { cached_tokens: cachedTokens }, extra };
-}

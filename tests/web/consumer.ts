@@ -9,6 +9,8 @@ async function talk(file: File, folder: FileSystemDirectoryHandle, signal: Abort
   const whole: ChatCompletion = await engine.chat.completions.create({ messages: [{ role: 'user', content: 'Hello' }], temperature: 0, max_tokens: 20 });
   let text: string = whole.choices[0].message.content;
   for await (const chunk of engine.chat.completions.create({ messages: [{ role: 'user', content: text }], stream: true, signal })) text += chunk.choices[0].delta.content ?? '';
+  for await (const chunk of engine.completions.create({ prompt: [1, 2, 3], stream: true, stream_options: { include_usage: true } })) text += chunk.choices[0]?.text ?? chunk.usage?.total_tokens;
+  engine.interrupt();
   for await (const piece of engine.generate([1, 2, 3], { maxTokens: 5, onEnd: (stats: GenerationStats) => console.log(stats.decodeTokensPerSecond) })) text += piece;
   const ids: number[] = await engine.tokenize(text, { special: true, signal });
   const logits: Float32Array = await engine.logits(ids, { signal });

@@ -124,6 +124,33 @@ test('errors carry codes: a prompt that does not fit, a missing model, a wrong r
   expect(JSON.stringify(codes) === JSON.stringify(wanted), `expected ${wanted}, got ${codes}`);
 });
 
+test('the shapes of OpenAI: usage of its own, parts of a message, texts, an interruption; what is not there is refused by name', async () => {
+  const found = await page.evaluate(async (prompt) => {
+    const greedy = { temperature: 0, max_tokens: 8 }, all = async (stream) => {
+      const chunks = [];
+      for await (const chunk of stream) chunks.push(chunk);
+      return chunks;
+    };
+    const { chat, completions } = engine, messages = [{ role: 'user', content: [{ type: 'text', text: prompt.slice(0, 9) }, { type: 'text', text: prompt.slice(9) }] }];
+    const chunks = await all(chat.completions.create({ ...greedy, messages, stream: true, stream_options: { include_usage: true } }));
+    const whole = await completions.create({ ...greedy, prompt: 'Once upon a time' }), streamed = await all(completions.create({ ...greedy, prompt: 'Once upon a time', stream: true }));
+    const endless = chat.completions.create({ messages, max_tokens: 900 });
+    setTimeout(() => engine.interrupt(), 300);
+    const reason = (await endless).choices[0].finish_reason;
+    const refused = [];
+    for (const request of [{ n: 2 }, { logprobs: true }, { response_format: { type: 'json_object' } }, { tool_choice: 'required' }, { presence_penalty: 1 }, { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }])
+      refused.push(await Promise.resolve().then(() => chat.completions.create({ messages, ...request })).then(() => 'none', (error) => `${error.code} ${error.message.split(':')[0]}`));
+    const same = await engine.generate('Once upon a time', { temperature: 0, maxTokens: 8 }).text();
+    return { text: chunks.map((c) => c.choices[0]?.delta.content ?? '').join(''), reasons: chunks.map((c) => c.choices[0]?.finish_reason), usage: chunks.map((c) => c.usage?.completion_tokens ?? 0),
+      whole, streamed: streamed.map((c) => c.choices[0].text).join(''), last: streamed.at(-1), same, reason, refused };
+  }, PROMPT);
+  expect(STORY.startsWith(found.text.trim()) && found.text.length > 10, `parts of a message: "${found.text}"`);
+  expect(found.reasons.at(-1) === undefined && found.reasons.at(-2) === 'length' && found.usage.at(-1) === 8 && found.usage.at(-2) === 0, JSON.stringify(found));
+  expect(found.whole.object === 'text_completion' && found.whole.choices[0].text === found.same && found.streamed === found.same && found.last.usage.completion_tokens === 8, JSON.stringify(found));
+  expect(found.reason === 'abort', `the interrupted answer ends with ${found.reason}`);
+  expect(found.refused.join() === 'unsupported n,unsupported logprobs,unsupported response_format,unsupported tool_choice,unsupported presence_penalty,unsupported messages', found.refused.join());
+});
+
 test('experts paged from the storage through slots on the GPU: the same texts, whatever the budget', async () => {
   const paging = () => page.evaluate(() => engine.stats().then((stats) => stats.paging));
   for (const budgets of [{ slots: 2 }, { vram: 4.5e6, context: 256 }]) {

@@ -55,8 +55,8 @@ test('a page in TypeScript compiles against the types', async () => {
 });
 
 test('the example of the README is one of the types, too', async () => {
-  const code = /```js\n([\s\S]*?)```/.exec(readFileSync('web/README.md', 'utf8'))[1], declared = readFileSync('web/index.d.ts', 'utf8');
-  for (const [, name] of code.matchAll(/(?:engine|Doppler)\.(\w+)/g)) expect(new RegExp(`\\b${name}\\b`).test(declared), `README.md names ${name}`);
+  const code = /```html\n([\s\S]*?)```/.exec(readFileSync('web/README.md', 'utf8'))[1], declared = readFileSync('web/index.d.ts', 'utf8');
+  for (const [, name] of code.matchAll(/\b(?:engine|Doppler)\.(\w+)/g)) expect(new RegExp(`\\b${name}\\b`).test(declared), `README.md names ${name}`);
 });
 
 test('scripts and module stay below 600 kB compressed', async () => {

@@ -24,6 +24,9 @@ function isPassing(error) {
   return error instanceof NetworkError && (error.code === 'network' || (error.code === 'http' && (error.details.status >= 500 || [408, 425, 429].includes(error.details.status))));
 }
 
+const HINTS = { 401: '; it wants to know who asks: take a public address, or a file', 403: '; it refuses: take a public address, or a file',
+  404: '; expected the folder of an RDRR model (with its manifest.json) or a .gguf file: is the address right?' };
+
 async function request(url, { headers, signal, cache }) {
   let response;
   try {
@@ -35,7 +38,7 @@ async function request(url, { headers, signal, cache }) {
   if (!response.ok) {
     response.body?.cancel().catch(() => {});
     const wait = Number(response.headers.get('retry-after')) * 1000 || 0;
-    throw new NetworkError('http', `${url}: the server answers ${response.status} ${response.statusText}`, { url, status: response.status, wait });
+    throw new NetworkError('http', `${url}: the server answers ${response.status} ${response.statusText}${HINTS[response.status] ?? ''}`, { url, status: response.status, wait });
   }
   return response;
 }
@@ -124,7 +127,7 @@ function readManifest(bytes, url) {
   try {
     manifest = JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {
-    throw new DopplerError('format', `${url}: not a JSON file (${error.message})`);
+    throw new DopplerError('format', `${url}: not a JSON file (${error.message}); is this the address of an RDRR model?`);
   }
   if (!Array.isArray(manifest?.shards)) throw new DopplerError('format', `${url}: "shards" is missing: not the manifest of an RDRR model`);
   const shards = [...manifest.shards].map((s, i) => ({ index: s.index ?? i, filename: s.filename ?? s.fileName, size: s.size, hash: s.hash ?? s.blake3 })).sort((a, b) => a.index - b.index);
@@ -321,9 +324,9 @@ export async function fetchModel(key, url, options) {
 
 async function bring(key, url, { verifier, onProgress, signal, verify, consent }, work) {
   let model = await StoredModel.open(key), plan;
-  const ill = Boolean(model?.about?.complete) && (Boolean(model.about.damaged) || !await model.isWhole());
-  if (model?.about?.complete && !verify && !ill) return model;
-  if (model?.about?.complete) plan = planOfStored(model.about);
+  const whole = Boolean(model?.about?.complete) && !model.about.unfit, ill = whole && (Boolean(model.about.damaged) || !await model.isWhole());
+  if (whole && !verify && !ill) return model;
+  if (whole) plan = planOfStored(model.about);
   else {
     plan = await (isGgufUrl(url) ? planFile(url, signal) : planFolder(url, signal));
     work.left = sizeOf(plan);

@@ -67,6 +67,12 @@ export function makeError(code, message, details) {
   }
 }
 
+/** Bytes for people. */
+export function sizeText(bytes) {
+  const unit = bytes < 1e6 ? 1 : bytes < 1e9 ? 2 : 3;
+  return `${(bytes / 1000 ** unit).toFixed(unit === 3 ? 2 : unit === 2 && bytes < 1e8 ? 1 : 0)} ${['', 'kB', 'MB', 'GB'][unit]}`;
+}
+
 /** What an aborted signal throws: a DOMException named AbortError, as fetch has it. */
 export function abortError(message = 'aborted') {
   return new DOMException(message, 'AbortError');

@@ -35,9 +35,9 @@ export class GpuHost {
 
   /** Opens the device ahead of gpu_open, which then need not wait. Throws what requestDevice throws. */
   async prepare(flags) {
-    if (!this.gpu) throw new Error('this browser has no WebGPU');
+    if (!this.gpu) throw new Error(globalThis.isSecureContext === false ? 'WebGPU needs a page from https:// or localhost' : 'this browser has no WebGPU');
     const adapter = await this.gpu.requestAdapter({ powerPreference: 'high-performance' });
-    if (!adapter) throw new Error('WebGPU finds no adapter: is a graphics driver installed and allowed?');
+    if (!adapter) throw new Error('WebGPU finds no adapter: is a graphics driver installed, and hardware acceleration switched on?');
     const caps = describeAdapter(adapter, flags);
     const device = await openDevice(adapter, caps);
     this.prepared?.device.destroy();

@@ -1,6 +1,6 @@
 // service.js: one engine with one model, as methods that a page calls (through worker.js) or Node (node.js). What differs between
 // the two is the host: {module(): WebAssembly.Module, gpu: GPU or undefined, jspi?, mount(tree, source, request, context), storage?()},
-// where mount puts a model into the tree and returns {path, release, check?, damaged?}, and storage tells {usage, quota, available, persisted}.
+// where mount puts a model into the tree and returns {path, release, title?, check?, damaged?, unfit?}, and storage tells {usage, quota, available, persisted}.
 import { Core, hasJspi } from './core.js';
 import { DopplerError, makeError, throwIfAborted } from './errors.js';
 import { FileTree } from './files.js';
@@ -14,6 +14,9 @@ function batchFor(backend, { gpu }) {
 }
 
 const WASM_MOST = 2 ** 32; // bytes that a module of 32-bit WebAssembly can address
+
+/** Messages of the core name files of its own tree. */
+const inWordsOf = (title, message) => (title && message ? message.replaceAll('/model/', '').replace(/^\/model\b/, title) : message);
 
 export class Service {
   constructor(host) {
@@ -130,9 +133,9 @@ export class Service {
     const start = performance.now(), state = this.state;
     const opening = this.openBackend(request.backend ?? 'auto', request.plain); // while the shards come
     opening.catch(() => {});
-    let checking;
+    let checking, mounted;
     try {
-      const mounted = await this.host.mount(this.tree, source, request, context);
+      mounted = await this.host.mount(this.tree, source, request, context);
       Object.assign(state, { release: mounted.release, damaged: mounted.damaged });
       throwIfAborted(context.signal);
       Object.assign(state, await opening);
@@ -145,6 +148,8 @@ export class Service {
       await checking.finish(Boolean(state.core.paging()));
     } catch (error) {
       const reason = await checking?.cancel(error) ?? error;
+      if (reason.code === 'format') await mounted?.unfit?.();
+      if (reason instanceof DopplerError) reason.message = inWordsOf(mounted?.title, reason.message);
       state.core ??= (await opening.catch(() => undefined))?.core;
       await this.close();
       throw reason;

@@ -4,11 +4,11 @@
 //   state.bin   8 bytes a shard: how many bytes have arrived (Float64); -1 once the shard was hashed and is good
 //   files/...   manifest, tokenizer and other small files
 // parts: the files that the shards are pieces of, where they are not files themselves (GGUF). checked: {stamp, at}, when all shards
-// were last hashed and what shards.bin was then. damaged: a hash was wrong since.
+// were last hashed and what shards.bin was then. damaged: a hash was wrong since. unfit: a GGUF file that could not be read.
 // A shard counts only when state.bin says -1, a model only when model.json says complete; both are written after the
 // bytes they vouch for were flushed. Writers hold the model's lock exclusively, readers share it (Web Locks), so that two
 // tabs have one cache. Runs in the worker.
-import { DopplerError, StorageFullError } from './errors.js';
+import { DopplerError, sizeText, StorageFullError } from './errors.js';
 import { BlobFile, Folder, MemoryFile, RangeFile, sliceOf } from './files.js';
 
 const ROOT = 'doppler', VERSION = 1, ALIGN = 4096, GOOD = -1;
@@ -25,8 +25,14 @@ export function keyOf(url) {
   return `${name}-${hash.toString(16).padStart(16, '0').slice(0, 10)}`;
 }
 
+/** Pages without HTTPS have neither files of their own nor locks. */
+export function needStorage() {
+  if (!globalThis.isSecureContext) throw new DopplerError('storage', `${location.origin}: browsers give storage only to pages from https:// or localhost; serve the page from there, or load a File, which needs none`);
+  if (!navigator.storage?.getDirectory || !navigator.locks) throw new DopplerError('storage', 'this browser has no storage for files (OPFS); update it, or load a File, which needs none');
+}
+
 async function root() {
-  if (!navigator.storage?.getDirectory) throw new DopplerError('storage', 'this browser has no storage for files (OPFS), or this page may not use it');
+  needStorage();
   try {
     return await (await navigator.storage.getDirectory()).getDirectoryHandle(ROOT, { create: true });
   } catch (error) {
@@ -175,7 +181,7 @@ export class StoredModel {
 
   /** All shards were hashed. */
   async finish() {
-    Object.assign(this.about, { complete: true, used: Date.now(), damaged: undefined, checked: { stamp: await this.stamp(), at: Date.now() } });
+    Object.assign(this.about, { complete: true, used: Date.now(), damaged: undefined, unfit: undefined, checked: { stamp: await this.stamp(), at: Date.now() } });
     await this.save();
   }
 
@@ -187,6 +193,11 @@ export class StoredModel {
   async vouch(stamp) {
     this.about.checked = { stamp, at: Date.now() };
     await this.save().catch(() => {}); // as in touch
+  }
+  /** The file is no model: it is asked for again if the server has another by now. */
+  async unfit() {
+    this.about.unfit = true;
+    await this.save();
   }
   /** A hash was wrong: the model does not count until it was mended. */
   async suspect() {
@@ -305,11 +316,17 @@ export async function makeRoom(bytes, key, consent, full = false) {
   const chosen = [];
   let freed = 0;
   for (const model of others) if (freed < missing) (freed += model.bytes, chosen.push(model));
-  const message = full ? `the browser's storage is full, and up to ${missing} bytes more are needed` : `the browser's storage is ${missing} bytes short: ${needed} are needed, ${available} are free`;
-  if (full ? !freed : freed < missing) throw new StorageFullError(`${message}; removing all other models would free ${freed}`, details);
+  const message = full ? `the browser's storage is full, and up to ${sizeText(missing)} more are needed`
+    : `the browser's storage is ${sizeText(missing)} short: ${sizeText(needed)} are needed, ${sizeText(available)} of ${sizeText(quota)} are free`;
+  if (full ? !freed : freed < missing) {
+    const gain = others.length ? `removing all other models would free ${sizeText(freed)}` : 'there are no other models to remove';
+    throw new StorageFullError(`${message}; ${gain}: free space on the disk, or take a smaller model`, details);
+  }
   details.chosen = chosen.map((m) => m.key);
-  if (!consent || !await consent(details))
-    throw new StorageFullError(`${message}; removing ${chosen.map((m) => m.name).join(', ')} would free ${freed}`, details);
+  if (!consent || !await consent(details)) {
+    const names = chosen.map((m) => m.name).join(', ');
+    throw new StorageFullError(`${message}; removing ${names} would free ${sizeText(freed)}: remove models, or allow it (onShortage, allowEviction)`, details);
+  }
   for (const model of chosen) await evict(model.key);
 }
 

@@ -21,8 +21,10 @@ async function wasmModule() {
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
       const response = await fetch(url); // served with another content type
-      if (!response.ok) throw new DopplerError('not-found', `${url}: the server answers ${response.status}`);
-      return WebAssembly.compile(await response.arrayBuffer());
+      if (!response.ok) throw new DopplerError('not-found', `${url}: the server answers ${response.status}; put doppler.wasm of the package there, or pass its address as \`wasm\``);
+      return WebAssembly.compile(await response.arrayBuffer()).catch((reason) => {
+        throw new DopplerError('format', `${url}: not the engine's WebAssembly module (${reason.message}); is it doppler.wasm of the package?`);
+      });
     }
   })();
   return module;
@@ -53,10 +55,10 @@ async function holdAlone(key, signal) {
   }
 }
 
-/** A stored model that can be used as it is; undefined if something must be loaded. */
-async function usable(key) {
+/** A stored model that can be used as it is; undefined if something must be loaded. fit: nor one that could not be read before. */
+async function usable(key, fit = false) {
   const model = await store.StoredModel.open(key);
-  return model?.about?.complete && !model.about.damaged && await model.isWhole() ? model : undefined;
+  return model?.about?.complete && !model.about.damaged && !(fit && model.about.unfit) && await model.isWhole() ? model : undefined;
 }
 
 /** Brings what is missing of a URL's model, unless a tab is about to. */
@@ -80,10 +82,11 @@ async function whyNot(key) {
 
 /** Takes part in the model, which stays as it is meanwhile; from a URL it is brought before if need be. */
 async function hold(key, url, request, context) {
-  for (let verify = url && request.verify; ; verify = false) {
+  store.needStorage();
+  for (let verify = url && request.verify, anew = Boolean(url); ; verify = anew = false) {
     const release = await holdLock(store.lockName(key), { mode: 'shared', signal: context.signal });
     try {
-      const model = verify ? undefined : await usable(key);
+      const model = verify ? undefined : await usable(key, anew);
       if (model) return { model, release };
       if (!url) throw await whyNot(key);
     } catch (error) {
@@ -111,6 +114,8 @@ async function mountCached(tree, key, url, request, context) {
     return { path: isGgufName(model.about.name) ? `/model/${model.contents()[0].filename}` : '/model',
       check: (tell, signal) => request.verify === false ? undefined : checkStored(model, file, new Verifier(wasmModule), { tell, signal }),
       damaged: () => model.suspect(),
+      unfit: () => model.about.parts && model.about.url && model.unfit(),
+      title: model.about.name,
       release: () => {
         release();
         shared();
@@ -126,7 +131,7 @@ const isGgufName = (name) => /\.gguf$/i.test(name);
 function mountFiles(tree, files) {
   tree.mount('model', store.mountLocal(files));
   const gguf = files.filter((f) => isGgufName(f.name)).map((f) => f.name).sort();
-  return { path: gguf.length && !files.some((f) => f.name === 'manifest.json') ? `/model/${gguf[0]}` : '/model', release: () => {} };
+  return { path: gguf.length && !files.some((f) => f.name === 'manifest.json') ? `/model/${gguf[0]}` : '/model', title: files[0]?.webkitRelativePath?.split('/')[0] || files[0]?.name, release: () => {} };
 }
 
 async function filesOf(handle) {
