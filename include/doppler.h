@@ -371,9 +371,10 @@ void dp_session_set_trace(dp_session *session, dp_trace_fn fn, void *user);
 typedef void (*dp_routing_fn)(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k);
 void dp_session_set_routing(dp_session *session, dp_routing_fn fn, void *user);
 
-/* Calls back for every op of each evaluation with the time it took on the device and the bytes of weights it had to read.
- * Measuring has a cost of its own, so the sum exceeds an unmeasured evaluation. fn NULL turns it off. DP_E_UNSUPPORTED at
- * the next evaluation where a GPU has no timestamps. */
+/* Calls back for every op of each evaluation with the time it took on the device and the bytes of weights it had to read:
+ * of a mixture the experts that were chosen, each once (on a GPU as many as its tokens can choose at most). Measuring has
+ * a cost of its own, so the sum exceeds an unmeasured evaluation. fn NULL turns it off. DP_E_UNSUPPORTED at the next
+ * evaluation where a GPU has no timestamps. */
 typedef void (*dp_profile_fn)(void *user, const char *op, const char *label, double seconds, uint64_t weight_bytes);
 void dp_session_set_profile(dp_session *session, dp_profile_fn fn, void *user);
 

@@ -108,6 +108,21 @@ static dp_status show_routing(const dp_cpu_run *run, const dp_op *op) {
     return DP_OK;
 }
 
+/* Of a mixture's matrix: of the experts that the step's tokens chose, each once. */
+static uint64_t bytes_read(const dp_cpu_run *run, const dp_op *op) {
+    enum { EXPERTS_MAX = 65536 };
+    uint64_t seen[EXPERTS_MAX / 64] = {0}, count = 0;
+    if (op->kind != DP_OP_MOE_MATMUL) return dp_program_op_bytes(run->program, op);
+    const int32_t *ids = (const int32_t *)(const void *)run->slots[op->src2];
+    for (size_t i = 0; i < (size_t)run->step->count * (size_t)op->moe_matmul.k; i++) {
+        uint32_t e = (uint32_t)ids[i];
+        if (e >= EXPERTS_MAX || (run->only && !run->only[e]) || (seen[e / 64] >> e % 64 & 1)) continue;
+        seen[e / 64] |= (uint64_t)1 << e % 64;
+        count++;
+    }
+    return count * run->program->weights[op->weight].bytes;
+}
+
 dp_status dp_cpu_run_op(dp_cpu_run *run, const dp_cpu_table *table, size_t index) {
     const dp_op *op = &run->program->ops[index];
     double start = run->step->profile ? dp_host_seconds() : 0;
@@ -115,7 +130,7 @@ dp_status dp_cpu_run_op(dp_cpu_run *run, const dp_cpu_table *table, size_t index
     if (status != DP_OK) return dp_fail_in(status, "%s", op->label);
     if (run->step->profile)
         run->step->profile(run->step->profile_user, dp_op_name(op->kind), op->label, dp_host_seconds() - start,
-                           dp_program_op_bytes(run->program, op));
+                           bytes_read(run, op));
     if (run->fast && op->dst >= 0) dp_cpu_fast_written(run->fast, op->dst);
     if (op->kind == DP_OP_ROUTE && run->step->routing) TRY(show_routing(run, op));
     return dp_cpu_trace_op(run, op);

@@ -112,15 +112,17 @@ static void describe_short(const dp_residency *r, uint64_t need, char out[200]) 
     else snprintf(out, 200, "the RAM budget of %llu MB is %llu MB short", mb_down(r->budget), missing);
 }
 
+/* need: for one token, `fixed` and its experts' slots and what plain matrices must have. */
 static dp_status say_short(const dp_residency *r, uint64_t fixed, uint64_t need) {
     uint64_t largest, slots = slots_bytes(r, least_slots(r)), all = slots_bytes(r, INT32_MAX), plain = plain_bytes(r, false, &largest);
-    char what[200];
+    uint64_t layers = need - fixed - slots;
+    char what[200], parts[100] = "", experts[100] = "", better[100] = "";
     describe_short(r, need, what);
-    return dp_fail(DP_E_MEMORY,
-                   "%s: one token needs %llu MB (%llu for the program and its sessions, "
-                   "%llu for layers that pass through, %llu for %d experts a layer); with %llu MB no layer is read again, with %llu MB everything fits%s",
-                   what, mb(need), mb(fixed), mb(DP_STREAM_SLOTS * largest), mb(slots), (int)least_slots(r),
-                   mb(fixed + plain + slots), mb(fixed + plain + all),
+    if (layers) snprintf(parts, sizeof parts, ", %llu for layers%s", mb(layers), layers < plain ? " that pass through" : "");
+    if (slots) snprintf(experts, sizeof experts, ", %llu for %d experts a layer", mb(slots), (int)least_slots(r));
+    if (layers < plain) snprintf(better, sizeof better, "with %llu MB no layer is read again, ", mb(fixed + plain + slots));
+    return dp_fail(DP_E_MEMORY, "%s: one token needs %llu MB (%llu for the program and its sessions%s%s); %swith %llu MB everything fits%s", what,
+                   mb(need), mb(fixed), parts, experts, better, mb(fixed + plain + all),
                    r->available ? "; end other programs, or take fewer positions or a smaller model" : "");
 }
 
@@ -157,7 +159,7 @@ static dp_status plan_plain(dp_residency *r, bool *streamed) {
     uint64_t least = slots_bytes(r, least_slots(r)), need = fixed + DP_STREAM_SLOTS * largest + least;
     r->weights = all;
     if (!r->budget || fixed + all + least <= r->budget) return DP_OK;
-    if (need > r->budget) return say_short(r, fixed, need);
+    if (need > r->budget) return say_short(r, fixed, DP_MIN(need, fixed + all + least));
     uint64_t room = r->budget - need;
     double share = (double)room / (double)all, owed = 0;
     r->weights = DP_STREAM_SLOTS * largest;

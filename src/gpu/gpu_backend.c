@@ -246,7 +246,7 @@ static dp_status profile(dp_plan *plan, const dp_step *step, size_t from, size_t
         const dp_planned *d = &plan->planned[plan->queue_ops[from + i]];
         const dp_op *op = &plan->program->ops[d->op];
         uint64_t bytes = 0;
-        for (size_t k = 0; k < d->ops; k++) bytes += dp_program_op_bytes(plan->program, &op[k]);
+        for (size_t k = 0; k < d->ops; k++) bytes += dp_program_op_bytes_most(plan->program, &op[k], step->count);
         step->profile(step->profile_user, dp_op_name(op->kind), op->label, (double)times[i] * 1e-9, bytes);
     }
     dp_free(times);

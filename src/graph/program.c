@@ -24,6 +24,12 @@ uint64_t dp_program_op_bytes(const dp_program *program, const dp_op *op) {
     }
 }
 
+uint64_t dp_program_op_bytes_most(const dp_program *program, const dp_op *op, int32_t tokens) {
+    if (op->kind != DP_OP_MOE_MATMUL || op->weight < 0) return dp_program_op_bytes(program, op);
+    const dp_weight *w = &program->weights[op->weight];
+    return w->bytes * DP_MIN((uint64_t)w->experts, (uint64_t)op->moe_matmul.k * (uint64_t)tokens);
+}
+
 void dp_program_free(dp_program *program) {
     if (!program) return;
     dp_free(program->ops);

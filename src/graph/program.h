@@ -112,6 +112,8 @@ typedef struct dp_program {
 uint64_t dp_weight_bytes(const dp_weight *weight);
 /* Bytes of weights that an op reads for one token: a matrix whole, its chosen experts, one row of an embedding. */
 uint64_t dp_program_op_bytes(const dp_program *program, const dp_op *op);
+/* The same for several tokens, as if they chose different experts while there are any. */
+uint64_t dp_program_op_bytes_most(const dp_program *program, const dp_op *op, int32_t tokens);
 void dp_program_free(dp_program *program);
 
 #endif

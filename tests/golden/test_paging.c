@@ -3,7 +3,7 @@
  * published results. */
 #include "engine/engine.h"
 #include "engine/residency_units.h"
-#include "files.h"
+#include "gguf_file.h"
 #include "host/host.h"
 #include "paging.h"
 #include "refmodel.h"
@@ -213,6 +213,62 @@ TEST(a_budget_below_a_token_says_what_is_needed) {
     CHECK(!stats.paging);
     CHECK_OK(dp_model_load_expert(model, 0, 0));
     dp_model_close(model);
+    dp_engine_close(engine);
+}
+
+/* A file of 550 GB, nearly all of it a hole: an embedding that no machine of today holds. */
+static const char *write_giant(void) {
+    enum { WIDTH = 1 << 16, NARROW = 32, F16 = 1 };
+    const uint64_t rows = (uint64_t)1 << 22;
+    static const struct {
+        const char *name;
+        bool down;
+    } matrices[] = {{"attn_q", false}, {"attn_k", false}, {"attn_v", false}, {"attn_output", true}, {"ffn_gate", false}, {"ffn_up", false}, {"ffn_down", true}};
+    gguf_file f = {0};
+    uint64_t at = rows * WIDTH * 2;
+    gguf_begin(&f, "llama");
+    static const struct {
+        const char *key;
+        uint32_t value;
+    } keys[] = {{"block_count", 1}, {"context_length", 64}, {"embedding_length", WIDTH}, {"feed_forward_length", NARROW}, {"attention.head_count", 1}, {"attention.key_length", NARROW}};
+    for (size_t i = 0; i < DP_COUNT(keys); i++) {
+        char key[64];
+        snprintf(key, sizeof key, "llama.%s", keys[i].key);
+        dp_gguf_put_u32(&f.kvs, key, keys[i].value);
+    }
+    gguf_add_info(&f, "token_embd.weight", F16, (uint64_t[]){WIDTH, rows}, 2, 0);
+    for (size_t i = 0; i < DP_COUNT(matrices); i++, at += WIDTH * NARROW * 2) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.0.%s.weight", matrices[i].name);
+        gguf_add_info(&f, name, F16, (uint64_t[]){matrices[i].down ? NARROW : WIDTH, matrices[i].down ? WIDTH : NARROW}, 2, at);
+    }
+    static const char *const norms[] = {"blk.0.attn_norm.weight", "blk.0.ffn_norm.weight", "output_norm.weight"};
+    for (size_t i = 0; i < DP_COUNT(norms); i++, at += WIDTH * 4) gguf_add_info(&f, norms[i], 0, (uint64_t[]){WIDTH}, 1, at);
+    gguf_write("header.gguf", &f);
+    dp_str header = test_load(test_file("header.gguf"));
+    dp_writer *writer;
+    if (!header.p || dp_writer_open(test_file("giant.gguf"), &writer) != DP_OK) return NULL;
+    bool written = dp_writer_write(writer, header.p, header.n) == DP_OK && dp_writer_write_at(writer, header.n + at - 1, "", 1) == DP_OK;
+    dp_free((void *)(uintptr_t)header.p);
+    if (!written) dp_writer_abandon(writer);
+    return written && dp_writer_commit(writer) == DP_OK ? test_file("giant.gguf") : NULL;
+}
+
+TEST(more_than_the_machine_has_says_what_is_short) {
+    dp_engine *engine;
+    dp_model *model;
+    const char *path = write_giant();
+    if (!path) {
+        test_skip("no file with a hole of 550 GB here");
+        return;
+    }
+    CHECK_OK(dp_engine_open(&(dp_engine_desc){.backend = DP_BACKEND_CPU}, &engine));
+    CHECK_FAILS(dp_model_open(engine, path, &(dp_model_desc){.context = 64}, &model), DP_E_MEMORY, "host memory is ");
+    unsigned long long missing = 0, had = 0, may = 0, needed = 0;
+    const char *text = strstr(dp_error_message(), "host memory is "), *need = strstr(dp_error_message(), "one token needs ");
+    CHECK_MSG(need && sscanf(text, "host memory is %llu MB short: %llu MB can be had now, of which the model may take %llu MB", &missing, &had, &may) == 3, "%s", text);
+    CHECK_MSG(sscanf(need, "one token needs %llu MB", &needed) == 1 && needed == may + missing && needed > 549755, "%s", text);
+    CHECK_MSG(had * 1000000 <= dp_host_memory_total() && may < had && strstr(need, "end other programs"), "%s", text);
     dp_engine_close(engine);
 }
 

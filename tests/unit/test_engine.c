@@ -33,6 +33,46 @@ static void rig_close(rig *r) {
     dp_engine_close(r->engine);
 }
 
+/* ---- what a profile counts ---- */
+
+enum { PROFILED = 7, EXPERTS_MAX = 64, LAYERS_MAX = 16 };
+
+typedef struct counted {
+    bool chosen[LAYERS_MAX][EXPERTS_MAX];
+    uint64_t bytes, expected;
+} counted;
+
+static void note_chosen(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k) {
+    counted *c = user;
+    for (size_t i = 0; i < tokens * (size_t)k; i++) c->chosen[layer][ids[i]] = true;
+}
+
+static void add_bytes(void *user, const char *op, const char *label, double seconds, uint64_t bytes) {
+    (void)label, (void)seconds;
+    if (strcmp(op, "moe_matmul") == 0) ((counted *)user)->bytes += bytes;
+}
+
+/* The matrices of mixtral's experts are bf16 [256][256] here: three for each expert that any token of the step chose. */
+TEST(a_profile_counts_each_chosen_expert_once) {
+    static const int32_t counts[] = {1, PROFILED};
+    rig r;
+    dp_session *session;
+    int32_t ids[PROFILED] = {5, 17, 300, 44, 9, 81, 230};
+    CHECK_OK(rig_open(&r, "mixtral", DP_BACKEND_CPU));
+    CHECK_OK(dp_session_new(r.model, &(dp_session_desc){.context = 32, .batch = PROFILED}, &session));
+    for (size_t n = 0; n < DP_COUNT(counts); n++) {
+        counted c = {0};
+        dp_session_set_routing(session, note_chosen, &c);
+        dp_session_set_profile(session, add_bytes, &c);
+        CHECK_OK(dp_session_eval(session, ids, (size_t)counts[n], NULL));
+        for (int l = 0; l < LAYERS_MAX; l++)
+            for (int e = 0; e < EXPERTS_MAX; e++) c.expected += c.chosen[l][e] * 3 * 256 * 256 * 2;
+        CHECK_MSG(c.bytes == c.expected, "%d tokens: %llu bytes, expected %llu", (int)counts[n], (unsigned long long)c.bytes, (unsigned long long)c.expected);
+    }
+    dp_session_free(session);
+    rig_close(&r);
+}
+
 enum { LONG = 250 };
 
 static void long_ids(int32_t *ids) {
