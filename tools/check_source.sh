@@ -54,7 +54,7 @@ layers() {
     files 'src/*.c' 'src/*.h' 'src/*.def' | while read -r file; do
         awk -v file="$file" '
             BEGIN {
-                split("base 0 host 1 quant 1 store 2 text 2 format 3 graph 3 cpu 4 gpu 4 arch 4 page 4 engine 5 convert 5 api 6 web 6", t, " ")
+                split("base 0 host 1 quant 1 store 2 text 2 format 3 graph 3 cpu 4 gpu 4 arch 4 page 4 engine 5 convert 5 web 6", t, " ")
                 for (i = 1; i in t; i += 2) floor[t[i]] = t[i + 1]
                 split(file, part, "/"); own = part[2]
                 if (!(own in floor)) print file ": folder src/" own " has no floor"
