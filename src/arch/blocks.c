@@ -39,6 +39,34 @@ void dp_block_norm(dp_builder *b, dp_norm_kind kind, const char *name, const cha
     op->norm.group = op->norm.stride = n;
 }
 
+void dp_block_group_norm(dp_builder *b, const char *name, const char *label, int32_t slot, int32_t count, int32_t group) {
+    if (b->status != DP_OK) return;
+    dp_op *op = dp_build_op(b, DP_OP_NORM, label, slot, slot);
+    op->weight = dp_build_vector(b, name, group);
+    op->norm.kind = DP_NORM_RMS;
+    op->norm.eps = b->shape.norm_eps;
+    op->norm.offset = b->norm_offset;
+    op->norm.count = count;
+    op->norm.group = group;
+    op->norm.stride = b->program->slots[slot].cols / count;
+}
+
+void dp_block_rotate(dp_builder *b, const dp_rope *rope, const char *label, int32_t dst, int32_t src, dp_rotation where) {
+    dp_op *op = dp_build_op(b, DP_OP_ROPE, label, dst, src);
+    op->weight = rope->frequencies;
+    op->bias = rope->long_frequencies;
+    op->rope.heads = where.heads;
+    op->rope.src_stride = where.src_stride;
+    op->rope.src_offset = where.src_offset;
+    op->rope.dst_stride = where.dst_stride;
+    op->rope.dst_offset = where.dst_offset;
+    op->rope.dim = rope->dim;
+    op->rope.pairs = rope->pairs;
+    op->rope.scale = rope->scale;
+    op->rope.long_scale = rope->long_scale;
+    op->rope.long_context = rope->long_context;
+}
+
 void dp_block_linear(dp_builder *b, const char *name, int32_t dst, int32_t src, bool bias_needed) {
     if (b->status != DP_OK) return;
     int32_t rows = b->program->slots[dst].cols, cols = b->program->slots[src].cols;
@@ -54,29 +82,9 @@ void dp_block_add(dp_builder *b, const char *label) {
 
 /* ---- attention ---- */
 
-static void head_norm(dp_builder *b, const char *name, const char *label, int32_t slot, int32_t heads) {
+static void rotate_heads(dp_builder *b, const dp_rope *rope, const char *label, int32_t slot, int32_t heads) {
     int32_t dim = b->shape.head_dim;
-    dp_op *op = dp_build_op(b, DP_OP_NORM, label, slot, slot);
-    op->weight = dp_build_vector(b, name, dim);
-    op->norm.kind = DP_NORM_RMS;
-    op->norm.eps = b->shape.norm_eps;
-    op->norm.offset = b->norm_offset;
-    op->norm.count = heads;
-    op->norm.group = op->norm.stride = dim;
-}
-
-static void rotate(dp_builder *b, const dp_rope *rope, const char *label, int32_t slot, int32_t heads) {
-    int32_t dim = b->shape.head_dim;
-    dp_op *op = dp_build_op(b, DP_OP_ROPE, label, slot, slot);
-    op->weight = rope->frequencies;
-    op->bias = rope->long_frequencies;
-    op->rope.heads = heads;
-    op->rope.src_stride = op->rope.dst_stride = dim;
-    op->rope.dim = rope->dim;
-    op->rope.pairs = rope->pairs;
-    op->rope.scale = rope->scale;
-    op->rope.long_scale = rope->long_scale;
-    op->rope.long_context = rope->long_context;
+    dp_block_rotate(b, rope, label, slot, slot, (dp_rotation){.heads = heads, .src_stride = dim, .dst_stride = dim});
 }
 
 static int32_t add_kv(dp_builder *b, dp_kv_spec spec) {
@@ -107,11 +115,11 @@ void dp_block_attention(dp_builder *b, const dp_attention *a) {
     dp_block_linear(b, "model.layers.%d.self_attn.k_proj", k, normed, a->qkv_bias);
     dp_block_linear(b, "model.layers.%d.self_attn.v_proj", v, normed, a->qkv_bias);
     if (a->qk_norm) {
-        head_norm(b, "model.layers.%d.self_attn.q_norm.weight", "q_norm", q, s->heads);
-        head_norm(b, "model.layers.%d.self_attn.k_norm.weight", "k_norm", k, s->kv_heads);
+        dp_block_group_norm(b, "model.layers.%d.self_attn.q_norm.weight", "q_norm", q, s->heads, s->head_dim);
+        dp_block_group_norm(b, "model.layers.%d.self_attn.k_norm.weight", "k_norm", k, s->kv_heads, s->head_dim);
     }
-    rotate(b, &a->rope, "q_rope", q, s->heads);
-    rotate(b, &a->rope, "k_rope", k, s->kv_heads);
+    rotate_heads(b, &a->rope, "q_rope", q, s->heads);
+    rotate_heads(b, &a->rope, "k_rope", k, s->kv_heads);
     int32_t kv = dp_block_kv(b, (dp_kv_spec){.heads = s->kv_heads, .k_dim = s->head_dim, .v_dim = s->head_dim, .window = a->window}, k, v);
     dp_op *op = dp_build_op(b, DP_OP_ATTENTION, "attention", out, q);
     op->weight = dp_build_maybe_vector(b, "model.layers.%d.self_attn.sinks", s->heads);
@@ -132,15 +140,24 @@ static void act_mul(dp_builder *b, dp_act_kind act, float limit, int32_t gate, i
     op->act_mul.limit = limit;
 }
 
-void dp_block_ffn(dp_builder *b, const char *prefix, dp_act_kind act, int32_t intermediate) {
-    bool shared = strstr(prefix, "shared") != NULL; /* beside routed experts: another width, another slot */
-    int32_t gate = dp_build_slot(b, shared ? "shared_gate" : "gate", intermediate);
-    int32_t up = dp_build_slot(b, shared ? "shared_up" : "up", intermediate);
+static void gated(dp_builder *b, const char *prefix, dp_act_kind act, int32_t gate, int32_t up) {
     dp_block_linear(b, with(b, prefix, ".gate_proj"), gate, dp_slot_normed(b), false);
     dp_block_linear(b, with(b, prefix, ".up_proj"), up, dp_slot_normed(b), false);
     act_mul(b, act, 0, gate, up);
     dp_block_linear(b, with(b, prefix, ".down_proj"), dp_slot_branch(b), gate, false);
 }
+
+void dp_block_ffn(dp_builder *b, const char *prefix, dp_act_kind act, int32_t intermediate) {
+    int32_t gate = dp_build_slot(b, "gate", intermediate), up = dp_build_slot(b, "up", intermediate);
+    gated(b, prefix, act, gate, up);
+}
+
+void dp_block_shared_ffn(dp_builder *b, const char *prefix, dp_act_kind act, int32_t intermediate) {
+    int32_t gate = dp_build_slot(b, "shared_gate", intermediate), up = dp_build_slot(b, "shared_up", intermediate);
+    gated(b, prefix, act, gate, up);
+}
+
+/* ---- experts ---- */
 
 static void expert_linear(dp_builder *b, const dp_moe *moe, const char *part, int32_t dst, int32_t src) {
     if (b->status != DP_OK) return;
@@ -155,29 +172,41 @@ static void expert_linear(dp_builder *b, const dp_moe *moe, const char *part, in
     op->moe_matmul.per_expert = per_expert;
 }
 
-void dp_block_moe(dp_builder *b, const dp_moe *moe) {
+static bool check_moe(dp_builder *b, const dp_moe *moe) {
     int32_t k = b->shape.experts_per_token, experts = b->shape.experts;
-    if (experts < 1 || k < 1 || k > experts || (moe->groups > 1 && (experts % moe->groups != 0 || moe->groups > DP_ROUTE_GROUPS_MAX ||
-                                                                    moe->top_groups < 1 || moe->top_groups > moe->groups))) {
-        dp_build_fail(b, DP_E_FORMAT, "config: %d experts, %d per token, %d groups, %d chosen: these do not go together", (int)experts, (int)k,
-                      (int)moe->groups, (int)moe->top_groups);
-        return;
-    }
-    int32_t logits = dp_build_slot(b, "router_logits", experts);
-    int32_t weights = dp_build_slot(b, "expert_weights", k), ids = dp_build_slot(b, "expert_ids", k);
+    bool grouped = moe->groups > 1;
+    bool fits = experts >= 1 && k >= 1 && k <= experts;
+    bool groups_fit = !grouped || (experts % moe->groups == 0 && moe->groups <= DP_ROUTE_GROUPS_MAX && moe->top_groups >= 1 &&
+                                   moe->top_groups <= moe->groups);
+    if (fits && groups_fit) return true;
+    dp_build_fail(b, DP_E_FORMAT, "config: %d experts, %d per token, %d groups, %d chosen: these do not go together", (int)experts, (int)k,
+                  (int)moe->groups, (int)moe->top_groups);
+    return false;
+}
+
+/* normed -> expert_ids [T][k] and expert_weights [T][k], which is returned. */
+static int32_t route_tokens(dp_builder *b, const dp_moe *moe) {
+    int32_t k = b->shape.experts_per_token, experts = b->shape.experts;
+    int32_t logits = dp_build_slot(b, "router_logits", experts), weights = dp_build_slot(b, "expert_weights", k);
+    dp_block_linear(b, moe->router, logits, dp_slot_normed(b), false);
+    dp_op *op = dp_build_op(b, DP_OP_ROUTE, "route", weights, logits);
+    op->dst2 = dp_build_slot(b, "expert_ids", k);
+    op->bias = moe->correction ? dp_build_vector(b, moe->correction, experts) : -1;
+    op->route.kind = moe->route;
+    op->route.k = k;
+    op->route.groups = moe->groups > 0 ? moe->groups : 1;
+    op->route.top_groups = moe->top_groups > 0 ? moe->top_groups : 1;
+    op->route.normalise = moe->normalise;
+    op->route.scale = moe->scale;
+    op->route.jitter = moe->jitter;
+    return weights;
+}
+
+void dp_block_moe(dp_builder *b, const dp_moe *moe) {
+    if (!check_moe(b, moe)) return;
+    int32_t k = b->shape.experts_per_token, weights = route_tokens(b, moe);
     int32_t gate = dp_build_slot(b, "expert_gate", k * moe->intermediate), up = dp_build_slot(b, "expert_up", k * moe->intermediate);
     int32_t down = dp_build_slot(b, "expert_down", k * b->shape.hidden);
-    dp_block_linear(b, moe->router, logits, dp_slot_normed(b), false);
-    dp_op *route = dp_build_op(b, DP_OP_ROUTE, "route", weights, logits);
-    route->dst2 = ids;
-    route->bias = moe->correction ? dp_build_vector(b, moe->correction, experts) : -1;
-    route->route.kind = moe->route;
-    route->route.k = k;
-    route->route.groups = moe->groups > 0 ? moe->groups : 1;
-    route->route.top_groups = moe->top_groups > 0 ? moe->top_groups : 1;
-    route->route.normalise = moe->normalise;
-    route->route.scale = moe->scale;
-    route->route.jitter = moe->jitter;
     expert_linear(b, moe, moe->gate, gate, dp_slot_normed(b));
     expert_linear(b, moe, moe->up, up, dp_slot_normed(b));
     act_mul(b, moe->act, moe->limit, gate, up);

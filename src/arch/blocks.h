@@ -39,6 +39,15 @@ int32_t dp_layer_window(dp_builder *b, bool otherwise);
 void dp_block_embed(dp_builder *b, float scale);
 /* dst = norm(src) with tensor `name`.weight (and .bias for LayerNorm). */
 void dp_block_norm(dp_builder *b, dp_norm_kind kind, const char *name, const char *label, int32_t dst, int32_t src);
+/* RMSNorm in place: the slot is `count` groups of equal width, of each of which the first `group` columns are normed, all with
+ * the gains of vector `name`: one group a head (QK norm), or one in front of columns that stay (MLA's latent). */
+void dp_block_group_norm(dp_builder *b, const char *name, const char *label, int32_t slot, int32_t count, int32_t group);
+/* Rotates rope->dim columns of each head: those from src_offset on, into those from dst_offset on. Strides: columns from head to
+ * head. */
+typedef struct dp_rotation {
+    int32_t heads, src_stride, src_offset, dst_stride, dst_offset;
+} dp_rotation;
+void dp_block_rotate(dp_builder *b, const dp_rope *rope, const char *label, int32_t dst, int32_t src, dp_rotation where);
 /* dst = src * <name>.weight^T + <name>.bias, which must be there if bias_needed and is used if there otherwise. */
 void dp_block_linear(dp_builder *b, const char *name, int32_t dst, int32_t src, bool bias_needed);
 /* Gives the layer a KV cache and writes k (and v, or -1) to it; returns its index. */
@@ -58,17 +67,19 @@ void dp_block_attention(dp_builder *b, const dp_attention *attention);
 
 /* Gated feed-forward: normed -> branch. prefix: "model.layers.%d.mlp"; tensors gate_proj, up_proj, down_proj. */
 void dp_block_ffn(dp_builder *b, const char *prefix, dp_act_kind act, int32_t intermediate);
+/* The same for experts that every token takes, in slots of their own, since their width is another than that of dense layers. */
+void dp_block_shared_ffn(dp_builder *b, const char *prefix, dp_act_kind act, int32_t intermediate);
 
 typedef struct dp_moe {
     const char *prefix;          /* "model.layers.%d.mlp": experts below it */
     const char *router;          /* "model.layers.%d.mlp.gate" */
     const char *gate, *up, *down; /* "gate_proj", ... or "w1", "w3", "w2" */
     const char *correction;      /* e_score_correction_bias or NULL */
-    int32_t intermediate;
+    int32_t intermediate;        /* columns of gate and up of one expert */
     dp_act_kind act;
-    float limit;
-    dp_route_kind route;
-    int32_t groups, top_groups;
+    float limit;                 /* of SWIGLU_OAI */
+    dp_route_kind route;         /* graph/program.h has the rules and what they do with the rest */
+    int32_t groups, top_groups;  /* 0: no groups */
     bool normalise;
     float scale, jitter;
 } dp_moe;

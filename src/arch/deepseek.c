@@ -1,5 +1,5 @@
-/* deepseek.c: DeepSeek-V3 and Kimi K2: multi-head latent attention over a compressed KV cache, sigmoid routing in groups
- * with a correction bias, shared experts, dense first layers.
+/* deepseek.c: DeepSeek-V3 (arXiv 2412.19437) and Kimi K2: multi-head latent attention (MLA, arXiv 2405.04434) over a
+ * compressed KV cache, sigmoid routing in groups with a correction bias, shared experts, dense first layers.
  *
  * MLA is run absorbed: instead of expanding the cached latent c [lora] to keys and values of every head, the query is
  * multiplied by W_uk (q_nope^T W_uk c = (W_uk^T q_nope)^T c) and the attention's output by W_uv. The cache then holds
@@ -45,28 +45,17 @@ static void expand_values(dp_builder *b, const mla *m, int32_t out, int32_t late
     op->head_matmul.rows = m->v;
 }
 
-static void rotate(dp_builder *b, const mla *m, const char *label, int32_t dst, int32_t src, bool query) {
-    dp_op *op = dp_build_op(b, DP_OP_ROPE, label, dst, src);
-    op->weight = m->rope.frequencies;
-    op->rope.heads = query ? b->shape.heads : 1;
-    op->rope.src_stride = query ? m->nope + m->rope_dim : m->lora + m->rope_dim;
-    op->rope.src_offset = query ? m->nope : m->lora;
-    op->rope.dst_stride = m->lora + m->rope_dim;
-    op->rope.dst_offset = m->lora;
-    op->rope.dim = m->rope_dim;
-    op->rope.pairs = m->rope.pairs;
-    op->rope.scale = op->rope.long_scale = m->rope.scale;
+/* The rotated columns stand behind each query head's `nope`, and come to stand behind its `lora`, as in the key. */
+static void rotate_query(dp_builder *b, const mla *m, int32_t absorbed, int32_t q) {
+    dp_rotation where = {.heads = b->shape.heads, .src_stride = m->nope + m->rope_dim, .src_offset = m->nope,
+                         .dst_stride = m->lora + m->rope_dim, .dst_offset = m->lora};
+    dp_block_rotate(b, &m->rope, "q_rope", absorbed, q, where);
 }
 
-static void norm_columns(dp_builder *b, const char *name, const char *label, int32_t slot, int32_t n) {
-    if (b->status != DP_OK) return;
-    dp_op *op = dp_build_op(b, DP_OP_NORM, label, slot, slot);
-    op->weight = dp_build_vector(b, name, n);
-    op->norm.kind = DP_NORM_RMS;
-    op->norm.eps = b->shape.norm_eps;
-    op->norm.count = 1;
-    op->norm.group = n;
-    op->norm.stride = b->program->slots[slot].cols;
+static void rotate_key(dp_builder *b, const mla *m, int32_t kv) {
+    int32_t key = m->lora + m->rope_dim;
+    dp_rotation where = {.heads = 1, .src_stride = key, .src_offset = m->lora, .dst_stride = key, .dst_offset = m->lora};
+    dp_block_rotate(b, &m->rope, "k_rope", kv, kv, where);
 }
 
 static int32_t query(dp_builder *b, const mla *m) {
@@ -74,7 +63,7 @@ static int32_t query(dp_builder *b, const mla *m) {
     if (m->q_lora > 0) {
         int32_t low = dp_build_slot(b, "q_latent", m->q_lora);
         dp_block_linear(b, "model.layers.%d.self_attn.q_a_proj", low, dp_slot_normed(b), false);
-        norm_columns(b, "model.layers.%d.self_attn.q_a_layernorm.weight", "q_a_norm", low, m->q_lora);
+        dp_block_group_norm(b, "model.layers.%d.self_attn.q_a_layernorm.weight", "q_a_norm", low, 1, m->q_lora);
         dp_block_linear(b, "model.layers.%d.self_attn.q_b_proj", q, low, false);
     } else dp_block_linear(b, "model.layers.%d.self_attn.q_proj", q, dp_slot_normed(b), false);
     return q;
@@ -87,10 +76,10 @@ static void attention(dp_builder *b, const void *user) {
     int32_t latent = dp_build_slot(b, "attention_latent", heads * m->lora), out = dp_build_slot(b, "attention", heads * m->v);
     int32_t q = query(b, m);
     absorb_query(b, m, absorbed, q);
-    rotate(b, m, "q_rope", absorbed, q, true);
+    rotate_query(b, m, absorbed, q);
     dp_block_linear(b, "model.layers.%d.self_attn.kv_a_proj_with_mqa", kv_slot, dp_slot_normed(b), false);
-    norm_columns(b, "model.layers.%d.self_attn.kv_a_layernorm.weight", "kv_a_norm", kv_slot, m->lora);
-    rotate(b, m, "k_rope", kv_slot, kv_slot, false);
+    dp_block_group_norm(b, "model.layers.%d.self_attn.kv_a_layernorm.weight", "kv_a_norm", kv_slot, 1, m->lora);
+    rotate_key(b, m, kv_slot);
     int32_t kv = dp_block_kv(b, (dp_kv_spec){.heads = 1, .k_dim = key, .latent = m->lora}, kv_slot, -1);
     dp_op *op = dp_build_op(b, DP_OP_ATTENTION, "attention", latent, absorbed);
     op->attention.kv = kv;
@@ -110,7 +99,7 @@ static void experts(dp_builder *b) {
     int32_t shared = dp_build_int(b, "n_shared_experts", 0);
     if (shared < 1) return;
     dp_block_add(b, "experts_residual");
-    dp_block_ffn(b, "model.layers.%d.mlp.shared_experts", DP_ACT_SILU, shared * dp_build_int(b, "moe_intermediate_size", 0));
+    dp_block_shared_ffn(b, "model.layers.%d.mlp.shared_experts", DP_ACT_SILU, shared * dp_build_int(b, "moe_intermediate_size", 0));
 }
 
 static void ffn(dp_builder *b) {

@@ -1,4 +1,4 @@
-/* sha256.c: SHA-256. The portable function is the specification; x86 processors with SHA extensions take another,
+/* sha256.c: SHA-256 (FIPS 180-4). The portable function is the specification; x86 processors with SHA extensions take another,
  * chosen at run time; on arm64 the compiler's target decides (Apple's processors all have them). */
 #include "base/sha256.h"
 

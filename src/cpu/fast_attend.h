@@ -1,5 +1,5 @@
 /* fast_attend.h: attention of up to DP_ATTEND_ROWS query rows over a range of positions, DP_ATTEND_STEP at a time with
- * a running maximum (online softmax). K and V are converted as they are loaded; every load serves several rows.
+ * a running maximum (online softmax, arXiv 1805.02867). K and V are converted as they are loaded; every load serves several rows.
  * Many rows: K is turned into a panel whose lanes are positions, then scores are a matrix product. Few rows: one dot
  * product per row and position. */
 #ifndef DP_FAST_ATTEND_H

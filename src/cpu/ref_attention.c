@@ -28,33 +28,60 @@ dp_status dp_ref_kv_write(dp_cpu_run *run, const dp_op *op) {
     return DP_OK;
 }
 
-/* One query head at one position. scores: room for position + 1 doubles. */
-static void attend(const dp_cpu_run *run, const dp_op *op, const float *q, int32_t head, int32_t position, double *scores, float *out) {
-    const dp_kv *kv = run->step->kv;
-    int32_t layer = op->attention.kv;
-    const dp_kv_spec *spec = &run->program->kv[layer];
-    const float *sinks = dp_ref_vector(run, op->weight);
-    int32_t kv_head = head / (op->attention.heads / spec->heads);
-    int32_t first = spec->window && position >= spec->window ? position - spec->window + 1 : 0;
-    double max = sinks ? (double)sinks[head] : -INFINITY;
-    for (int32_t j = first; j <= position; j++) {
-        const void *k = dp_cpu_kv_k(kv, layer, kv_head, j);
-        double score = 0;
-        for (int32_t i = 0; i < spec->k_dim; i++) score += (double)q[i] * (double)load(kv, k, i);
-        score *= (double)op->attention.scale;
-        double cap = (double)op->attention.softcap;
-        if (cap > 0) score = cap * tanh(score / cap);
-        scores[j] = score;
-        max = DP_MAX(max, score);
+/* One query head at one position, and the positions that it sees: first to last. */
+typedef struct query {
+    const dp_cpu_run *run;
+    const dp_op *op;
+    const dp_kv_spec *spec;
+    const float *q; /* [k_dim] */
+    int32_t head, kv_head;
+    int32_t first, last;
+    double *scores; /* [last + 1] */
+} query;
+
+static query query_of(const dp_cpu_run *run, const dp_op *op, int32_t token, int32_t head, double *scores) {
+    const dp_kv_spec *spec = &run->program->kv[op->attention.kv];
+    int32_t position = run->step->position + token;
+    size_t row = (size_t)token * (size_t)op->attention.heads + (size_t)head;
+    return (query){.run = run, .op = op, .spec = spec, .scores = scores, .head = head,
+                   .q = run->slots[op->src] + row * (size_t)spec->k_dim,
+                   .kv_head = head / (op->attention.heads / spec->heads),
+                   .first = spec->window && position >= spec->window ? position - spec->window + 1 : 0,
+                   .last = position};
+}
+
+static double score_of(const query *a, int32_t position) {
+    const dp_kv *kv = a->run->step->kv;
+    const void *k = dp_cpu_kv_k(kv, a->op->attention.kv, a->kv_head, position);
+    double score = 0, cap = (double)a->op->attention.softcap;
+    for (int32_t i = 0; i < a->spec->k_dim; i++) score += (double)a->q[i] * (double)load(kv, k, i);
+    score *= (double)a->op->attention.scale;
+    return cap > 0 ? cap * tanh(score / cap) : score;
+}
+
+/* Scores become weights, of which the sum is returned. A sink takes part in it, and in nothing else. */
+static double weigh(const query *a) {
+    const float *sinks = dp_ref_vector(a->run, a->op->weight);
+    double sink = sinks ? (double)sinks[a->head] : -INFINITY, max = sink;
+    for (int32_t j = a->first; j <= a->last; j++) {
+        a->scores[j] = score_of(a, j);
+        max = DP_MAX(max, a->scores[j]);
     }
-    double sum = sinks ? exp((double)sinks[head] - max) : 0;
-    for (int32_t j = first; j <= position; j++) sum += scores[j] = exp(scores[j] - max);
-    int32_t v_dim = spec->v_dim ? spec->v_dim : spec->latent;
+    double sum = exp(sink - max);
+    for (int32_t j = a->first; j <= a->last; j++) sum += a->scores[j] = exp(a->scores[j] - max);
+    return sum;
+}
+
+/* out [v_dim]: the mean of the values by their weights. With MLA a value is the beginning of its key. */
+static void attend(const query *a, int32_t v_dim, float *out) {
+    const dp_kv *kv = a->run->step->kv;
+    int32_t layer = a->op->attention.kv;
+    double sum = weigh(a);
     for (int32_t i = 0; i < v_dim; i++) {
         double value = 0;
-        for (int32_t j = first; j <= position; j++) {
-            const void *v = spec->v_dim ? dp_cpu_kv_v(kv, layer, kv_head, j) : dp_cpu_kv_k(kv, layer, kv_head, j);
-            value += scores[j] * (double)load(kv, v, i);
+        for (int32_t j = a->first; j <= a->last; j++) {
+            const void *v = a->spec->v_dim ? dp_cpu_kv_v(kv, layer, a->kv_head, j) : dp_cpu_kv_k(kv, layer, a->kv_head, j);
+            value += a->scores[j] * (double)load(kv, v, i);
         }
         out[i] = (float)(value / sum);
     }
@@ -69,8 +96,8 @@ dp_status dp_ref_attention(dp_cpu_run *run, const dp_op *op) {
     for (int32_t t = 0; t < run->step->count; t++)
         for (int32_t h = 0; h < op->attention.heads; h++) {
             size_t row = (size_t)t * (size_t)op->attention.heads + (size_t)h;
-            attend(run, op, run->slots[op->src] + row * (size_t)spec->k_dim, h, run->step->position + t, scores,
-                   run->slots[op->dst] + row * (size_t)v_dim);
+            query a = query_of(run, op, t, h, scores);
+            attend(&a, v_dim, run->slots[op->dst] + row * (size_t)v_dim);
         }
     dp_free(scores);
     return DP_OK;

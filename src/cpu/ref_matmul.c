@@ -50,28 +50,39 @@ dp_status dp_ref_matmul(dp_cpu_run *run, const dp_op *op) {
     return DP_OK;
 }
 
-/* Adds the product with weight row `j` of head `h` to one token's output. `out` holds doubles for transposed sums. */
+/* One token's product with the rows of one head's slice of W, from `first` on: dst [rows] = slice * src [cols]. */
+static void head_product(const dp_op *op, const dp_weight *w, int32_t first, const float *src, float *row, float *dst) {
+    for (int32_t j = 0; j < op->head_matmul.rows; j++) {
+        load_row(w, w->data, first + j, row);
+        dst[j] = (float)dot(src, row, w->cols);
+    }
+}
+
+/* The same with the slice transposed: dst [cols] = src [rows] * slice. sums: room for [cols]. */
+static void head_product_transposed(const dp_op *op, const dp_weight *w, int32_t first, const float *src, float *row, double *sums,
+                                    float *dst) {
+    memset(sums, 0, (size_t)w->cols * sizeof(double));
+    for (int32_t j = 0; j < op->head_matmul.rows; j++) {
+        load_row(w, w->data, first + j, row);
+        for (int32_t i = 0; i < w->cols; i++) sums[i] += (double)src[j] * row[i];
+    }
+    for (int32_t i = 0; i < w->cols; i++) dst[i] = (float)sums[i];
+}
+
 dp_status dp_ref_head_matmul(dp_cpu_run *run, const dp_op *op) {
     const dp_weight *w = &run->program->weights[op->weight];
     size_t src_cols = (size_t)run->program->slots[op->src].cols, dst_cols = (size_t)run->program->slots[op->dst].cols;
     double *sums = dp_malloc((size_t)w->cols * sizeof(double));
     float *row = NULL;
     dp_status status = sums ? row_buffer(w, &row) : dp_no_memory((size_t)w->cols * sizeof(double));
-    for (int32_t t = 0; status == DP_OK && t < run->step->count; t++) {
+    for (int32_t t = 0; status == DP_OK && t < run->step->count; t++)
         for (int32_t h = 0; h < op->head_matmul.heads; h++) {
             const float *src = run->slots[op->src] + (size_t)t * src_cols + op->head_matmul.src_offset + h * op->head_matmul.src_stride;
             float *dst = run->slots[op->dst] + (size_t)t * dst_cols + op->head_matmul.dst_offset + h * op->head_matmul.dst_stride;
             int32_t first = h * op->head_matmul.weight_stride + op->head_matmul.weight_offset;
-            memset(sums, 0, (size_t)w->cols * sizeof(double));
-            for (int32_t j = 0; j < op->head_matmul.rows; j++) {
-                load_row(w, w->data, first + j, row);
-                if (!op->head_matmul.transposed) dst[j] = (float)dot(src, row, w->cols);
-                else
-                    for (int32_t i = 0; i < w->cols; i++) sums[i] += (double)src[j] * row[i];
-            }
-            for (int32_t i = 0; op->head_matmul.transposed && i < w->cols; i++) dst[i] = (float)sums[i];
+            if (op->head_matmul.transposed) head_product_transposed(op, w, first, src, row, sums, dst);
+            else head_product(op, w, first, src, row, dst);
         }
-    }
     dp_free(row);
     dp_free(sums);
     return status;

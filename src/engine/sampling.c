@@ -137,7 +137,7 @@ static double total_weight(const dp_sampler *d, float top) {
     return sum;
 }
 
-/* Top-k, top-p and min-p: the number of candidates kept, which then stand at the end of the heap. */
+/* Top-k, top-p (arXiv 1904.09751) and min-p (2407.01082): the number of candidates kept, which then stand at the end of the heap. */
 static int32_t keep(dp_sampler *d) {
     int32_t n = d->vocab, most = d->s.top_k > 0 ? DP_MIN(d->s.top_k, n) : n, kept = 0;
     for (int32_t i = 0; i < n; i++) d->heap[i] = (candidate){d->logits[i], i};

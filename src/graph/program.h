@@ -45,11 +45,16 @@ typedef struct dp_weight_reader {
 } dp_weight_reader;
 
 typedef enum dp_norm_kind { DP_NORM_RMS, DP_NORM_LAYER } dp_norm_kind;
-/* SILU: g * sigmoid(g). GELU_TANH: the tanh approximation. SWIGLU_OAI: gpt-oss, clamped:
- * g = min(g, limit), u = clamp(u, +-limit), g * sigmoid(alpha g) * (u + 1). */
+/* SILU: g * sigmoid(g). GELU: g * (1 + erf(g / sqrt(2))) / 2, or its tanh approximation (arXiv 1606.08415). SWIGLU_OAI, of
+ * gpt-oss's published code: g = min(g, limit), u = clamp(u, +-limit), g * sigmoid(alpha g) * (u + 1). */
 typedef enum dp_act_kind { DP_ACT_SILU, DP_ACT_GELU_TANH, DP_ACT_GELU_ERF, DP_ACT_SWIGLU_OAI } dp_act_kind;
-/* SOFTMAX: p = softmax(all logits), the top k of p, divided by their sum if `normalise`.
- * TOPK_SOFTMAX: softmax over the top k logits. SIGMOID_GROUPS: DeepSeek-V3. SPARSEMIXER: Phi-MoE. */
+/* Of each token's logits the k best by a score are chosen, equals by the lower number.
+ * SOFTMAX: p = softmax(all logits), the top k of p, divided by their sum if `normalise` (Mixtral, arXiv 2401.04088).
+ * TOPK_SOFTMAX: softmax over the top k logits (gpt-oss).
+ * SIGMOID_GROUPS: p = sigmoid(logits); chosen by p + correction among the experts of the top_groups of `groups` whose two best
+ *   add up to most; weights p, divided by their sum if `normalise` (DeepSeek-V3, 2412.19437, and its published code).
+ * SPARSEMIXER: one after the other; the weight of the best is its share in a softmax over those left within a relative distance
+ *   of 2 jitter (Phi-MoE's published code; SparseMixer: 2310.00811). */
 typedef enum dp_route_kind { DP_ROUTE_SOFTMAX, DP_ROUTE_TOPK_SOFTMAX, DP_ROUTE_SIGMOID_GROUPS, DP_ROUTE_SPARSEMIXER } dp_route_kind;
 
 typedef struct dp_op {

@@ -1,5 +1,6 @@
 /* cache.h: which of a layer's experts stand in its slots, and which goes when another must come. Pure bookkeeping, for
- * the pager and for replaying routing traces alike. Floor 4. */
+ * the pager and for replaying routing traces alike. LRFU: Lee et al., IEEE Transactions on Computers 50 (12), 2001: an expert is
+ * worth the sum over its uses of 2^(-age / half-life). Belady, IBM Systems Journal 5 (2), 1966. Floor 4. */
 #ifndef DP_CACHE_H
 #define DP_CACHE_H
 

@@ -1,4 +1,4 @@
-/* quant_mxfp4.c: MXFP4, 32 four-bit floats with a power-of-two scale.
+/* quant_mxfp4.c: MXFP4, 32 four-bit floats (E2M1) with a power-of-two scale (E8M0); OCP Microscaling Formats 1.0.
  *
  *   17 B  u8 e, qs[16]; the low nibble of qs[j] is element j, the high nibble element j + 16
  *   value = 2^(e - 127) * fp4[q], fp4 = 0 .5 1 1.5 2 3 4 6 and their negatives from 8 on

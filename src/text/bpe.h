@@ -1,5 +1,5 @@
 /* bpe.h: byte pair encoding of one word: start from single characters (or bytes) and join, again and again, the
- * adjacent pair whose merge ranks lowest, the leftmost first. Floor 2. */
+ * adjacent pair whose merge ranks lowest, the leftmost first (arXiv 1508.07909). Floor 2. */
 #ifndef DP_BPE_H
 #define DP_BPE_H
 
