@@ -21,8 +21,10 @@ TEST(transformers_5_configs_give_the_same) {
     for (size_t i = 0; refmodel_case(i); i++) check_case(refmodel_case(i), "config.v5.json", &reference);
 }
 
-/* Activations that meet MXFP4 experts are rounded to 8 bits, which moves some of these random routers' near ties. */
-static double fast_tolerance(const char *name, double otherwise) { return strcmp(name, "gpt-oss") == 0 ? 6e-2 : otherwise; }
+/* Activations that meet MXFP4 experts are rounded to 8 bits, a scale for 32 of them: 0.48 % of each product, which is what
+ * uniform rounding of normal values gives. The clamped SwiGLU makes 1.3 % of that in a layer, and experts are most of the
+ * residual stream here; four layers end at 4.5 %. `gpt_oss_without_rounding` shows that nothing else is in it. */
+static double fast_tolerance(const char *name, double otherwise) { return strcmp(name, "gpt-oss") == 0 ? 5e-2 : otherwise; }
 
 /* Weights are not quantised here but in gpt-oss, so sums in f32 are all that differs. */
 TEST(fast_path_matches_transformers) {
@@ -38,6 +40,20 @@ TEST(f16_kv_cache_is_close) {
         golden_how half = {.engine = {.backend = DP_BACKEND_CPU, .threads = 2}, .kv = DP_KV_F16, .tolerance = fast_tolerance(refmodel_case(i), 1e-3)};
         if (strcmp(refmodel_case(i), "phimoe") != 0) check_case(refmodel_case(i), "config.json", &half);
     }
+}
+
+/* The same values in bf16 meet activations in f32. */
+TEST(gpt_oss_without_rounding) {
+    char folder[300], wide[320];
+    snprintf(folder, sizeof folder, "%s/gpt-oss-mxfp4", test_folder());
+    snprintf(wide, sizeof wide, "%s/gpt-oss-bf16", test_folder());
+    golden_how fast = {.engine = {.backend = DP_BACKEND_CPU, .threads = 2}, .kv = DP_KV_F32, .tolerance = 1e-4}, half = fast;
+    half.kv = DP_KV_F16;
+    half.tolerance = 3e-3;
+    CHECK_OK(refmodel_write("gpt-oss", "config.json", folder));
+    CHECK_OK(dp_convert(&(dp_convert_desc){.input = folder, .output = {.path = wide, .quantize = "bf16"}}, NULL));
+    golden_check("gpt-oss bf16", wide, test_path("tests/data/models/gpt-oss/golden.safetensors"), &fast);
+    golden_check("gpt-oss bf16, keys in f16", wide, test_path("tests/data/models/gpt-oss/golden.safetensors"), &half);
 }
 
 static void check_gguf(const golden_how *how) {
