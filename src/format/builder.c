@@ -30,6 +30,16 @@ const char *dp_shape_text(const int64_t *shape, int32_t n_dims, char *out, size_
 
 /* ---- files ---- */
 
+dp_status dp_file_check_pointer(dp_file *file) {
+    static const char begin[] = "version https://git-lfs.";
+    enum { N = sizeof begin - 1, POINTER_MAX = 1024 };
+    char found[N];
+    if (dp_file_size(file) < N || dp_file_size(file) > POINTER_MAX) return DP_OK;
+    TRY(dp_file_read(file, 0, found, N));
+    if (memcmp(found, begin, N) != 0) return DP_OK;
+    return dp_fail(DP_E_FORMAT, "%s: a Git LFS pointer, not the file that it stands for: fetch that (git lfs pull)", dp_file_path(file));
+}
+
 dp_status dp_checkpoint_add_listed_file(dp_checkpoint *c, dp_str name, int32_t *index) {
     if (!dp_filename_is_safe(name))
         return dp_fail(DP_E_FORMAT, "%s: unsafe file name \"" DP_STR_FMT "\": it must stay within the model's folder",
@@ -46,9 +56,15 @@ dp_status dp_checkpoint_add_file(dp_checkpoint *c, dp_str name, int32_t *index) 
     char *copy = dp_arena_copy(&c->arena, name.p, name.n);
     char *path = copy ? dp_path_join(c->folder, copy) : NULL;
     if (!path) return dp_no_memory(name.n);
-    dp_status status = dp_file_open(path, &c->files[c->file_count]);
+    dp_file *file = NULL;
+    dp_status status = dp_file_open(path, &file);
     dp_free(path);
-    if (status != DP_OK) return status;
+    if (status == DP_OK) status = dp_file_check_pointer(file);
+    if (status != DP_OK) {
+        dp_file_close(file);
+        return status;
+    }
+    c->files[c->file_count] = file;
     c->file_names[c->file_count] = copy;
     if (index) *index = (int32_t)c->file_count;
     c->file_count++;

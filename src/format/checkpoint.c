@@ -50,7 +50,7 @@ static dp_status open_folder(dp_checkpoint *c) {
     const char *safetensors, *gguf;
     if (dp_checkpoint_has_file(c, "manifest.json")) return dp_rdrr_read(c);
     TRY(first_ending(c, ".safetensors", &safetensors));
-    if (*safetensors) return dp_hf_read(c);
+    if (*safetensors || dp_checkpoint_has_file(c, "model.safetensors.index.json")) return dp_hf_read(c);
     TRY(first_ending(c, ".gguf", &gguf));
     if (*gguf) return dp_gguf_read(c, gguf);
     return dp_fail(DP_E_NOT_FOUND,
@@ -63,7 +63,8 @@ static dp_status starts_with_gguf(const char *path, bool *out) {
     dp_file *file;
     char magic[4] = {0};
     TRY(dp_file_open(path, &file));
-    dp_status status = dp_file_size(file) >= 4 ? dp_file_read(file, 0, magic, 4) : DP_OK;
+    dp_status status = dp_file_check_pointer(file);
+    if (status == DP_OK && dp_file_size(file) >= 4) status = dp_file_read(file, 0, magic, 4);
     dp_file_close(file);
     *out = memcmp(magic, "GGUF", 4) == 0;
     return status;

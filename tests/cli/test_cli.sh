@@ -143,6 +143,12 @@ test_bad_files() {
     run inspect garbage.gguf; fails "garbage .gguf" 15 'garbage.gguf'
     printf 'GGUF\003\000\000\000\377\377\377\377\377\377\377\177\377\377\377\377\377\377\377\177' >hostile.gguf
     run inspect hostile.gguf; fails "hostile counts" 15 'hostile.gguf'
+    printf 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n' >pointer.gguf
+    run inspect pointer.gguf; fails "a pointer of Git LFS" 15 'pointer.gguf: a Git LFS pointer'
+    mkdir -p cloned && cp pointer.gguf cloned/model.safetensors && echo '{"model_type": "llama"}' >cloned/config.json
+    run inspect cloned; fails "a clone without its large files" 15 'model.safetensors: a Git LFS pointer'
+    mkdir -p lacking && cp cloned/config.json lacking && echo '{"weight_map": {"x": "model-00001-of-00002.safetensors"}}' >lacking/model.safetensors.index.json
+    run inspect lacking; fails "an index without its files" 14 'model-00001-of-00002.safetensors: no such file'
     mkdir -p bare
     run run bare hello; fails "folder without a model" 14 'bare'
     mkdir -p junk && echo '{"version": ' >junk/manifest.json
