@@ -370,6 +370,9 @@ void dp_session_set_trace(dp_session *session, dp_trace_fn fn, void *user);
  * evaluation on a backend that decides on the device. */
 typedef void (*dp_routing_fn)(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k);
 void dp_session_set_routing(dp_session *session, dp_routing_fn fn, void *user);
+/* The same for a function that chooses all experts without looking at the router's choice, which ids then need not hold: a GPU
+ * asks it before a token's step, and runs on as if the router had chosen so. */
+void dp_session_choose_routing(dp_session *session, dp_routing_fn fn, void *user);
 
 /* Calls back for every op of each evaluation with the time it took on the device and the bytes of weights it had to read:
  * of a mixture the experts that were chosen, each once (on a GPU as many as its tokens can choose at most). Measuring has

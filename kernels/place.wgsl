@@ -1,21 +1,22 @@
-// Computes:  the experts of one token and their shares, for the host, which sees to it that their weights are in slots, and for
-//            choose_placed.wgsl.
-// Shapes:    logits [EXPERTS]; ids [CHOICES]; placed [3][CHOICES]: slots (the host's part), experts, shares.
-// Bindings:  0 logits, 1 ids, 2 placed, 3 params (none).
-// Work:      one workgroup: grid (1, 1 or 0).
-// Limits:    those of choose.wgsl, which goes in front.
-struct Params { pad0: u32, pad1: u32, pad2: u32, pad3: u32 }
+// Computes:  the experts of one token, their shares and the slots that their weights are in, for choose_placed.wgsl; and what
+//            place_keep.wgsl says.
+// Shapes:    logits [EXPERTS]; placed [3][CHOICES]: slots, experts, shares.
+// Bindings:  0 logits, 5 placed, and those of place_keep.wgsl.
+// Work:      grid (1 + (p.row + p.packed) / 64, 1 or 0).
+// Limits:    those of choose.wgsl, which goes in front, as does place_keep.wgsl.
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
-@group(0) @binding(1) var<storage, read_write> ids: array<u32>;
-@group(0) @binding(2) var<storage, read_write> placed: array<f32>;
-@group(0) @binding(3) var<uniform> p: Params;
-const THREADS = 64u;
+@group(0) @binding(5) var<storage, read_write> placed: array<f32>;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
+    if (at.x > 0u) {
+        keep((at.x - 1u) * THREADS + thread);
+        return;
+    }
     choose(thread);
     if (thread >= CHOICES) { return; }
-    ids[thread] = expert_of(thread);
-    placed[CHOICES + thread] = f32(expert_of(thread));
+    let expert = expert_for(thread, expert_of(thread));
+    placed[thread] = f32(slot_of(expert));
+    placed[CHOICES + thread] = f32(expert);
     placed[2u * CHOICES + thread] = share_of(thread);
 }

@@ -166,7 +166,8 @@ dp_status routing_attach(setup *s) {
         TRY(dp_writer_open(set.record_routing, &state.writer));
         TRY(dp_writer_write(state.writer, title, strlen(title)));
     }
-    dp_session_set_routing(s->session, on_routing, NULL);
+    if (chosen) dp_session_choose_routing(s->session, on_routing, NULL);
+    else dp_session_set_routing(s->session, on_routing, NULL);
     return DP_OK;
 }
 

@@ -38,7 +38,8 @@ dp_status dp_draws_new(dp_session *session, const dp_sampling *sampling, int32_t
     dp_draws *d = dp_calloc(1, sizeof *d);
     if (!d) return dp_no_memory(sizeof *d);
     *d = (dp_draws){.session = session, .sampling = *sampling, .most = most, .last = -1};
-    d->device = api_of(d)->draw && !session->trace && !session->profile && !session->routing;
+    bool routed = session->routing && !session->routing_blind;
+    d->device = api_of(d)->draw && !session->trace && !session->profile && !routed;
     d->here = d->device && api_of(d)->draw_is_far(session->plan);
     dp_status status = dp_sampler_new(sampling, session->model->built->program->vocab, &d->sampler);
     if (status != DP_OK) {

@@ -42,6 +42,7 @@ struct dp_session {
     int32_t ahead;     /* draws under way at a time (draws.h); 0: as many as pay. For tests */
     dp_routing_fn routing;
     void *routing_user;
+    bool routing_blind;
     dp_trace_fn trace;
     void *trace_user;
     dp_profile_fn profile;

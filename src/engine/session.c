@@ -111,7 +111,7 @@ static dp_status check_ids(const dp_session *s, const int32_t *ids, size_t count
 dp_status dp_session_step(dp_session *s, const int32_t *ids, int32_t count, int32_t ahead, int32_t outputs, dp_step *out) {
     int32_t position = s->length + ahead;
     *out = (dp_step){.tokens = ids, .count = count, .position = position, .outputs = outputs, .context = s->context,
-                     .kv = s->kv, .routing = s->routing, .routing_user = s->routing_user, .trace = s->trace, .trace_user = s->trace_user,
+                     .kv = s->kv, .routing = s->routing, .routing_user = s->routing_user, .routing_blind = s->routing_blind, .trace = s->trace, .trace_user = s->trace_user,
                      .profile = s->profile, .profile_user = s->profile_user};
     return s->model->engine->backend->api->kv_reserve(s->kv, position, position + count);
 }
@@ -196,6 +196,12 @@ int32_t dp_session_truncate(dp_session *s, int32_t length) {
 void dp_session_set_routing(dp_session *s, dp_routing_fn fn, void *user) {
     s->routing = fn;
     s->routing_user = user;
+    s->routing_blind = false;
+}
+
+void dp_session_choose_routing(dp_session *s, dp_routing_fn fn, void *user) {
+    dp_session_set_routing(s, fn, user);
+    s->routing_blind = true;
 }
 
 void dp_session_set_trace(dp_session *s, dp_trace_fn fn, void *user) {

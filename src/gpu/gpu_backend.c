@@ -183,7 +183,7 @@ static uint64_t planned_bytes(const dp_program *p) {
 
 static uint64_t device_bytes(dp_backend *base, const dp_program *p, dp_plan_size size, const dp_kv_size *kv) {
     const dp_plan plan = {.backend = of(base), .program = p, .size = size};
-    uint64_t bytes = (uint64_t)size.tokens * 4 + partial_size(p) * 4 + planned_bytes(p) + dp_gpu_prefill_bytes(&plan) + dp_gpu_draws_bytes(p);
+    uint64_t bytes = (uint64_t)size.tokens * 4 + partial_size(p) * 4 + planned_bytes(p) + dp_gpu_prefill_bytes(&plan) + dp_gpu_draws_bytes(p) + dp_gpu_ahead_bytes(p);
     for (size_t i = 0; i < p->slot_count; i++) bytes += (uint64_t)(p->slots[i].rows == DP_ROWS_TOKENS ? size.tokens : size.outputs) * (uint64_t)p->slots[i].cols * 4;
     for (size_t i = 0; i < p->kv_count; i++) bytes += kv_layer_bytes(&p->kv[i], kv);
     return bytes + (uint64_t)kv->context * 4;
@@ -213,6 +213,7 @@ static dp_status read_locked(dp_plan *plan, int32_t slot, int32_t first, int32_t
 static void enqueue(dp_plan *plan, const dp_planned *d, const dp_step *step, size_t *count) {
     int32_t rows = d->rows == DP_GRID_OUTPUTS ? step->outputs : step->count;
     bool fused = step->count == 1;
+    if (d->when == DP_WHEN_BACK) return;
     if (d->when != DP_WHEN_ALWAYS && fused != (d->when == DP_WHEN_FUSED)) return;
     bool split = step->count == 1 && step->position >= DP_GPU_SPLIT_FROM;
     if (rows < d->at_least || rows > d->at_most || (!d->either && d->split != split)) return;

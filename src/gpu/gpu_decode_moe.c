@@ -86,14 +86,10 @@ static dp_status join_biases(dp_planner *p, const moe *m, size_t n, dp_gpu_range
     return status;
 }
 
-/* Paged experts: the choice, of which the host hears before the products run. */
+/* Paged experts: the choice and where they are. */
 static dp_status place(dp_planner *p, const moe *m) {
-    dp_recipe r = {.variant = {DP_KERNEL_PLACE, DP_F32, {dp_decode_cols(p, m->route->src), (uint32_t)m->route->route.k, m->route->route.normalise}},
-                   .ranges = {dp_decode_slot(p, m->router->dst), dp_decode_slot(p, m->route->dst2), dp_decode_whole(p->plan->placed)},
-                   .range_count = 3,
-                   .grid = {1, 1, 1},
-                   .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
-    return dp_gpu_plan_add(p, &r);
+    const dp_kernel_variant v = {DP_KERNEL_PLACE, DP_F32, {dp_decode_cols(p, m->route->src), (uint32_t)m->route->route.k, m->route->route.normalise}};
+    return dp_gpu_place_fused(p, &v, m->router->dst, m->add->dst, m->router->src);
 }
 
 /* What gate and up choose by. */

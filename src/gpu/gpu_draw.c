@@ -10,6 +10,11 @@ enum {
 
 typedef enum draw_stage { TOP, WEIGH, KEEP, PICK } draw_stage;
 
+typedef struct draw_read {
+    dp_gpu_read read; /* 0: the id is here */
+    int32_t id;
+} draw_read;
+
 struct dp_gpu_draws {
     dp_gpu_buffer best, scaled, work, ids, drawn;
     dp_gpu_dispatch stages[DP_GPU_DRAW_DISPATCHES]; /* bindings 0: not made yet */
@@ -18,8 +23,9 @@ struct dp_gpu_draws {
     uint32_t params, groups; /* groups: chunks of the vocabulary */
     bool has_params;
     int32_t ids_capacity;
-    dp_gpu_read reads[DP_DRAWS_MOST]; /* a ring */
+    draw_read reads[DP_DRAWS_MOST]; /* a ring */
     size_t first, count;
+    uint32_t made; /* draws, those of earlier generations included */
 };
 
 static uint32_t bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
@@ -34,7 +40,7 @@ static void forget_stages(dp_plan *plan) {
 
 static void drop_reads(dp_plan *plan) {
     dp_gpu_draws *d = plan->draws;
-    for (; d && d->count; d->count--, d->first = (d->first + 1) % DP_DRAWS_MOST) dp_gpu_read_drop(plan->backend->gpu, d->reads[d->first]);
+    for (; d && d->count; d->count--, d->first = (d->first + 1) % DP_DRAWS_MOST) if (d->reads[d->first].read) dp_gpu_read_drop(plan->backend->gpu, d->reads[d->first].read);
 }
 
 void dp_gpu_draws_free(dp_plan *plan) {
@@ -43,7 +49,7 @@ void dp_gpu_draws_free(dp_plan *plan) {
     drop_reads(plan);
     forget_stages(plan);
     if (d->has_params) dp_gpu_params_give(plan->backend, d->params);
-    const dp_gpu_buffer buffers[] = {d->best, d->scaled, d->work, d->ids, d->drawn};
+    const dp_gpu_buffer buffers[] = {d->best, d->scaled, d->work, d->ids, d->drawn == dp_gpu_ahead_drawn(plan) ? 0 : d->drawn};
     for (size_t i = 0; i < DP_COUNT(buffers); i++) dp_gpu_buffer_free(plan->backend->gpu, buffers[i]);
     dp_free(d);
     plan->draws = NULL;
@@ -66,7 +72,8 @@ static dp_status make(dp_plan *plan) {
     TRY(dp_gpu_buffer_new(gpu, (uint64_t)d->groups * 16, "best", &d->best));
     TRY(dp_gpu_buffer_new(gpu, (uint64_t)plan->program->vocab * 4, "scaled", &d->scaled));
     TRY(dp_gpu_buffer_new(gpu, WORK_WORDS * 4, "work", &d->work));
-    return dp_gpu_buffer_new(gpu, 4, "drawn", &d->drawn);
+    d->drawn = dp_gpu_ahead_drawn(plan);
+    return d->drawn ? DP_OK : dp_gpu_buffer_new(gpu, 4, "drawn", &d->drawn);
 }
 
 /* Adds a stage to those chosen. */
@@ -136,6 +143,7 @@ static dp_status set_rules(dp_plan *plan, const dp_draw_rules *rules, const effe
                                 bits(s->repetition_penalty), (uint32_t)s->seed, (uint32_t)(s->seed >> 32), (uint32_t)e->top_k, bits(e->top_p),
                                 bits(e->min_p), e->filtered};
     const uint32_t place[2] = {(uint32_t)rules->count, 0}, drawn = (uint32_t)rules->drawn; /* as if behind a step of no tokens */
+    d->made = drawn;
     TRY(dp_gpu_params(plan->backend->gpu, d->params, 1, words));
     TRY(dp_gpu_write(plan->backend->gpu, plan->step, 0, place, sizeof place));
     return dp_gpu_write(plan->backend->gpu, plan->step, 16, &drawn, sizeof drawn);
@@ -159,6 +167,25 @@ static dp_status begin(dp_plan *plan, const dp_draw_rules *rules) {
 
 /* ---- drawing ---- */
 
+static draw_read *next_read(dp_gpu_draws *d) { return &d->reads[(d->first + d->count) % DP_DRAWS_MOST]; }
+
+dp_status dp_gpu_draw_again(dp_plan *plan, const dp_step *step) {
+    const uint32_t words[5] = {(uint32_t)step->position, 1, 1, (uint32_t)step->context, plan->draws->made};
+    return dp_gpu_write(plan->backend->gpu, plan->step, 0, words, sizeof words);
+}
+
+/* Waits: what the step did is known only when its experts are. */
+static dp_status draw_paged(dp_plan *plan, const dp_step *step, size_t count) {
+    dp_gpu_draws *d = plan->draws;
+    draw_read *next = next_read(d);
+    next->read = 0;
+    memcpy(plan->queue + count, d->chosen, d->chosen_count * sizeof *d->chosen);
+    TRY(dp_gpu_paged_draw(plan, step, count, d->chosen_count, &next->id));
+    d->count++;
+    d->made++;
+    return dp_gpu_check(plan->backend->gpu);
+}
+
 /* While others are under way, one submit; else pieces, so that the device begins while the rest is encoded. */
 static dp_status draw(dp_plan *plan, const dp_step *step) {
     dp_gpu_draws *d = plan->draws;
@@ -167,9 +194,9 @@ static dp_status draw(dp_plan *plan, const dp_step *step) {
     if (!d || !d->chosen_count) return dp_fail(DP_E_ARG, "a token is drawn before rules are set");
     if (d->count == DP_DRAWS_MOST) return dp_fail(DP_E_ARG, "more than %d draws under way", DP_DRAWS_MOST);
     if (step) TRY(dp_gpu_step_queue(plan, step, &count));
-    if (step) TRY(dp_gpu_paged_run(plan, step, count, &done));
+    if (step && plan->block_count) return draw_paged(plan, step, count);
     if (step && plan->stream) {
-        TRY(dp_gpu_step_submit(plan, step, done, count));
+        TRY(dp_gpu_step_submit(plan, step, 0, count));
         done = count;
     }
     for (; d->count == 0 && count - done > DP_GPU_SUBMIT_PIECE; done += DP_GPU_SUBMIT_PIECE)
@@ -181,15 +208,18 @@ static dp_status draw(dp_plan *plan, const dp_step *step) {
         queue = plan->queue + done;
         total += count - done;
     }
-    TRY(dp_gpu_submit_read(gpu, queue, total, &(dp_gpu_range){d->drawn, 0, 4}, &d->reads[(d->first + d->count) % DP_DRAWS_MOST]));
+    TRY(dp_gpu_submit_read(gpu, queue, total, &(dp_gpu_range){d->drawn, 0, 4}, &next_read(d)->read));
     d->count++;
+    d->made++;
     return dp_gpu_check(gpu);
 }
 
 static dp_status take(dp_plan *plan, int32_t *id) {
     dp_gpu_draws *d = plan->draws;
     if (!d || !d->count) return dp_fail(DP_E_ARG, "no draw is under way");
-    dp_status status = dp_gpu_read_end(plan->backend->gpu, d->reads[d->first], id);
+    dp_status status = DP_OK;
+    *id = d->reads[d->first].id;
+    if (d->reads[d->first].read) status = dp_gpu_read_end(plan->backend->gpu, d->reads[d->first].read, id);
     if (status == DP_WAITING) return status;
     d->first = (d->first + 1) % DP_DRAWS_MOST;
     d->count--;

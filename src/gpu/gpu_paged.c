@@ -1,7 +1,7 @@
-/* gpu_paged.c: steps of a model whose experts share slots on the device. A step stops before each layer's experts: the host
- * reads which ones the router chose, has the pager bring those that are in no slot, and tells the products where each is
- * (plan->places, plan->placed). Products skip pairs without a place, so that a long step goes through a layer's experts in
- * groups; a pair's result does not depend on its group. */
+/* gpu_paged.c: steps of a model whose experts share slots on the device. A step of some tokens stops before each layer's experts:
+ * the host reads which ones the router chose, has the pager bring those that are in no slot, and tells the products where each
+ * is (plan->places). Products skip pairs without a place, so that a step goes through a layer's experts in groups; a pair's
+ * result does not depend on its group. Single tokens: gpu_ahead.c. */
 #include "gpu/gpu_plan.h"
 #include "graph/pager.h"
 
@@ -38,10 +38,12 @@ dp_status dp_gpu_paged_new(dp_plan *plan) {
     plan->pairs = dp_malloc(pairs * sizeof *plan->pairs);
     if (!plan->pairs) return dp_no_memory(pairs * sizeof *plan->pairs);
     TRY(dp_gpu_storage_new(gpu, (uint64_t)pairs * 4, "places", &plan->places));
-    return dp_gpu_buffer_new(gpu, 3 * (uint64_t)k * 4, "placed", &plan->placed);
+    TRY(dp_gpu_buffer_new(gpu, 3 * (uint64_t)k * 4, "placed", &plan->placed));
+    return dp_gpu_ahead_new(plan);
 }
 
 void dp_gpu_paged_free(dp_plan *plan) {
+    dp_gpu_ahead_free(plan);
     dp_gpu_buffer_free(plan->backend->gpu, plan->places);
     dp_gpu_buffer_free(plan->backend->gpu, plan->placed);
     dp_free(plan->pairs);
@@ -73,6 +75,10 @@ typedef struct block_run {
     size_t pairs;
 } block_run;
 
+dp_status dp_gpu_paged_cannot_wait(void) {
+    return dp_fail(DP_E_UNSUPPORTED, "experts are paged in the middle of a step, for which this browser would have to suspend WebAssembly (JSPI)");
+}
+
 static dp_status read_ids(const block_run *run) {
     dp_gpu *gpu = run->plan->backend->gpu;
     dp_gpu_read read;
@@ -80,7 +86,7 @@ static dp_status read_ids(const block_run *run) {
     dp_status status = dp_gpu_read_end(gpu, read, run->plan->pairs);
     if (status == DP_WAITING) {
         dp_gpu_read_drop(gpu, read);
-        return dp_fail(DP_E_UNSUPPORTED, "experts are paged in the middle of a step, for which this browser would have to suspend WebAssembly (JSPI)");
+        return dp_gpu_paged_cannot_wait();
     }
     TRY(status);
     if (!run->step->routing) return DP_OK;
@@ -89,13 +95,23 @@ static dp_status read_ids(const block_run *run) {
     return dp_gpu_write(gpu, run->plan->slots[run->block->ids], 0, ids, run->pairs * 4);
 }
 
-static dp_status bring(const block_run *run, const dp_page_group *group) {
-    const dp_gpu_block *b = run->block;
+static dp_status bring(const dp_plan *plan, const dp_gpu_block *b, const dp_page_group *group) {
     for (int32_t e = 0; e < b->experts; e++) {
         if (!group->member[e] || !group->arrives[e]) continue;
-        for (int32_t i = 0; i < b->weight_count; i++)
-            TRY(dp_gpu_weights_put(run->plan->backend, run->plan->program, b->weights[i], e, group->slot[e]));
+        for (int32_t i = 0; i < b->weight_count; i++) TRY(dp_gpu_weights_put(plan->backend, plan->program, b->weights[i], e, group->slot[e]));
     }
+    return DP_OK;
+}
+
+dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids) {
+    dp_pager *pager = plan->program->pager;
+    dp_page_group group;
+    TRY(pager->api->want(pager, b->layer, ids, (size_t)b->k));
+    do {
+        TRY(pager->api->next(pager, &group));
+        TRY(bring(plan, b, &group));
+    } while (group.count);
+    pager->api->done(pager);
     return DP_OK;
 }
 
@@ -105,26 +121,7 @@ static dp_status submit(const block_run *run) {
     return dp_gpu_step_submit(run->plan, &quiet, run->from, run->to);
 }
 
-/* One token, fused: all its experts must be there at once. */
-static dp_status run_token(const block_run *run) {
-    dp_pager *pager = run->plan->program->pager;
-    const uint32_t *ids = run->plan->pairs;
-    int32_t k = run->block->k;
-    float placed[64];
-    dp_page_group group;
-    do {
-        TRY(pager->api->next(pager, &group));
-        TRY(bring(run, &group));
-    } while (group.count);
-    for (int32_t i = 0; i < k; i++) {
-        placed[i] = (float)group.slot[ids[i]];
-        placed[k + i] = (float)ids[i];
-    }
-    TRY(dp_gpu_write(run->plan->backend->gpu, run->plan->placed, 0, placed, 2 * (size_t)k * 4));
-    return submit(run);
-}
-
-/* Any number of tokens, group by group. */
+/* Some tokens, group by group. */
 static dp_status run_groups(const block_run *run) {
     dp_pager *pager = run->plan->program->pager;
     uint32_t *places = dp_malloc(run->pairs * sizeof *places);
@@ -133,7 +130,7 @@ static dp_status run_groups(const block_run *run) {
     while (status == DP_OK) {
         status = pager->api->next(pager, &group);
         if (status != DP_OK || !group.count) break;
-        status = bring(run, &group);
+        status = bring(run->plan, run->block, &group);
         for (size_t i = 0; i < run->pairs; i++) {
             uint32_t e = run->plan->pairs[i];
             places[i] = group.member[e] ? (uint32_t)group.slot[e] | e << 16 : DP_GPU_NO_PLACE;
@@ -147,10 +144,9 @@ static dp_status run_groups(const block_run *run) {
 
 static dp_status run_block(const block_run *run) {
     dp_pager *pager = run->plan->program->pager;
-    bool fused = run->plan->planned[run->plan->queue_ops[run->from]].when == DP_WHEN_FUSED;
     TRY(read_ids(run));
     TRY(pager->api->want(pager, run->block->layer, (const int32_t *)run->plan->pairs, run->pairs));
-    TRY(fused ? run_token(run) : run_groups(run));
+    TRY(run_groups(run));
     pager->api->done(pager);
     return dp_gpu_step_trace(run->plan, run->step, run->from, run->to);
 }
@@ -178,7 +174,17 @@ static dp_status run_blocks(dp_plan *plan, const dp_step *step, size_t count, si
 dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, size_t *done) {
     *done = 0;
     if (!plan->block_count) return DP_OK;
+    if (step->count == 1) {
+        *done = count;
+        return dp_gpu_paged_draw(plan, step, count, 0, NULL);
+    }
     dp_status status = run_blocks(plan, step, count, done);
+    if (status != DP_OK) plan->program->pager->api->done(plan->program->pager);
+    return status;
+}
+
+dp_status dp_gpu_paged_draw(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id) {
+    dp_status status = dp_gpu_ahead_run(plan, step, count, draw, id);
     if (status != DP_OK) plan->program->pager->api->done(plan->program->pager);
     return status;
 }

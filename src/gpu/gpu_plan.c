@@ -137,7 +137,8 @@ static dp_status route(planner *p) {
                            bits(op->route.scale), bits(op->route.jitter)},
                 .grid = {1, 1, 1},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 0}};
-    return dp_gpu_plan_add(p, &r);
+    TRY(dp_gpu_plan_add(p, &r));
+    return p->when == DP_WHEN_ALWAYS ? dp_gpu_place_routed(p) : DP_OK;
 }
 
 /* ---- attention ---- */

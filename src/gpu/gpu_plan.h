@@ -84,8 +84,9 @@ struct dp_kv {
 
 /* How a dispatch's grid follows the step: that axis is multiplied by its token or output count, times `times`, over `per`. */
 typedef enum dp_grid_rows { DP_GRID_FIXED, DP_GRID_TOKENS, DP_GRID_OUTPUTS } dp_grid_rows;
-/* One-token steps run fused dispatches (gpu_decode.c) instead of the plain ones of the same ops. */
-typedef enum dp_when { DP_WHEN_ALWAYS, DP_WHEN_FUSED, DP_WHEN_PLAIN } dp_when;
+/* One-token steps run fused dispatches (gpu_decode.c) instead of the plain ones of the same ops. BACK: those of gpu_ahead.c that
+ * put a layer's input back, no part of a step. */
+typedef enum dp_when { DP_WHEN_ALWAYS, DP_WHEN_FUSED, DP_WHEN_PLAIN, DP_WHEN_BACK } dp_when;
 typedef struct dp_planned {
     dp_gpu_dispatch dispatch;
     dp_grid_rows rows;
@@ -112,9 +113,15 @@ typedef struct dp_gpu_block {
     int32_t ids;       /* slot of the router's choice */
     int32_t weights[DP_GPU_BLOCK_WEIGHTS];
     int32_t weight_count;
+    /* of single tokens (gpu_ahead.c) */
+    uint32_t table, choice; /* where its slots stand in the table, and what is chosen among all that is */
+    size_t back;            /* the dispatch that puts its input back; SIZE_MAX: there is none */
+    size_t resume;          /* the op from which it then runs */
+    double found;           /* in how many tokens, of late, all its experts were in slots */
 } dp_gpu_block;
 
 typedef struct dp_gpu_draws dp_gpu_draws; /* gpu_draw.c */
+typedef struct dp_gpu_ahead dp_gpu_ahead; /* gpu_ahead.c */
 
 struct dp_plan {
     dp_gpu_backend *backend;
@@ -145,6 +152,7 @@ struct dp_plan {
     dp_gpu_buffer placed; /* of one token: kernels/place.wgsl */
     uint32_t *pairs;      /* [tokens * k] */
     dp_gpu_stream *stream; /* of a program whose layers pass through slots, else NULL */
+    dp_gpu_ahead *ahead;
 };
 
 typedef struct dp_planner {
@@ -217,8 +225,25 @@ int32_t dp_gpu_block_of(const dp_plan *plan, size_t op);
 dp_gpu_range dp_gpu_expert_ids(const dp_planner *planner);
 /* Of the slots that a paged weight has, or of its experts. */
 uint32_t dp_gpu_expert_room(const dp_program *program, const dp_op *op);
-/* Runs a queued step up to the end of its last block; *done: how many of its dispatches that were. */
+/* Runs a queued step up to the end of its last block or, of a single token, all of it; *done: how many of its dispatches that were. */
 dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, size_t *done);
+/* A single token's step and, behind it on the queue, `draw` dispatches that draw the next one. */
+dp_status dp_gpu_paged_draw(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id);
+/* Takes the experts that the pager brings to a block's slots: all of a token's. */
+dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *block, const int32_t *ids);
+dp_status dp_gpu_paged_cannot_wait(void); /* fails */
+
+/* ---- single tokens with paged experts (gpu_ahead.c) ---- */
+
+dp_status dp_gpu_ahead_new(dp_plan *plan);
+void dp_gpu_ahead_free(dp_plan *plan);
+uint64_t dp_gpu_ahead_bytes(const dp_program *program); /* of all it takes, if experts are paged */
+dp_gpu_buffer dp_gpu_ahead_drawn(const dp_plan *plan); /* where a token that is drawn is to be left; 0: anywhere */
+/* Add the dispatch that places the experts of the router at planner->index, for its fused dispatches, which read logits and
+ * whose layer needs no more than the residual and the packed slot; for its plain ones. */
+dp_status dp_gpu_place_fused(dp_planner *planner, const dp_kernel_variant *variant, int32_t logits, int32_t residual, int32_t packed);
+dp_status dp_gpu_place_routed(dp_planner *planner);
+dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id);
 
 /* Brings what the dispatch at `from` of the queue reads to its slot; *end: the first behind it, up to `to`, that wants
  * something else brought. */
@@ -230,6 +255,8 @@ dp_status dp_gpu_draw_begin(dp_plan *plan, const dp_draw_rules *rules);
 dp_status dp_gpu_draw(dp_plan *plan, const dp_step *step);
 dp_status dp_gpu_drawn(dp_plan *plan, int32_t *id);
 void dp_gpu_draw_end(dp_plan *plan);
+/* Before the last draw is made again: makes the step what it was. */
+dp_status dp_gpu_draw_again(dp_plan *plan, const dp_step *step);
 void dp_gpu_draws_free(dp_plan *plan);
 uint64_t dp_gpu_draws_bytes(const dp_program *program); /* that drawing takes, without the ids of a context */
 

@@ -30,6 +30,7 @@ typedef struct dp_step {
     dp_kv *kv;           /* reserved up to position + count */
     dp_routing_fn routing; /* may be NULL */
     void *routing_user;
+    bool routing_blind;    /* it chooses without having seen the router's choice */
     dp_trace_fn trace;   /* may be NULL */
     void *trace_user;
     dp_profile_fn profile; /* may be NULL */

@@ -44,10 +44,15 @@ typedef struct dp_pager_api {
     const dp_stream *(*stream)(dp_pager *pager);
     /* A unit of these has been sent to its slot, which kept the host busy for so long. */
     void (*sent)(dp_pager *pager, int32_t unit, uint64_t bytes, double seconds);
+    /* The same device: where each of a layer's experts is, -1: in no slot. Holds until the next change. */
+    const int32_t *(*where)(dp_pager *pager, int32_t layer);
+    /* A step used these experts of a layer, if all of them are in slots; else false, and nothing happens. */
+    bool (*found)(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count);
 } dp_pager_api;
 
 struct dp_pager {
     const dp_pager_api *api;
+    uint64_t changes; /* of what is in the device's slots */
 };
 
 #endif

@@ -18,7 +18,14 @@ static int32_t slots(dp_pager *pager, int32_t layer) {
     return l ? l->cache.slots : 0;
 }
 
+static const int32_t *where(dp_pager *pager, int32_t layer) { return layer_of(of(pager), layer)->cache.slot_of; }
+
 /* ---- a step ---- */
+
+static void put(dp_device *d, dp_device_layer *l, int32_t slot, int32_t expert) {
+    dp_cache_put(&l->cache, slot, expert);
+    d->base.changes++;
+}
 
 static void end_step(dp_device *d) {
     if (d->now) memset(d->state, IDLE, (size_t)d->most_experts);
@@ -66,6 +73,27 @@ static dp_status want(dp_pager *pager, int32_t layer, const int32_t *ids, size_t
     return status;
 }
 
+static bool are_there(const dp_device_layer *l, const int32_t *ids, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= l->experts || l->cache.slot_of[ids[i]] < 0) return false;
+    return true;
+}
+
+static bool found(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count) {
+    dp_device *d = of(pager);
+    dp_device_layer *l = layer_of(d, layer);
+    dp_mutex_lock(d->lock);
+    bool all = l && are_there(l, ids, count);
+    if (all) dp_cache_step(&l->cache), l->counts.steps++;
+    for (size_t i = 0; all && i < count; i++) {
+        if (l->cache.last[ids[i]] == l->cache.clock) continue; /* the same again */
+        dp_cache_use(&l->cache, ids[i]);
+        l->counts.hits++;
+    }
+    dp_mutex_unlock(d->lock);
+    return all;
+}
+
 typedef struct choice {
     const dp_device *device;
     uint8_t most; /* the state up to which an expert may lose its slot, IDLE apart */
@@ -84,7 +112,7 @@ static bool place(dp_device *d, int32_t expert) {
     if (slot < 0) slot = dp_cache_choose(&l->cache, may_go, &(choice){d, GIVEN});
     if (slot < 0) return false;
     if (l->cache.holds[slot] >= 0) l->counts.evictions++;
-    dp_cache_put(&l->cache, slot, expert);
+    put(d, l, slot, expert);
     return true;
 }
 
@@ -161,7 +189,7 @@ static void done(dp_pager *pager) {
     dp_device *d = of(pager);
     dp_mutex_lock(d->lock);
     for (int32_t e = 0; d->now && e < d->now->experts; e++)
-        if (d->state[e] == HANDED && d->arrives[e]) dp_cache_put(&d->now->cache, d->now->cache.slot_of[e], -1);
+        if (d->state[e] == HANDED && d->arrives[e]) put(d, d->now, d->now->cache.slot_of[e], -1);
     if (d->now) memset(d->member, 0, (size_t)d->most_experts), memset(d->arrives, 0, (size_t)d->most_experts);
     end_step(d);
     dp_mutex_unlock(d->lock);
@@ -238,7 +266,7 @@ static void share(dp_pager *pager, void (*task)(void *user, int32_t i), void *us
     else dp_loader_share(d->helpers, task, user, count);
 }
 
-static const dp_pager_api api = {.want = want, .next = next, .done = done, .share = share, .slots = slots, .stream = stream, .sent = sent};
+static const dp_pager_api api = {.want = want, .next = next, .done = done, .share = share, .slots = slots, .where = where, .found = found, .stream = stream, .sent = sent};
 
 static dp_status start_layer(dp_device_layer *l, const dp_pages *pages, size_t index, dp_cache_policy policy, int32_t slot_count) {
     const dp_page_layer *from = &pages->layers[index];

@@ -1,0 +1,34 @@
+// What place.wgsl and place_routed.wgsl share. The experts of one token become slots: of those that are in none the host learns
+// from the record, and what was computed with the slot 0 in their stead it has computed again from what is kept here.
+// Shapes:    table: from p.table on, the slot of each expert, or NONE; from p.wanted on, for each choice the expert that the host
+//            wants instead of the router's, or NONE. record: from p.record on, the experts used. kept: row [p.row], packed
+//            [p.packed].
+// Bindings:  1 table, 2 row and 3 packed (what a run from here on reads of what went before; packed: any buffer if p.packed is
+//            0), 4 record, 6 kept, 7 params.
+// Work:      the first workgroup chooses, a thread a choice; the others copy a word a thread.
+struct Params { table: u32, wanted: u32, record: u32, row: u32, packed: u32 }
+@group(0) @binding(1) var<storage, read> table: array<u32>;
+@group(0) @binding(2) var<storage, read> row: array<u32>;
+@group(0) @binding(3) var<storage, read> packed: array<u32>;
+@group(0) @binding(4) var<storage, read_write> record: array<u32>;
+@group(0) @binding(6) var<storage, read_write> kept: array<u32>;
+@group(0) @binding(7) var<uniform> p: Params;
+const THREADS = 64u;
+const NONE = 0xffffffffu;
+
+fn expert_for(choice: u32, routed: u32) -> u32 {
+    let wanted = table[p.wanted + choice];
+    let expert = select(wanted, routed, wanted == NONE);
+    record[p.record + choice] = expert;
+    return expert;
+}
+
+fn slot_of(expert: u32) -> u32 {
+    let slot = table[p.table + expert];
+    return select(slot, 0u, slot == NONE);
+}
+
+fn keep(i: u32) {
+    if (i < p.row) { kept[i] = row[i]; }
+    else if (i - p.row < p.packed) { kept[i] = packed[i - p.row]; }
+}

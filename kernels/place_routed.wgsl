@@ -1,0 +1,19 @@
+// Computes:  where the experts are that route.wgsl has chosen for one token, for products that are not fused; and what
+//            place_keep.wgsl says.
+// Shapes:    ids, places [CHOICES]: slot | expert << 16.
+// Bindings:  0 ids, 5 places, and those of place_keep.wgsl.
+// Work:      grid (1 + p.row / 64, 1 or 0).
+// Limits:    64 choices. Behind place_keep.wgsl.
+@group(0) @binding(0) var<storage, read> ids: array<u32>;
+@group(0) @binding(5) var<storage, read_write> places: array<u32>;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
+    if (at.x > 0u) {
+        keep((at.x - 1u) * THREADS + thread);
+        return;
+    }
+    if (thread >= CHOICES) { return; }
+    let expert = expert_for(thread, ids[thread]);
+    places[thread] = slot_of(expert) | (expert << 16u);
+}

@@ -1,0 +1,338 @@
+/* gpu_ahead.c: single tokens of a model whose experts share slots. The device knows which expert is in which slot and runs on
+ * behind each router, up to the end of the token where experts are likely to be there, on the supposition that they are. Each
+ * layer's choice is noted and read with the token. Where one was in no slot, what ran behind was for nothing: the host brings it,
+ * the layer's input is put back and the device runs from there again. Keys and values of such runs are overwritten. */
+#include "gpu/gpu_decode.h"
+#include "graph/pager.h"
+
+#define LIKELY 0.5  /* chances below it are not worth running on for */
+#define FORGET 0.25 /* the weight of the last token in what is known of a layer */
+
+enum { DRAWN, IDS }; /* words of the record: the token drawn, then the experts of each block */
+
+#define ROUTER SIZE_MAX /* dp_gpu_block.resume: the dispatch before the one that places */
+
+struct dp_gpu_ahead {
+    dp_gpu_buffer table, record;
+    uint32_t *slots;   /* the table: slots of each block's experts, then the experts that somebody wants of each */
+    size_t slot_words, words; /* in it; the latter also for those wanted */
+    uint32_t *used;    /* the record */
+    size_t used_words;
+    size_t *places;    /* [blocks]: where in the queue their experts are placed */
+    uint64_t changes;  /* of the pager, as of the table */
+    bool wanting;      /* some are wanted */
+};
+
+/* ---- life ---- */
+
+static dp_status make(dp_plan *plan, dp_gpu_ahead *a) {
+    dp_gpu *gpu = plan->backend->gpu;
+    size_t ids = 0;
+    for (size_t i = 0; i < plan->block_count; i++) {
+        plan->blocks[i].table = (uint32_t)a->slot_words;
+        plan->blocks[i].choice = (uint32_t)ids;
+        plan->blocks[i].back = SIZE_MAX;
+        plan->blocks[i].found = LIKELY;
+        a->slot_words += (size_t)plan->blocks[i].experts;
+        ids += (size_t)plan->blocks[i].k;
+    }
+    a->words = a->slot_words + ids;
+    a->used_words = IDS + ids;
+    a->changes = UINT64_MAX;
+    a->slots = dp_malloc(a->words * sizeof *a->slots);
+    a->used = dp_malloc(a->used_words * sizeof *a->used);
+    a->places = dp_malloc(plan->block_count * sizeof *a->places);
+    if (!a->slots || !a->used || !a->places) return dp_no_memory((a->words + a->used_words) * 4);
+    memset(a->slots, 0xFF, a->words * sizeof *a->slots); /* DP_GPU_NO_PLACE */
+    TRY(dp_gpu_storage_new(gpu, a->words * 4, "table", &a->table));
+    return dp_gpu_buffer_new(gpu, a->used_words * 4, "record", &a->record);
+}
+
+dp_status dp_gpu_ahead_new(dp_plan *plan) {
+    plan->ahead = dp_calloc(1, sizeof *plan->ahead);
+    return plan->ahead ? make(plan, plan->ahead) : dp_no_memory(sizeof *plan->ahead);
+}
+
+void dp_gpu_ahead_free(dp_plan *plan) {
+    dp_gpu_ahead *a = plan->ahead;
+    if (!a) return;
+    dp_gpu_buffer_free(plan->backend->gpu, a->table);
+    dp_gpu_buffer_free(plan->backend->gpu, a->record);
+    dp_free(a->slots);
+    dp_free(a->used);
+    dp_free(a->places);
+    dp_free(a);
+    plan->ahead = NULL;
+}
+
+uint64_t dp_gpu_ahead_bytes(const dp_program *program) {
+    uint64_t bytes = 0;
+    for (size_t i = 1; i < program->op_count; i++) {
+        const dp_op *op = &program->ops[i];
+        if (op->kind != DP_OP_ROUTE) continue;
+        uint64_t row = (uint64_t)program->slots[program->ops[i - 1].src].cols, experts = (uint64_t)program->slots[op->src].cols;
+        bytes += row * 4 + row / 16 * 44 + (experts + 2 * (uint64_t)op->route.k) * 4;
+    }
+    return bytes;
+}
+
+dp_gpu_buffer dp_gpu_ahead_drawn(const dp_plan *plan) { return plan->ahead ? plan->ahead->record : 0; }
+
+/* ---- planning ---- */
+
+/* Whether nothing but these slots, of which `other` may be -1, is read from `op` on before it is written. */
+static bool needs_only(const dp_planner *p, size_t op, int32_t row, int32_t other) {
+    for (size_t i = 0; i < p->plan->program->slot_count; i++) {
+        int32_t slot = (int32_t)i;
+        if (slot != row && slot != other && !dp_decode_unread(p, slot, op - p->index)) return false;
+    }
+    return true;
+}
+
+static dp_status add_back(dp_planner *p, dp_gpu_block *b, dp_gpu_range kept, dp_gpu_range row, dp_gpu_range packed, const uint32_t *words) {
+    dp_recipe r = {.variant = {DP_KERNEL_PUT_BACK, DP_F32, {0}},
+                   .ranges = {kept, row, packed},
+                   .range_count = 3,
+                   .params = {words[0], words[1]},
+                   .grid = {(words[0] + words[1] + 63) / 64, 1, 1}};
+    dp_when when = p->when;
+    p->when = DP_WHEN_BACK;
+    dp_status status = dp_gpu_plan_add(p, &r);
+    p->when = when;
+    if (status == DP_OK) b->back = p->plan->planned_count - 1;
+    return status;
+}
+
+/* How a block's experts are placed. */
+typedef struct placing {
+    int32_t block;
+    const dp_kernel_variant *variant;
+    dp_gpu_range from, to;
+    int32_t row, packed; /* slots whose row and packed twin are all that a run from `resume` on needs; row -1: it cannot be resumed */
+    size_t resume;
+} placing;
+
+static dp_status add_place(dp_planner *p, const placing *how) {
+    dp_plan *plan = p->plan;
+    dp_gpu_block *b = &plan->blocks[how->block - 1];
+    dp_gpu_range nothing = dp_decode_whole(plan->backend->nothing), sink = dp_decode_whole(plan->backend->sink), kept = sink, packed = nothing;
+    uint32_t words[2] = {0, 0}; /* that are kept */
+    b->back = SIZE_MAX;
+    b->resume = how->resume;
+    if (how->row >= 0) {
+        words[0] = dp_decode_cols(p, how->row);
+        words[1] = how->packed < 0 ? 0 : dp_decode_cols(p, how->packed) / 16 * 11;
+        TRY(dp_decode_buffer(p, ((uint64_t)words[0] + words[1]) * 4, NULL, "kept", &kept.buffer));
+        if (how->packed >= 0) TRY(dp_decode_packed(p, how->packed, &packed));
+        TRY(add_back(p, b, kept, dp_decode_slot(p, how->row), words[1] ? packed : sink, words));
+    }
+    dp_recipe r = {.variant = *how->variant,
+                   .ranges = {how->from, dp_decode_whole(plan->ahead->table), how->row < 0 ? nothing : dp_decode_slot(p, how->row), packed,
+                              dp_decode_whole(plan->ahead->record), how->to, kept},
+                   .range_count = 7,
+                   .params = {b->table, (uint32_t)plan->ahead->slot_words + b->choice, IDS + b->choice, words[0], words[1]},
+                   .grid = {1 + (words[0] + words[1] + 63) / 64, 1, 1},
+                   .planned = {.rows = DP_GRID_TOKENS, .axis = 1, .at_most = 1}};
+    return dp_gpu_plan_add(p, &r);
+}
+
+dp_status dp_gpu_place_fused(dp_planner *p, const dp_kernel_variant *variant, int32_t logits, int32_t residual, int32_t packed) {
+    bool back = needs_only(p, p->index - 1, residual, packed);
+    return add_place(p, &(placing){dp_gpu_block_of(p->plan, p->index + 1), variant, dp_decode_slot(p, logits), dp_decode_whole(p->plan->placed),
+                                   back ? residual : -1, packed, ROUTER});
+}
+
+/* The last op up to the router where a single slot holds all that is needed, and none of the ops between them writes to it. */
+static int32_t find_row(const dp_planner *p, size_t *resume) {
+    const dp_program *program = p->plan->program;
+    for (size_t at = p->index; at > 0 && program->ops[at].layer == p->op->layer; at--) {
+        int32_t row = program->ops[at].src;
+        if (row < 0 || !needs_only(p, at, row, -1)) continue;
+        for (size_t i = at; i < p->index; i++)
+            if (program->ops[i].dst == row || program->ops[i].dst2 == row) return -1;
+        *resume = at;
+        return row;
+    }
+    return -1;
+}
+
+dp_status dp_gpu_place_routed(dp_planner *p) {
+    const dp_kernel_variant v = {DP_KERNEL_PLACE_ROUTED, DP_F32, {(uint32_t)p->op->route.k}};
+    placing how = {dp_gpu_block_of(p->plan, p->index + 1), &v, dp_decode_slot(p, p->op->dst2), dp_decode_whole(p->plan->places), -1, -1, 0};
+    if (!how.block) return DP_OK;
+    how.row = find_row(p, &how.resume);
+    return add_place(p, &how);
+}
+
+/* ---- the table ---- */
+
+static dp_status write_table(dp_plan *plan, size_t from, size_t words) {
+    return dp_gpu_write(plan->backend->gpu, plan->ahead->table, from * 4, plan->ahead->slots + from, words * 4);
+}
+
+static void copy_row(dp_plan *plan, const dp_gpu_block *b) {
+    dp_pager *pager = plan->program->pager;
+    memcpy(plan->ahead->slots + b->table, pager->api->where(pager, b->layer), (size_t)b->experts * sizeof(int32_t)); /* -1: DP_GPU_NO_PLACE */
+}
+
+/* Other sessions, and passes that failed, change slots too. */
+static dp_status refresh(dp_plan *plan) {
+    dp_gpu_ahead *a = plan->ahead;
+    if (a->changes == plan->program->pager->changes) return DP_OK;
+    for (size_t i = 0; i < plan->block_count; i++) copy_row(plan, &plan->blocks[i]);
+    TRY(write_table(plan, 0, a->words));
+    a->changes = plan->program->pager->changes;
+    return DP_OK;
+}
+
+static uint32_t *wanted_of(const dp_plan *plan, const dp_gpu_block *b) { return plan->ahead->slots + plan->ahead->slot_words + b->choice; }
+
+/* What the host wants instead of the router's choice, as far as it can tell before. */
+static dp_status prepare_wanted(dp_plan *plan, const dp_step *step) {
+    dp_gpu_ahead *a = plan->ahead;
+    bool blind = step->routing && step->routing_blind;
+    if (!blind && !a->wanting) return DP_OK;
+    for (size_t i = 0; i < plan->block_count; i++) {
+        const dp_gpu_block *b = &plan->blocks[i];
+        uint32_t *ids = wanted_of(plan, b);
+        memset(ids, 0xFF, (size_t)b->k * sizeof *ids);
+        if (blind) step->routing(step->routing_user, b->layer, (int32_t *)ids, 1, b->k);
+        for (int32_t c = 0; blind && c < b->k; c++)
+            if (ids[c] >= (uint32_t)b->experts)
+                return dp_fail(DP_E_ARG, "layer %d: expert %d chosen, there are %d", (int)b->layer, (int)ids[c], (int)b->experts);
+    }
+    a->wanting = blind;
+    return write_table(plan, a->slot_words, a->words - a->slot_words);
+}
+
+/* ---- a token ---- */
+
+typedef struct token_run {
+    dp_plan *plan;
+    const dp_step *step;
+    size_t count, draw; /* dispatches of the step, of a draw behind them */
+    bool watched;       /* by somebody who is to see nothing that is then done again; or layers pass through in order */
+} token_run;
+
+static void find_places(const token_run *r) {
+    const dp_plan *plan = r->plan;
+    for (size_t i = r->count; i-- > 0;) {
+        int32_t number = plan->planned[plan->queue_ops[i]].block;
+        if (number) plan->ahead->places[number - 1] = i - 1;
+    }
+}
+
+/* Behind the dispatches that are worth running before the host looks again, where block's choice is to be seen next. */
+static size_t window_end(const token_run *r, size_t block) {
+    double chance = 1;
+    for (; block < r->plan->block_count; block++) {
+        const dp_gpu_block *b = &r->plan->blocks[block];
+        chance *= b->found;
+        if (r->watched || b->back == SIZE_MAX || chance < LIKELY) return r->plan->ahead->places[block] + 1;
+    }
+    return r->count;
+}
+
+static dp_status submit_watched(const token_run *r, size_t from, size_t to, bool places) {
+    dp_step quiet = *r->step;
+    quiet.trace = NULL;
+    TRY(dp_gpu_step_submit(r->plan, r->step, from, to - places));
+    TRY(dp_gpu_step_submit(r->plan, &quiet, to - places, to));
+    return dp_gpu_submit(r->plan->backend->gpu, r->plan->queue + to, to == r->count ? r->draw : 0);
+}
+
+/* Runs [from, to) of the queue and what is drawn behind its end, and reads the record. */
+static dp_status run_window(const token_run *r, size_t from, size_t to, bool places) {
+    dp_plan *plan = r->plan;
+    dp_gpu *gpu = plan->backend->gpu;
+    dp_gpu_range record = {plan->ahead->record, 0, plan->ahead->used_words * 4};
+    dp_gpu_read read;
+    size_t end = to + (to == r->count ? r->draw : 0);
+    if (r->watched) {
+        TRY(submit_watched(r, from, to, places));
+        TRY(dp_gpu_read_begin(gpu, record.buffer, 0, (size_t)record.size, &read));
+    } else {
+        for (; end - from > DP_GPU_SUBMIT_PIECE; from += DP_GPU_SUBMIT_PIECE) TRY(dp_gpu_submit(gpu, plan->queue + from, DP_GPU_SUBMIT_PIECE));
+        TRY(dp_gpu_submit_read(gpu, plan->queue + from, end - from, &record, &read));
+    }
+    dp_status status = dp_gpu_read_end(gpu, read, plan->ahead->used);
+    if (status != DP_WAITING) return status;
+    dp_gpu_read_drop(gpu, read);
+    return dp_gpu_paged_cannot_wait();
+}
+
+/* Shows the router's choice to who asked for it; *changed: it is to be another. */
+static void show(const token_run *r, const dp_gpu_block *b, int32_t *ids, bool *changed) {
+    const dp_step *step = r->step;
+    size_t bytes = (size_t)b->k * sizeof *ids;
+    uint32_t *wanted = wanted_of(r->plan, b);
+    *changed = false;
+    if (!step->routing || step->routing_blind) return;
+    memcpy(wanted, ids, bytes);
+    step->routing(step->routing_user, b->layer, ids, 1, b->k);
+    *changed = memcmp(wanted, ids, bytes) != 0;
+    if (*changed) memcpy(wanted, ids, bytes);
+    else memset(wanted, 0xFF, bytes);
+    r->plan->ahead->wanting |= *changed;
+}
+
+/* Sees to it that a block's experts are there; *again: it is to run again with what there is now. */
+static dp_status settle(const token_run *r, dp_gpu_block *b, bool *again) {
+    dp_plan *plan = r->plan;
+    dp_pager *pager = plan->program->pager;
+    int32_t *ids = (int32_t *)plan->ahead->used + IDS + b->choice;
+    show(r, b, ids, again);
+    bool found = pager->api->found(pager, b->layer, ids, (size_t)b->k);
+    b->found += FORGET * ((found ? 1.0 : 0.0) - b->found);
+    if (!found) {
+        TRY(dp_gpu_paged_bring_all(plan, b, ids));
+        copy_row(plan, b);
+        TRY(write_table(plan, b->table, (size_t)b->experts));
+        plan->ahead->changes = pager->changes;
+    }
+    if (*again) TRY(write_table(plan, plan->ahead->slot_words + b->choice, (size_t)b->k));
+    *again |= !found;
+    return DP_OK;
+}
+
+/* From where the queue goes on once a block's experts are there, having run up to `to` without them. */
+static dp_status go_back(const token_run *r, size_t block, size_t to, size_t *from) {
+    const dp_plan *plan = r->plan;
+    const dp_gpu_block *b = &plan->blocks[block];
+    size_t place = plan->ahead->places[block];
+    if (to == place + 1) { /* nothing ran behind the choice, which is made again */
+        *from = to;
+        return dp_gpu_submit(plan->backend->gpu, plan->queue + place, 1);
+    }
+    if (to == r->count && r->draw) TRY(dp_gpu_draw_again(r->plan, r->step));
+    *from = place - 1;
+    if (b->resume != ROUTER)
+        while (*from > 0 && plan->planned[plan->queue_ops[*from - 1]].op >= b->resume) --*from;
+    return dp_gpu_submit(plan->backend->gpu, &plan->planned[b->back].dispatch, 1);
+}
+
+static dp_status run(const token_run *r) {
+    const dp_gpu_ahead *a = r->plan->ahead;
+    size_t from = 0, block = 0;
+    while (from < r->count) {
+        size_t to = window_end(r, block), end = block;
+        bool again = false;
+        while (end < r->plan->block_count && a->places[end] < to) end++;
+        if (end == block && !r->draw) return dp_gpu_step_submit(r->plan, r->step, from, to);
+        TRY(run_window(r, from, to, end > block && to < r->count));
+        for (; block < end && !again; block++) TRY(settle(r, &r->plan->blocks[block], &again));
+        if (again) TRY(go_back(r, block - 1, to, &from));
+        else from = to;
+    }
+    return DP_OK;
+}
+
+dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id) {
+    token_run r = {plan, step, count, draw, step->trace || step->profile || plan->stream || (step->routing && !step->routing_blind)};
+    TRY(refresh(plan));
+    TRY(prepare_wanted(plan, step));
+    find_places(&r);
+    TRY(run(&r));
+    if (draw) memcpy(id, &plan->ahead->used[DRAWN], sizeof *id);
+    return DP_OK;
+}
