@@ -256,13 +256,6 @@ stage_wasm() {
     for test in $ops; do
         run_one wasm "$test" node --no-warnings tests/support/command.mjs "build-wasm/tests/$test.wasm"
     done
-    # Node runs relaxed SIMD since version 21; behind a flag, older ones get it wrong
-    # shellcheck disable=SC2086
-    if build wasm wasm-relaxed $ops && node -e 'process.exit(parseInt(process.versions.node) < 21 ? 1 : 0)'; then
-        for test in $ops; do
-            run_one wasm "relaxed-$test" node --no-warnings tests/support/command.mjs "build-wasm-relaxed/tests/$test.wasm"
-        done
-    fi
     for script in tests/wasm/*.mjs; do
         run_one wasm "$(basename "$script" .mjs)" node --no-warnings "$script" build-wasm/doppler_tests.wasm
     done
@@ -276,18 +269,24 @@ node_24() {
     npm ci --prefix tests/web/node24 --no-audit --no-fund >"$logs/packages/node24.log" 2>&1 || echo "  ***** Node 24 could not be installed: the GPU in Node is not tested *****"
 }
 
-# Scripts of tests/web, one after the other: each has a browser to itself.
+# Scripts of tests/web, one after the other: each has a browser to itself. programs.mjs lets SwiftShader compile every kernel, which takes
+# minutes: beside the others, to which it gives way. speed.mjs has the machine to itself.
 stage_web() {
     has web cmake ninja clang-19 wasm-ld-19 node npm chromium firefox-esr || return
     build web release doppler_tool || return
     build web wasm doppler_web doppler_web_tests || return
     npm_packages tests/web || return
     node_24
-    local script limit=${TEST_TIMEOUT:-1800} # programs.mjs compiles every kernel on SwiftShader
+    build web wasm-relaxed doppler_web_relaxed || return
+    local script limit=${TEST_TIMEOUT:-1800}
     export limit
+    run_one web programs nice -n 10 node --no-warnings tests/web/programs.mjs &
     for script in tests/web/*.mjs; do
-        [ "$script" = tests/web/browser.mjs ] || run_one web "$(basename "$script" .mjs)" node --no-warnings "$script"
+        case $script in */browser.mjs | */programs.mjs | */speed.mjs) continue ;; esac
+        run_one web "$(basename "$script" .mjs)" node --no-warnings "$script"
     done
+    wait
+    run_one web speed node --no-warnings tests/web/speed.mjs
 }
 
 stage_arm64() {

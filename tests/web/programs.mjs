@@ -1,4 +1,5 @@
-// programs.mjs: the op tests, the device's tests and the golden families, compiled to WebAssembly, on WebGPU in Chromium.
+// programs.mjs: the op tests, the device's tests and the golden families, compiled to WebAssembly, on WebGPU in Chromium; and on
+// its CPU, with SIMD and with relaxed SIMD.
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { sendFile } from '../../tools/serve.mjs';
@@ -14,7 +15,7 @@ const files = [...below('tests/data/models'), ...below('tests/data/gguf')];
 const server = await startServer(async (request, response) => {
   const { pathname } = new URL(request.url, 'http://localhost');
   const path = pathname.startsWith('/repository/') ? pathname.slice(12) : pathname === '/tests/program.js' ? 'tests/web/program.js'
-    : /^\/programs\/\w+\.wasm$/.test(pathname) ? `build-wasm/web/${pathname.slice(10)}` : undefined;
+    : /^\/programs\/build-[\w/-]+\.wasm$/.test(pathname) ? pathname.slice(10) : undefined;
   if (!path || path.includes('..')) return false;
   await sendFile(request, response, path);
   return true;
@@ -25,7 +26,7 @@ const page = await openPage(context, server);
 await page.exposeFunction('note', (line) => process.env.VERBOSE && console.log(`  ${line}`));
 
 /** Runs a program and expects that none of its tests fails and some pass. */
-async function program(name, { args = [], strict = false } = {}) {
+async function program(name, { args = [], strict = false, folder = 'build-wasm/web' } = {}) {
   const { code, lines } = await page.evaluate((job) => new Promise((resolve) => {
     const worker = new Worker('/tests/program.js', { type: 'module' }), seen = [];
     worker.onerror = (event) => resolve({ code: 98, lines: [event.message] });
@@ -36,7 +37,7 @@ async function program(name, { args = [], strict = false } = {}) {
       resolve({ code: data.code, lines: seen });
     };
     worker.postMessage(job);
-  }), { url: `/programs/${name}.wasm`, args, strict, files });
+  }), { url: `/programs/${folder}/${name}.wasm`, args, strict, files });
   console.log(`     ${name}: ${lines.at(-1)}`);
   const failures = lines.filter((line) => line.startsWith('FAIL'));
   expect(code === 0 && !failures.length && /^[1-9]\d* passed, 0 failed, 0 skipped$/.test(lines.at(-1)), `${name} ended with ${code}: ${(failures.length ? failures : lines.slice(-5)).join('\n')}`);
@@ -48,5 +49,10 @@ const DEVICE = ['buffer_round_trips', 'staging_wraps', 'staged_pieces', 'bad_ran
 test('the device interface', () => program('test_gpu_device', { strict: true, args: DEVICE }));
 test('the families and quantised files against transformers, on the GPU', () => program('test_gpu', { args: ['on_the_gpu'] }));
 test('the families against transformers, on the CPU', () => program('test_families'));
+
+test('relaxed SIMD: the products of the CPU, and the families against transformers', async () => {
+  for (const name of ['test_matmul_fast', 'test_attention_fast', 'test_rows_fast']) await program(name, { folder: 'build-wasm-relaxed/tests' });
+  await program('test_families', { folder: 'build-wasm-relaxed/web' });
+});
 
 await runTests().finally(() => context.close());
