@@ -4,7 +4,11 @@ import { expect, runTests, startChromium, startServer, test } from './browser.mj
 
 const shots = 'build/test-logs/web';
 mkdirSync(shots, { recursive: true });
-const server = await startServer();
+let slow = 0; // milliseconds before each shard
+const server = await startServer(async (request) => {
+  if (slow && /shard_/.test(request.url)) await new Promise((resolve) => setTimeout(resolve, slow));
+  return false;
+});
 const context = await startChromium();
 const page = await context.newPage();
 const faults = [];
@@ -19,6 +23,23 @@ await page.addInitScript(() => { // so that a test can end them
 });
 page.on('pageerror', (error) => faults.push(error.message));
 page.setDefaultTimeout(240000);
+
+test('while a model comes the page says how much has, and it can be cancelled', async () => {
+  await page.setViewportSize({ width: 390, height: 780 });
+  await page.goto(`${server.address_}/web/demo/`);
+  await page.screenshot({ path: `${shots}/demo-phone-welcome.png` });
+  slow = 150;
+  await page.click('#bundled');
+  await page.waitForFunction(() => /MB of 6\.7 MB, .*\/s/.test(document.getElementById('progress-text').textContent));
+  const part = Number(await page.getAttribute('#progress', 'aria-valuenow'));
+  await page.screenshot({ path: `${shots}/demo-loading.png` });
+  expect(part > 0 && part < 100 && await page.textContent('#status') === 'Loading Storyteller', `${part} %`);
+  await page.click('#cancel');
+  await page.waitForSelector('#welcome:not([hidden])');
+  expect(await page.isHidden('#error'), 'the cancellation is shown as an error');
+  await page.waitForFunction(() => /incomplete/.test(document.getElementById('kept-list').textContent));
+  slow = 0;
+});
 
 test('the bundled model loads with a click and tells a story on the GPU', async () => {
   await page.setViewportSize({ width: 1280, height: 800 });
@@ -181,7 +202,8 @@ test('a wrong address is explained, and the page goes on', async () => {
   await page.fill('#url', `${server.address_}/models/nowhere/`);
   await page.click('#url-form button');
   await page.waitForSelector('#error:not([hidden])');
-  expect(/404/.test(await page.textContent('#error p')), await page.textContent('#error p'));
+  expect(/404.*is the address right/.test(await page.textContent('#error p')), await page.textContent('#error p'));
+  await page.screenshot({ path: `${shots}/demo-error.png` });
   await page.waitForSelector('#welcome:not([hidden])');
 });
 

@@ -44,10 +44,13 @@ function show(section) {
   $('change').hidden = section !== 'chat';
   $('back').hidden = section !== 'welcome' || !state.engine; // to the conversation
 }
+/** A message as a sentence; one that begins with an address or a file's name stays as it is. */
+const sentence = (text) => (/^[a-z]+('s)? /.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
+
 /** note: nothing went wrong, but the user should know. */
 function complain(error, note = false) {
   if (error?.name === 'AbortError') return;
-  $('error').querySelector('p').textContent = error?.message ?? String(error);
+  $('error').querySelector('p').textContent = sentence(error?.message ?? String(error));
   $('error').classList.toggle('note', note);
   $('again').hidden = !(DEAD.includes(error?.code) && state.loaded);
   $('error').hidden = false;
@@ -107,8 +110,8 @@ function begin(talk) {
   if (!talk.length) $('messages').replaceChildren();
   $('status').textContent = `${model.name} on the ${backend === 'gpu' ? 'GPU' : 'CPU'}`;
   $('notice').hidden = !notice;
-  $('notice').textContent = notice ? `${notice[0].toUpperCase()}${notice.slice(1)}` : '';
-  if (notice) complain(new Error(`${notice[0].toUpperCase()}${notice.slice(1)}`), true);
+  $('notice').textContent = sentence(notice);
+  if (notice) complain(new Error(notice), true);
   if (!talk.length) $('ideas').replaceChildren(...(model.name === 'storyteller' ? IDEAS : ['Hello, who are you?', 'Explain the Doppler effect in two sentences.'])
     .map((text) => element('button', { type: 'button', class: 'quiet small', onclick: () => ask(text) }, text)));
   show('chat');
@@ -190,7 +193,8 @@ function finish(item, body, content, usage, stopped) {
   item.classList.remove('busy');
   body.textContent = content;
   state.messages.push({ role: 'assistant', content });
-  const words = usage ? `${usage.completion_tokens} tokens, ${usage.extra.decodeTokensPerSecond.toFixed(1)} per second` : '';
+  body.hidden = !content;
+  const words = !content && !stopped ? 'No answer' : usage ? `${usage.completion_tokens} tokens, ${usage.extra.decodeTokensPerSecond.toFixed(1)} per second` : '';
   item.append(element('div', { class: 'under' }, element('button', { type: 'button', class: 'quiet small again', onclick: () => regenerate(item) }, 'Regenerate'),
     element('span', {}, [stopped ? 'Stopped' : '', words].filter(Boolean).join(', '))));
   if (usage) {
