@@ -36,31 +36,37 @@ static bool looks_like_path(const char *text) {
     return dp_str_ends(s, ".gguf") || (strchr(text, '/') && !strpbrk(text, " \n"));
 }
 
-/* One argument is a model if there is such a path, a prompt for the bundled model otherwise. */
-static dp_status choose(job *j, char **arguments, int count) {
-    const char *model = NULL, *prompt = NULL;
-    if (count == 2)
-        model = arguments[0], prompt = arguments[1];
-    else if (count == 1 && (dp_path_what(arguments[0]) != DP_PATH_NONE || looks_like_path(arguments[0])))
-        model = arguments[0];
-    else if (count == 1)
-        prompt = arguments[0];
+/* Without its line end; *prompt stays NULL if there is nothing. */
+static dp_status read_prompt(char **prompt) {
+    char *text = NULL;
+    size_t size;
+    TRY(stdin_read(&text, &size));
+    if (size && text[size - 1] == '\n') text[--size] = 0;
+    dp_status status = text_check("the prompt", text, size);
+    if (status == DP_OK && size) *prompt = text;
+    else dp_free(text);
+    return status;
+}
+
+/* `model` and `prompt` as they were given, or NULL. Without a model the bundled one runs, and has a prompt of its own. */
+static dp_status choose(job *j, const char *model, const char *prompt) {
     if (model) TRY(dp_path_find(model, NULL));
     TRY(model ? text_copy(dp_str_of(model), &j->model) : setup_find_bundled(&j->model));
     bool from_stdin = prompt ? strcmp(prompt, "-") == 0 : !stdin_is_terminal();
-    if (!from_stdin && prompt) return text_copy(dp_str_of(prompt), &j->prompt);
-    if (from_stdin) {
-        size_t size;
-        TRY(stdin_read(&j->prompt, &size));
-        if (size && j->prompt[size - 1] == '\n') j->prompt[--size] = 0;
-        TRY(text_check("the prompt", j->prompt, size));
-        if (size) return DP_OK;
-        dp_free(j->prompt);
-        j->prompt = NULL;
-    }
+    if (prompt && !from_stdin) return text_copy(dp_str_of(prompt), &j->prompt);
+    if (from_stdin) TRY(read_prompt(&j->prompt));
+    if (j->prompt) return DP_OK;
     if (model) return dp_fail(DP_E_ARG, "no prompt: give it behind the model, in quotes, or on standard input");
     note("prompt: %s", default_prompt);
     return text_copy(dp_str_of(default_prompt), &j->prompt);
+}
+
+/* One argument is a model if there is such a path, a prompt for the bundled model otherwise. */
+static dp_status choose_by_arguments(job *j, char **arguments, int count) {
+    if (count == 0) return choose(j, NULL, NULL);
+    if (count == 2) return choose(j, arguments[0], arguments[1]);
+    bool is_model = dp_path_what(arguments[0]) != DP_PATH_NONE || looks_like_path(arguments[0]);
+    return is_model ? choose(j, arguments[0], NULL) : choose(j, NULL, arguments[0]);
 }
 
 static dp_status encode_chat(job *j, const dp_tokenizer *tokenizer) {
@@ -123,6 +129,7 @@ static dp_status generate(job *j) {
 
 /* ---- what came of it ---- */
 
+/* By dp_stop_reason: for people, and in JSON. */
 static const char *const reasons[] = {"end of text", "stop string", "--max-tokens reached", "context full",
                                       "interrupted"};
 static const char *const reason_words[] = {"end", "stop", "length", "context", "interrupted"};
@@ -162,7 +169,7 @@ static dp_status print_json(const job *j) {
 }
 
 static dp_status run_job(job *j, char **arguments, int count) {
-    TRY(choose(j, arguments, count));
+    TRY(choose_by_arguments(j, arguments, count));
     TRY(setup_open(&j->s, j->model));
     TRY(encode(j));
     TRY(generate(j));

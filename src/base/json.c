@@ -162,6 +162,17 @@ static dp_status parse_number(parser *s, dp_json *value) {
 
 static dp_status parse_value(parser *s, dp_json *value, int depth);
 
+/* A member's name and the colon behind it. */
+static dp_status parse_key(parser *s, dp_str *key) {
+    skip_space(s);
+    if (s->p >= s->end || *s->p != '"') return syntax(s, "expected a member name in quotes");
+    TRY(parse_string(s, key));
+    skip_space(s);
+    if (s->p >= s->end || *s->p != ':') return syntax(s, "expected ':'");
+    s->p++;
+    return DP_OK;
+}
+
 static dp_status parse_members(parser *s, dp_json *parent, int depth) {
     bool object = *s->p == '{';
     char close = object ? '}' : ']';
@@ -174,14 +185,7 @@ static dp_status parse_members(parser *s, dp_json *parent, int depth) {
     for (;;) {
         dp_json *member = dp_arena_calloc(s->arena, 1, sizeof *member);
         if (!member) return dp_no_memory(sizeof *member);
-        if (object) {
-            skip_space(s);
-            if (s->p >= s->end || *s->p != '"') return syntax(s, "expected a member name in quotes");
-            TRY(parse_string(s, &member->key));
-            skip_space(s);
-            if (s->p >= s->end || *s->p != ':') return syntax(s, "expected ':'");
-            s->p++;
-        }
+        if (object) TRY(parse_key(s, &member->key));
         TRY(parse_value(s, member, depth + 1));
         *tail = member;
         tail = &member->next;

@@ -167,23 +167,28 @@ static dp_status range(dp_jrun *run, const dp_jcall *call, dp_jv *out) {
     return DP_OK;
 }
 
+static dp_status add_entries(dp_jrun *run, const dp_jdict *from, dp_jdict *dict) {
+    for (size_t i = 0; i < from->count; i++) TRY(dp_jdict_set(run, dict, from->entries[i].key, from->entries[i].value));
+    return DP_OK;
+}
+
+static dp_status add_pairs(dp_jrun *run, dp_jv from, dp_jdict *dict) {
+    const dp_jlist *pairs, *pair;
+    TRY(dp_jv_iterate(run, from, &pairs));
+    for (size_t i = 0; i < pairs->count; i++) {
+        TRY(dp_jv_iterate(run, pairs->items[i], &pair));
+        if (pair->count != 2) return dp_jrun_fail(run, DP_E_ARG, "dict needs pairs");
+        TRY(dp_jdict_set(run, dict, pair->items[0], pair->items[1]));
+    }
+    return DP_OK;
+}
+
 /* dict(pairs or mapping, name=value, ...) into a dict or a namespace. */
 static dp_status make_dict(dp_jrun *run, const dp_jcall *call, dp_jv_type type, dp_jv *out) {
     dp_jdict *dict;
     TRY(dp_jdict_new(run, &dict));
-    if (call->count && call->args[0].type == DP_JV_DICT) {
-        const dp_jdict *from = call->args[0].dict;
-        for (size_t i = 0; i < from->count; i++)
-            TRY(dp_jdict_set(run, dict, from->entries[i].key, from->entries[i].value));
-    } else if (call->count) {
-        const dp_jlist *pairs, *pair;
-        TRY(dp_jv_iterate(run, call->args[0], &pairs));
-        for (size_t i = 0; i < pairs->count; i++) {
-            TRY(dp_jv_iterate(run, pairs->items[i], &pair));
-            if (pair->count != 2) return dp_jrun_fail(run, DP_E_ARG, "dict needs pairs");
-            TRY(dp_jdict_set(run, dict, pair->items[0], pair->items[1]));
-        }
-    }
+    if (call->count && call->args[0].type == DP_JV_DICT) TRY(add_entries(run, call->args[0].dict, dict));
+    else if (call->count) TRY(add_pairs(run, call->args[0], dict));
     for (size_t i = 0; i < call->named_count; i++)
         TRY(dp_jdict_set(run, dict, dp_jv_string(call->named[i].name), call->named[i].value));
     *out = (dp_jv){.type = (uint8_t)type, .dict = dict};

@@ -152,30 +152,40 @@ dp_status dp_jdict_set(dp_jrun *run, dp_jdict *dict, dp_jv key, dp_jv value) {
     return DP_OK;
 }
 
-dp_status dp_jv_from_json(dp_jrun *run, const dp_json *json, dp_jv *out) {
-    *out = dp_jv_none();
-    if (json->type == DP_JSON_BOOL) *out = dp_jv_bool(json->boolean);
-    if (json->type == DP_JSON_NUMBER) *out = json->is_integer ? dp_jv_int(json->integer) : dp_jv_float(json->number);
-    if (json->type == DP_JSON_STRING) *out = dp_jv_string(json->string);
-    if (json->type == DP_JSON_ARRAY) {
-        dp_jlist *list;
-        TRY(dp_jlist_new(run, &list));
-        for (const dp_json *m = json->child; m; m = m->next) {
-            dp_jv item;
-            TRY(dp_jv_from_json(run, m, &item));
-            TRY(dp_jlist_push(run, list, item));
-        }
-        *out = dp_jv_list(DP_JV_LIST, list);
+/* ---- from JSON ---- */
+
+static dp_status list_from_json(dp_jrun *run, const dp_json *array, dp_jv *out) {
+    dp_jlist *list;
+    TRY(dp_jlist_new(run, &list));
+    for (const dp_json *m = array->child; m; m = m->next) {
+        dp_jv item;
+        TRY(dp_jv_from_json(run, m, &item));
+        TRY(dp_jlist_push(run, list, item));
     }
-    if (json->type == DP_JSON_OBJECT) {
-        dp_jdict *dict;
-        TRY(dp_jdict_new(run, &dict));
-        for (const dp_json *m = json->child; m; m = m->next) {
-            dp_jv item;
-            TRY(dp_jv_from_json(run, m, &item));
-            TRY(dp_jdict_set(run, dict, dp_jv_string(m->key), item));
-        }
-        *out = (dp_jv){.type = DP_JV_DICT, .dict = dict};
+    *out = dp_jv_list(DP_JV_LIST, list);
+    return DP_OK;
+}
+
+static dp_status dict_from_json(dp_jrun *run, const dp_json *object, dp_jv *out) {
+    dp_jdict *dict;
+    TRY(dp_jdict_new(run, &dict));
+    for (const dp_json *m = object->child; m; m = m->next) {
+        dp_jv item;
+        TRY(dp_jv_from_json(run, m, &item));
+        TRY(dp_jdict_set(run, dict, dp_jv_string(m->key), item));
+    }
+    *out = (dp_jv){.type = DP_JV_DICT, .dict = dict};
+    return DP_OK;
+}
+
+dp_status dp_jv_from_json(dp_jrun *run, const dp_json *json, dp_jv *out) {
+    switch ((dp_json_type)json->type) {
+    case DP_JSON_NULL: *out = dp_jv_none(); break;
+    case DP_JSON_BOOL: *out = dp_jv_bool(json->boolean); break;
+    case DP_JSON_NUMBER: *out = json->is_integer ? dp_jv_int(json->integer) : dp_jv_float(json->number); break;
+    case DP_JSON_STRING: *out = dp_jv_string(json->string); break;
+    case DP_JSON_ARRAY: return list_from_json(run, json, out);
+    case DP_JSON_OBJECT: return dict_from_json(run, json, out);
     }
     return DP_OK;
 }
@@ -211,10 +221,12 @@ dp_status dp_jv_undefined_error(const dp_jrun *run, dp_jv value) {
 
 static bool is_sequence(dp_jv v) { return v.type == DP_JV_LIST || v.type == DP_JV_TUPLE; }
 
+/* ---- equality: DP_E_NOT_FOUND stands for "differ" among these, so that the loops can use TRY ---- */
+
 static dp_status equal(dp_jrun *run, dp_jv a, dp_jv b, int depth);
 
-/* DP_E_NOT_FOUND stands for "differ" among these, so that the loops can use TRY. */
 static dp_status equal_dicts(dp_jrun *run, const dp_jdict *a, const dp_jdict *b, int depth) {
+    if (a == b) return DP_OK;
     if (a->count != b->count) return DP_E_NOT_FOUND;
     for (size_t i = 0; i < a->count; i++) {
         const dp_jv *other = dp_jdict_find(b, a->entries[i].key);
@@ -224,27 +236,34 @@ static dp_status equal_dicts(dp_jrun *run, const dp_jdict *a, const dp_jdict *b,
     return DP_OK;
 }
 
+static dp_status equal_lists(dp_jrun *run, const dp_jlist *a, const dp_jlist *b, int depth) {
+    if (a == b) return DP_OK;
+    if (a->count != b->count) return DP_E_NOT_FOUND;
+    for (size_t i = 0; i < a->count; i++) TRY(equal(run, a->items[i], b->items[i], depth));
+    return DP_OK;
+}
+
+static bool equal_numbers(dp_jv a, dp_jv b) {
+    return dp_jv_is_int(a) && dp_jv_is_int(b) ? dp_jv_to_int(a) == dp_jv_to_int(b) : dp_jv_to_double(a) == dp_jv_to_double(b);
+}
+
+/* Of one type, and no numbers, strings, lists or dicts: what cannot be looked into is equal to itself only. */
+static bool equal_others(dp_jv a, dp_jv b) {
+    return a.type == DP_JV_NONE || a.type == DP_JV_UNDEFINED || (a.type != DP_JV_METHOD && a.list == b.list);
+}
+
 static dp_status equal(dp_jrun *run, dp_jv a, dp_jv b, int depth) {
     TRY(dp_jrun_tick(run, 1));
     if (depth > DP_JV_DEPTH_MAX) return dp_jrun_fail(run, DP_E_UNSUPPORTED, "comparison of values nested too deeply");
-    bool same;
-    if (dp_jv_is_int(a) && dp_jv_is_int(b)) same = dp_jv_to_int(a) == dp_jv_to_int(b);
-    else if (dp_jv_is_number(a) && dp_jv_is_number(b)) same = dp_jv_to_double(a) == dp_jv_to_double(b);
-    else if (a.type != b.type) same = false;
-    else if (a.type == DP_JV_STRING) {
+    if (dp_jv_is_number(a) && dp_jv_is_number(b)) return equal_numbers(a, b) ? DP_OK : DP_E_NOT_FOUND;
+    if (a.type != b.type) return DP_E_NOT_FOUND;
+    if (a.type == DP_JV_STRING) {
         TRY(dp_jrun_tick(run, a.string.n == b.string.n ? a.string.n / 32 : 0));
-        same = dp_str_eq(a.string, b.string);
-    } else if (is_sequence(a)) {
-        if (a.list == b.list) return DP_OK;
-        if (a.list->count != b.list->count) return DP_E_NOT_FOUND;
-        for (size_t i = 0; i < a.list->count; i++) TRY(equal(run, a.list->items[i], b.list->items[i], depth + 1));
-        return DP_OK;
-    } else if (a.type == DP_JV_DICT) {
-        return a.dict == b.dict ? DP_OK : equal_dicts(run, a.dict, b.dict, depth + 1);
-    } else {
-        same = a.type == DP_JV_NONE || a.type == DP_JV_UNDEFINED || (a.type != DP_JV_METHOD && a.list == b.list);
+        return dp_str_eq(a.string, b.string) ? DP_OK : DP_E_NOT_FOUND;
     }
-    return same ? DP_OK : DP_E_NOT_FOUND;
+    if (is_sequence(a)) return equal_lists(run, a.list, b.list, depth + 1);
+    if (a.type == DP_JV_DICT) return equal_dicts(run, a.dict, b.dict, depth + 1);
+    return equal_others(a, b) ? DP_OK : DP_E_NOT_FOUND;
 }
 
 dp_status dp_jv_equal(dp_jrun *run, dp_jv a, dp_jv b, bool *out) {
@@ -253,33 +272,41 @@ dp_status dp_jv_equal(dp_jrun *run, dp_jv a, dp_jv b, bool *out) {
     return status == DP_E_NOT_FOUND ? DP_OK : status;
 }
 
+/* ---- order: *out is negative, zero or positive ---- */
+
+static dp_status compare(dp_jrun *run, dp_jv a, dp_jv b, int *out, int depth);
+
+static int compare_numbers(dp_jv a, dp_jv b) {
+    if (dp_jv_is_int(a) && dp_jv_is_int(b)) return (dp_jv_to_int(a) > dp_jv_to_int(b)) - (dp_jv_to_int(a) < dp_jv_to_int(b));
+    return (dp_jv_to_double(a) > dp_jv_to_double(b)) - (dp_jv_to_double(a) < dp_jv_to_double(b));
+}
+
+/* UTF-8 sorts as its code points do. */
+static dp_status compare_strings(dp_jrun *run, dp_str a, dp_str b, int *out) {
+    size_t n = DP_MIN(a.n, b.n);
+    TRY(dp_jrun_tick(run, n / 32));
+    *out = n ? memcmp(a.p, b.p, n) : 0;
+    if (!*out) *out = (a.n > b.n) - (a.n < b.n);
+    return DP_OK;
+}
+
+/* The first pair that differs decides, else the length. */
+static dp_status compare_lists(dp_jrun *run, const dp_jlist *a, const dp_jlist *b, int *out, int depth) {
+    for (size_t i = 0; i < a->count && i < b->count; i++) {
+        dp_status same = equal(run, a->items[i], b->items[i], depth);
+        if (same == DP_E_NOT_FOUND) return compare(run, a->items[i], b->items[i], out, depth);
+        TRY(same);
+    }
+    *out = (a->count > b->count) - (a->count < b->count);
+    return DP_OK;
+}
+
 static dp_status compare(dp_jrun *run, dp_jv a, dp_jv b, int *out, int depth) {
     TRY(dp_jrun_tick(run, 1));
     if (depth > DP_JV_DEPTH_MAX) return dp_jrun_fail(run, DP_E_UNSUPPORTED, "comparison of values nested too deeply");
-    if (dp_jv_is_number(a) && dp_jv_is_number(b)) {
-        if (dp_jv_is_int(a) && dp_jv_is_int(b)) {
-            *out = (dp_jv_to_int(a) > dp_jv_to_int(b)) - (dp_jv_to_int(a) < dp_jv_to_int(b));
-        } else {
-            *out = (dp_jv_to_double(a) > dp_jv_to_double(b)) - (dp_jv_to_double(a) < dp_jv_to_double(b));
-        }
-        return DP_OK;
-    }
-    if (a.type == DP_JV_STRING && b.type == DP_JV_STRING) { /* UTF-8 sorts as its code points do */
-        size_t n = DP_MIN(a.string.n, b.string.n);
-        TRY(dp_jrun_tick(run, n / 32));
-        *out = n ? memcmp(a.string.p, b.string.p, n) : 0;
-        if (!*out) *out = (a.string.n > b.string.n) - (a.string.n < b.string.n);
-        return DP_OK;
-    }
-    if (a.type == b.type && is_sequence(a)) {
-        for (size_t i = 0; i < a.list->count && i < b.list->count; i++) {
-            dp_status same = equal(run, a.list->items[i], b.list->items[i], depth + 1);
-            if (same == DP_E_NOT_FOUND) return compare(run, a.list->items[i], b.list->items[i], out, depth + 1);
-            TRY(same);
-        }
-        *out = (a.list->count > b.list->count) - (a.list->count < b.list->count);
-        return DP_OK;
-    }
+    if (dp_jv_is_number(a) && dp_jv_is_number(b)) return *out = compare_numbers(a, b), DP_OK;
+    if (a.type == DP_JV_STRING && b.type == DP_JV_STRING) return compare_strings(run, a.string, b.string, out);
+    if (a.type == b.type && is_sequence(a)) return compare_lists(run, a.list, b.list, out, depth + 1);
     if (a.type == DP_JV_UNDEFINED) return dp_jv_undefined_error(run, a);
     if (b.type == DP_JV_UNDEFINED) return dp_jv_undefined_error(run, b);
     return dp_jrun_fail(run, DP_E_ARG, "%s and %s have no order", dp_jv_type_name(a), dp_jv_type_name(b));
