@@ -203,8 +203,11 @@ test('a wrong address is explained, and the page goes on', async () => {
   await page.click('#url-form button');
   await page.waitForSelector('#error:not([hidden])');
   expect(/404.*is the address right/.test(await page.textContent('#error p')), await page.textContent('#error p'));
-  await page.screenshot({ path: `${shots}/demo-error.png` });
   await page.waitForSelector('#welcome:not([hidden])');
+  await page.screenshot({ path: `${shots}/demo-error.png` });
+  expect(/storyteller on the [CG]PU/.test(await page.textContent('#status')), `the model that was there is gone: ${await page.textContent('#status')}`);
+  await page.click('#back');
+  expect(await page.locator('.assistant').count() > 1, 'the conversation is gone');
 });
 
 test('without a network the page opens, and a model that it has loads', async () => {

@@ -77,6 +77,14 @@ function askForRoom({ missing, evictable, chosen }) {
   return confirm(`The browser's storage is ${size(missing)} short. Remove ${names}?`);
 }
 
+/** The model that is there goes when the next one needs its place, so that a wrong address costs no conversation. */
+async function leave() {
+  const { engine } = state;
+  state.engine = undefined;
+  await engine?.unload();
+}
+const about = ({ model, backend }) => `${model.name} on the ${backend === 'gpu' ? 'GPU' : 'CPU'}`;
+
 /** before: makes what is to be loaded (a conversion); talk: a conversation that goes on. */
 async function load(source, title, before, talk = []) {
   calm();
@@ -85,17 +93,20 @@ async function load(source, title, before, talk = []) {
   $('status').textContent = `Loading ${title}`;
   showProgress({ phase: 'load', done: 0, total: 1 });
   state.abort = new AbortController();
-  const options = { signal: state.abort.signal, onProgress: showProgress };
+  const onProgress = (progress) => {
+    if (progress.phase === 'load') leave();
+    showProgress(progress);
+  };
+  const onShortage = async (shortage) => askForRoom(shortage) && leave().then(() => true);
+  const options = { signal: state.abort.signal, onProgress, onShortage };
   try {
-    await state.engine?.unload();
-    state.engine = undefined;
     const what = before ? await before(options) : source;
-    state.engine = await Doppler.load(what, { ...options, onShortage: askForRoom, backend: state.settings.backend, budgets: { vram: state.settings.vram * 1e6 } });
+    state.engine = await Doppler.load(what, { ...options, backend: state.settings.backend, budgets: { vram: state.settings.vram * 1e6 } });
     state.loaded = [what, title];
     begin(talk);
   } catch (error) {
     complain(error);
-    $('status').textContent = 'No model loaded';
+    $('status').textContent = state.engine ? about(state.engine) : 'No model loaded';
     show('welcome');
   } finally {
     state.abort = undefined;
@@ -105,10 +116,10 @@ async function load(source, title, before, talk = []) {
 
 /** A conversation with the engine that was loaded: a fresh one, or one that its predecessor did not end. */
 function begin(talk) {
-  const { model, backend, notice } = state.engine;
+  const { model, notice } = state.engine;
   state.messages = talk;
   if (!talk.length) $('messages').replaceChildren();
-  $('status').textContent = `${model.name} on the ${backend === 'gpu' ? 'GPU' : 'CPU'}`;
+  $('status').textContent = about(state.engine);
   $('notice').hidden = !notice;
   $('notice').textContent = sentence(notice);
   if (notice) complain(new Error(notice), true);
@@ -300,7 +311,7 @@ $('url-form').onsubmit = (event) => {
   event.preventDefault();
   load($('url').value, new URL($('url').value).pathname.split('/').filter(Boolean).pop() ?? 'the model');
 };
-const converted = (source) => (options) => Doppler.convert(source, { ...options, onShortage: askForRoom }).then(({ key }) => ({ key }));
+const converted = (source) => (options) => Doppler.convert(source, options).then(({ key }) => ({ key }));
 $('file').onchange = () => {
   const [file] = $('file').files;
   if (!file) return;
