@@ -1,7 +1,9 @@
 // Computes:  the k experts of each token and their weights. KIND 0: softmax, then top k. 1: softmax over the top k.
 //            2: sigmoid with correction bias, best groups first (DeepSeek-V3). 3: sparsemixer (Phi-MoE).
-// Shapes:    logits [tokens][experts], correction [experts], weights [tokens][k], ids [tokens][k].
-// Bindings:  0 logits, 1 correction (any buffer when CORRECTION is false), 2 weights, 3 ids, 4 params.
+// Shapes:    logits [tokens][experts], correction [experts], weights [tokens][k], ids [tokens][k]; PLACES: of one token,
+//            too, placed [3][k] as choose_placed.wgsl reads it.
+// Bindings:  0 logits, 1 correction (any buffer when CORRECTION is false), 2 weights, 3 ids, 4 placed (any buffer without
+//            PLACES), 5 params.
 // Work:      one workgroup a token, which scans all experts for each choice; ties go to the lower index.
 // Limits:    EXPERTS experts, 64 groups, k <= 32.
 struct Params { experts: u32, k: u32, groups: u32, top_groups: u32, normalise: u32, scale: f32, jitter: f32, pad: u32 }
@@ -9,9 +11,11 @@ struct Params { experts: u32, k: u32, groups: u32, top_groups: u32, normalise: u
 @group(0) @binding(1) var<storage, read> correction: array<f32>;
 @group(0) @binding(2) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(3) var<storage, read_write> ids: array<u32>;
-@group(0) @binding(4) var<uniform> p: Params;
+@group(0) @binding(4) var<storage, read_write> placed: array<f32>;
+@group(0) @binding(5) var<uniform> p: Params;
 override KIND: u32 = 0;
 override CORRECTION: bool = false;
+override PLACES: bool = false;
 override EXPERTS: u32 = 512;
 const NONE = -3.0e38;
 const THREADS = 64u;
@@ -127,6 +131,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
             score[e] = NONE;
             chosen[i] = value;
             ids[at.x * p.k + i] = e;
+            if (PLACES) {
+                placed[i] = f32(e);
+                placed[p.k + i] = f32(e);
+            }
         }
         workgroupBarrier();
     }
@@ -136,6 +144,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
             sum = select(0.0, 1e-20, KIND == 2u);
             for (var i = 0u; i < p.k; i++) { sum += chosen[i]; }
         }
-        for (var i = 0u; i < p.k; i++) { weights[at.x * p.k + i] = chosen[i] / sum * p.scale; }
+        for (var i = 0u; i < p.k; i++) {
+            let share = chosen[i] / sum * p.scale;
+            weights[at.x * p.k + i] = share;
+            if (PLACES) { placed[2u * p.k + i] = share; }
+        }
     }
 }

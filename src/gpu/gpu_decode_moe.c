@@ -1,6 +1,7 @@
 /* gpu_decode_moe.c: a mixture of experts for one token in three dispatches: the router's product; gate, up and their product of
  * all chosen experts; down of all of them with their weighted sum, the residual and the norm behind it. The second
- * chooses the experts from the router's logits itself (kernels/choose.wgsl) and tells the third. */
+ * chooses the experts from the router's logits itself (kernels/choose.wgsl) and tells the third; routers that do not choose by
+ * logits have a dispatch for that in front of it (kernels/route.wgsl). */
 #include "gpu/gpu_decode.h"
 
 enum { MOE_OPS = 8, EXPERTS_MOST = 512 };
@@ -27,10 +28,14 @@ static bool is_connected(const moe *m) {
 }
 
 /* Routers whose choice is by logits and whose weights are a softmax. */
-static bool is_choosable(const dp_planner *p, const moe *m) {
+static bool is_choosable(const moe *m) {
     const dp_op *r = m->route;
-    return (r->route.kind == DP_ROUTE_SOFTMAX || (r->route.kind == DP_ROUTE_TOPK_SOFTMAX && r->route.normalise)) && r->bias < 0 &&
-           dp_decode_cols(p, r->src) <= EXPERTS_MOST && r->route.k <= DP_DECODE_CHOICES_MOST;
+    return (r->route.kind == DP_ROUTE_SOFTMAX || (r->route.kind == DP_ROUTE_TOPK_SOFTMAX && r->route.normalise)) && r->bias < 0;
+}
+
+/* Other routers choose in a dispatch of their own; where experts are paged, that is the plain one. */
+static bool is_routable(const dp_planner *p, const moe *m) {
+    return dp_decode_cols(p, m->route->src) <= EXPERTS_MOST && m->route->route.k <= DP_DECODE_CHOICES_MOST && (is_choosable(m) || !p->plan->block_count);
 }
 
 static bool fits(const dp_planner *p, const moe *m) {
@@ -50,7 +55,7 @@ static bool is_own(const dp_planner *p, const moe *m, size_t behind) {
 
 size_t dp_decode_moe_ops(const dp_planner *p, size_t ahead) {
     moe m = moe_at(p, ahead);
-    return has_kinds(&m) && is_connected(&m) && is_choosable(p, &m) && fits(p, &m) && is_own(p, &m, ahead + MOE_OPS) ? MOE_OPS : 0;
+    return has_kinds(&m) && is_connected(&m) && is_routable(p, &m) && fits(p, &m) && is_own(p, &m, ahead + MOE_OPS) ? MOE_OPS : 0;
 }
 
 /* ---- dispatches ---- */
@@ -92,13 +97,18 @@ static dp_status place(dp_planner *p, const moe *m) {
     return dp_gpu_place_fused(p, &v, m->router->dst, m->add->dst, m->router->src);
 }
 
+static dp_status route(dp_planner *p, const moe *m) {
+    if (!p->plan->routed) TRY(dp_decode_buffer(p, 3 * DP_DECODE_CHOICES_MOST * 4, NULL, "routed", &p->plan->routed));
+    return dp_gpu_plan_route(p, m->route, p->plan->routed);
+}
+
 /* What gate and up choose by. */
 static dp_gpu_range choice(const dp_planner *p, const moe *m) {
-    return p->block ? dp_decode_whole(p->plan->placed) : dp_decode_slot(p, m->router->dst);
+    return p->block ? dp_decode_whole(p->plan->placed) : is_choosable(m) ? dp_decode_slot(p, m->router->dst) : dp_decode_whole(p->plan->routed);
 }
 
 static void choices(const dp_planner *p, const moe *m, dp_kernel_variant *v) {
-    v->constants[DP_DOT_PLACED] = p->block != 0;
+    v->constants[DP_DOT_PLACED] = p->block != 0 || !is_choosable(m);
     v->constants[DP_DOT_EXPERTS] = dp_decode_cols(p, m->route->src);
     v->constants[DP_DOT_CHOICES] = (uint32_t)m->route->route.k;
     v->constants[DP_DOT_NORMALISE] = m->route->route.normalise;
@@ -127,7 +137,7 @@ static dp_status gate_up(dp_planner *p, const moe *m) {
     r.variant.constants[DP_DOT_ALPHA] = dp_decode_bits(m->act->act_mul.alpha);
     r.variant.constants[DP_DOT_LIMIT] = dp_decode_bits(m->act->act_mul.limit);
     r.variant.constants[DP_DOT_SECOND] = w->dtype;
-    r.variant.constants[DP_DOT_SCALE] = dp_decode_bits(m->route->route.scale);
+    r.variant.constants[DP_DOT_SCALE] = dp_decode_bits(is_choosable(m) ? m->route->route.scale : 1);
     choices(p, m, &r.variant);
     p->packed_slot = m->act->dst;
     p->packed_norm = NULL;
@@ -167,14 +177,16 @@ dp_status dp_decode_moe(dp_planner *p, size_t *ops) {
         *ops = MOE_OPS - 1 + next.ops;
         int32_t block = dp_gpu_block_of(p->plan, p->index + 1);
         if (block) TRY(place(p, &m));
+        else if (!is_choosable(&m)) TRY(route(p, &m));
         p->block = block;
         TRY(gate_up(p, &m));
         return down(p, &m, next);
     }
     moe m = moe_at(p, 0);
     bool normed = p->packed_slot == m.router->src && p->packed_norm;
-    if (!dp_decode_moe_ops(p, 0) || (!normed && !dp_decode_is_dot(p, m.router))) return DP_OK;
+    if (!dp_decode_moe_ops(p, 0)) return DP_OK;
     p->routed = true;
+    if (!normed && !dp_decode_is_dot(p, m.router)) return DP_OK; /* the router's plain product, then the rest */
     *ops = 1;
     return router(p, &m);
 }

@@ -125,14 +125,13 @@ static dp_status rows(planner *p, uint32_t mode, uint32_t k) {
     return dp_gpu_plan_add(p, &r);
 }
 
-static dp_status route(planner *p) {
-    const dp_op *op = p->op;
+dp_status dp_gpu_plan_route(planner *p, const dp_op *op, dp_gpu_buffer placed) {
     static const uint32_t kinds[] = {[DP_ROUTE_SOFTMAX] = 0, [DP_ROUTE_TOPK_SOFTMAX] = 1, [DP_ROUTE_SIGMOID_GROUPS] = 2, [DP_ROUTE_SPARSEMIXER] = 3};
     if (cols(p, op->src) > 512 || op->route.k > 32)
         return dp_fail(DP_E_UNSUPPORTED, "%u experts, %d per token: the GPU router takes up to 512 and 32", cols(p, op->src), (int)op->route.k);
-    recipe r = {.variant = {DP_KERNEL_ROUTE, DP_F32, {kinds[op->route.kind], op->bias >= 0, cols(p, op->src)}},
-                .ranges = {slot(p, op->src), vector(p, op->bias), slot(p, op->dst), slot(p, op->dst2)},
-                .range_count = 4,
+    recipe r = {.variant = {DP_KERNEL_ROUTE, DP_F32, {kinds[op->route.kind], op->bias >= 0, cols(p, op->src), placed != 0}},
+                .ranges = {slot(p, op->src), vector(p, op->bias), slot(p, op->dst), slot(p, op->dst2), whole(placed ? placed : p->plan->backend->sink)},
+                .range_count = 5,
                 .params = {cols(p, op->src), (uint32_t)op->route.k, (uint32_t)op->route.groups, (uint32_t)op->route.top_groups, op->route.normalise,
                            bits(op->route.scale), bits(op->route.jitter)},
                 .grid = {1, 1, 1},
@@ -306,7 +305,7 @@ static dp_status plan_plain(planner *p, int32_t context) {
     case DP_OP_ATTENTION: return attention(p);
     case DP_OP_ADD: return elementwise(p, 0, 0, 0);
     case DP_OP_ACT_MUL: return act_mul(p);
-    case DP_OP_ROUTE: return route(p);
+    case DP_OP_ROUTE: return dp_gpu_plan_route(p, p->op, 0);
     case DP_OP_MOE_MATMUL: return moe_matmul(p);
     case DP_OP_MOE_SUM: return rows(p, 1, (uint32_t)p->op->moe_sum.k);
     case DP_OP_SELECT: return rows(p, 0, 1);
@@ -343,6 +342,7 @@ void dp_gpu_plan_clear(dp_plan *plan) {
     plan->owned = NULL;
     plan->owned_count = plan->owned_capacity = 0;
     plan->joined_size = 0;
+    plan->routed = 0;
     plan->planned = NULL;
     plan->queue = NULL;
     plan->queue_ops = NULL;

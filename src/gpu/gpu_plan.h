@@ -133,6 +133,7 @@ struct dp_plan {
     dp_gpu_buffer *packed; /* [slots]: packed twins of one row, 0 where none is needed */
     dp_gpu_buffer joined;  /* q, k and v of one token side by side; one of `owned` */
     uint64_t joined_size;
+    dp_gpu_buffer routed;  /* what route.wgsl leaves of one token for choose_placed.wgsl; one of `owned`, 0 until it is needed */
     dp_gpu_buffer *owned;  /* made for the dispatches of gpu_decode*.c, freed with them */
     size_t owned_count, owned_capacity;
     dp_planned *planned;
@@ -187,6 +188,8 @@ dp_status dp_gpu_params_share(dp_gpu_backend *backend, const uint32_t *words, ui
 void dp_gpu_params_give(dp_gpu_backend *backend, uint32_t slot);
 
 dp_status dp_gpu_plan_add(dp_planner *planner, const dp_recipe *recipe);
+/* A router's choice, and for one token what choose_placed.wgsl reads of it. placed: 0: not wanted. */
+dp_status dp_gpu_plan_route(dp_planner *planner, const dp_op *op, dp_gpu_buffer placed);
 /* Adds the dispatches of a one-token step for the op at planner->index and those behind it that they do with it: *ops of
  * them, 0 if there is nothing better than the plain ones (gpu_decode*.c). */
 dp_status dp_gpu_fuse(dp_planner *planner, size_t *ops);

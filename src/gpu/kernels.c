@@ -24,7 +24,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_KV_WRITE] = {"kv_write", "rrrwp", {"EXACT"}, .weighted = false},
     [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS", "EXACT", "PAIRS"}, .fronts = {"attention_params"}},
     [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, .weighted = false},
-    [DP_KERNEL_ROUTE] = {"route", "rrwwp", {"KIND", "CORRECTION", "EXPERTS"}, .weighted = false},
+    [DP_KERNEL_ROUTE] = {"route", "rrwwwp", {"KIND", "CORRECTION", "EXPERTS", "PLACES"}, .weighted = false},
     [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrwp", {"SINKS", "SPLITS", "PACK", "PAIRS", "NORMS", "BIAS", "K_DIM", "V_DIM", "HEADS", "KEYS", "SUBGROUP", "ROUND", "K_OWN", "V_OWN", "THREADS"},
                                     .fronts = {"pack", "pack_store", "attention_share", "attention_token"}, .sized = true, .subgroup_name = "attention_decode_subgroups"},
     [DP_KERNEL_ATTENTION_DECODE_MERGE] = {"attention_decode_merge", "rrrwp", {"SINKS", "SPLITS", "PACK", "V_DIM"}, .fronts = {"pack", "pack_store", "attention_share"}, .sized = true},

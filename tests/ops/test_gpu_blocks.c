@@ -99,10 +99,10 @@ static void act_mul(rig *r, dp_act_kind kind, int32_t gate, int32_t up) {
 
 typedef struct block {
     dp_dtype dtype, second; /* second: of v, of down */
-    int32_t hidden, inner, experts, k;
+    int32_t hidden, inner, experts, k, groups; /* groups: of experts, half of which are kept */
     dp_act_kind act;
     dp_route_kind route;
-    bool bias, normalise, sandwich, router_bias, shared;
+    bool bias, normalise, sandwich, router_bias, shared, corrected, layer_norm;
 } block;
 
 /* A norm on the branch, too; the gain is weight + 1. */
@@ -137,7 +137,9 @@ static void moe(rig *r, const block *b, int32_t normed, int32_t branch) {
     o->dst2 = ids;
     o->route.kind = b->route;
     o->route.k = b->k;
-    o->route.groups = o->route.top_groups = 1;
+    o->route.groups = b->groups ? b->groups : 1;
+    o->route.top_groups = (o->route.groups + 1) / 2;
+    if (b->corrected) o->bias = vector(r, b->experts);
     o->route.normalise = b->normalise;
     o->route.scale = b->route == DP_ROUTE_SPARSEMIXER ? 1 : 1.5f;
     o->route.jitter = 0.01f;
@@ -158,6 +160,7 @@ static int32_t build(rig *r, const block *b) {
     rig_init(r, b->hidden);
     int32_t normed = slot(r, "normed", b->hidden), branch = slot(r, "branch", b->hidden), out = slot(r, "out", 70);
     norm(r, "norm", normed, 0, 1, b->sandwich);
+    if (b->layer_norm) r->ops[r->program.op_count - 1].norm.kind = DP_NORM_LAYER;
     if (b->experts) moe(r, b, normed, branch);
     else ffn(r, b, normed, branch);
     seam(r, b, branch);
@@ -306,6 +309,9 @@ static const block mixtures[] = {
     {.dtype = DP_Q5_0, .second = DP_Q4_0, .hidden = 64, .inner = 64, .experts = 4, .k = 4, .route = DP_ROUTE_SOFTMAX, .normalise = true},
     {.dtype = DP_Q5_K, .second = DP_Q6_K, .hidden = 256, .inner = 256, .experts = 6, .k = 2, .route = DP_ROUTE_SPARSEMIXER},
     {.dtype = DP_Q4_K, .second = DP_Q6_K, .hidden = 256, .inner = 512, .experts = 16, .k = 4, .route = DP_ROUTE_SIGMOID_GROUPS, .normalise = true},
+    {.dtype = DP_Q4_K, .second = DP_Q6_K, .hidden = 256, .inner = 256, .experts = 16, .k = 4, .groups = 4, .route = DP_ROUTE_SIGMOID_GROUPS, .normalise = true, .corrected = true, .shared = true},
+    {.dtype = DP_Q4_K, .second = DP_Q4_K, .hidden = 256, .inner = 256, .experts = 16, .k = 2, .route = DP_ROUTE_SPARSEMIXER, .layer_norm = true},
+    {.dtype = DP_Q8_0, .second = DP_Q8_0, .hidden = 128, .inner = 64, .experts = 8, .k = 2, .route = DP_ROUTE_SOFTMAX, .normalise = true, .layer_norm = true},
     {.dtype = DP_Q4_K, .second = DP_Q6_K, .hidden = 256, .inner = 256, .experts = 8, .k = 2, .route = DP_ROUTE_SOFTMAX, .normalise = true, .shared = true},
     {.dtype = DP_Q4_K, .second = DP_Q4_K, .hidden = 256, .inner = 256, .experts = 8, .k = 2, .route = DP_ROUTE_SOFTMAX, .normalise = true, .sandwich = true},
     {.dtype = DP_F16, .second = DP_Q8_0, .hidden = 64, .inner = 64, .experts = 4, .k = 2, .route = DP_ROUTE_SOFTMAX, .normalise = true},
