@@ -4,7 +4,7 @@
 #   release   the default compiler with warnings as errors: unit, ops, golden, command line, examples
 #   webgpu    the GPU backend on Vulkan drivers that run on the CPU: lavapipe, and SwiftShader without f16
 #   checks    the source text: layers, headers, calls, README (tools/check_source.sh)
-#   sanitize  clang, AddressSanitizer with leak detection and UndefinedBehaviorSanitizer: unit, ops, golden
+#   sanitize  clang, AddressSanitizer with leak detection and UndefinedBehaviorSanitizer: unit, ops, golden, and the GPU device on lavapipe
 #   threads   clang, ThreadSanitizer: the unit tests that start threads, paging with its loaders among them
 #   clang     the whole tree compiles with clang, warnings as errors
 #   wasm      the core links as a WebAssembly module and runs the bundled model and the op tests in Node
@@ -216,6 +216,16 @@ stage_sanitize() {
     sanitizer_options
     # shellcheck disable=SC2046
     run_all sanitize "" $(programs build-sanitize unit ops golden)
+    if [ -x build/webgpu/run ]; then sanitize_gpu; fi
+}
+
+# The GPU's device on lavapipe, and sessions of two threads; what the drivers' loader keeps is no leak of ours.
+sanitize_gpu() {
+    echo 'leak:ld-linux' >"$logs/sanitize/drivers.supp"
+    export LSAN_OPTIONS=suppressions=$PWD/$logs/sanitize/drivers.supp:print_suppressions=0
+    run_one sanitize lavapipe-test_gpu_device build/webgpu/run --lavapipe build-sanitize/tests/test_gpu_device
+    run_one sanitize lavapipe-test_gpu_sessions build/webgpu/run --lavapipe build-sanitize/tests/test_gpu_sessions two_threads
+    unset LSAN_OPTIONS
 }
 
 stage_threads() {
