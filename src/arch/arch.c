@@ -20,7 +20,8 @@ const dp_arch *dp_arch_find(dp_str model_type) {
 static int32_t need_count(dp_builder *b, const char *key, int32_t limit) {
     int32_t value = dp_build_int(b, key, 0);
     if (value < 1 || value > limit)
-        dp_build_fail(b, DP_E_FORMAT, "config: \"%s\" is %s%d, expected 1 to %d", key, dp_json_find(b->config, key) ? "" : "missing or ", (int)value, (int)limit);
+        dp_build_fail(b, DP_E_FORMAT, "config: \"%s\" is %s%d, expected 1 to %d", key,
+                      dp_json_find(b->config, key) ? "" : "missing or ", (int)value, (int)limit);
     return value;
 }
 

@@ -242,7 +242,8 @@ static int32_t slot(dp_builder *b, const char *name, dp_slot_rows rows, int32_t 
     if (b->status != DP_OK) return -1;
     const uint64_t *index = dp_map_find(&b->slot_map, dp_str_of(name));
     if (index) {
-        if (p->slots[*index].cols != cols) dp_build_fail(b, DP_E_UNSUPPORTED, "slot %s is used with %d and %d columns", name, (int)p->slots[*index].cols, (int)cols);
+        if (p->slots[*index].cols != cols)
+            dp_build_fail(b, DP_E_UNSUPPORTED, "slot %s is used with %d and %d columns", name, (int)p->slots[*index].cols, (int)cols);
         return (int32_t)*index;
     }
     if (!dp_grow((void **)&p->slots, &p->slot_capacity, p->slot_count + 1, sizeof *p->slots)) {

@@ -130,7 +130,8 @@ static void build(dp_builder *b) {
     dp_str scoring = DP_LIT("sigmoid");
     if (b->status == DP_OK) b->status = dp_json_get_str(b->config, "scoring_func", &scoring);
     if (!dp_str_is(scoring, "sigmoid")) {
-        dp_build_fail(b, DP_E_UNSUPPORTED, "config: scoring_func \"" DP_STR_FMT "\": only sigmoid routing, as DeepSeek-V3's, is supported", DP_STR_ARG(scoring));
+        dp_build_fail(b, DP_E_UNSUPPORTED, "config: scoring_func \"" DP_STR_FMT "\": only sigmoid routing, as DeepSeek-V3's, is supported",
+                      DP_STR_ARG(scoring));
         return;
     }
     m.rope = dp_build_rope(b, &(dp_rope_desc){.name = "rope", .dim = m.rope_dim, .theta = 10000});
