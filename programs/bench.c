@@ -222,6 +222,7 @@ static dp_status measure(job *j) {
     TRY(prepare(j));
     for (size_t i = 0; i < j->prefill_count; i++) TRY(measure_prefill(j, i));
     if (j->prefill_count) TRY(measure_first(j));
+    if (j->decode_count) dp_model_paging_reset(j->s.model); /* what it then tells is of single tokens: a prompt uses each expert once */
     for (size_t i = 0; i < j->decode_count; i++) TRY(measure_decode(j, &j->decodes[i]));
     progress_end(&j->bar);
     j->peak_memory = dp_host_memory_peak();

@@ -68,6 +68,8 @@ dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, const
 enum { DP_GPU_STAGE_BYTES = 16 << 20 };
 dp_status dp_gpu_stage(dp_gpu *gpu, size_t size, void **memory);
 dp_status dp_gpu_stage_commit(dp_gpu *gpu, size_t size, dp_gpu_buffer buffer, uint64_t offset);
+/* Has the device begin with what was taken; else it does when the ring's next buffer is used, or with the next submit. */
+dp_status dp_gpu_stage_send(dp_gpu *gpu);
 /* A copy of buffer[offset, offset + size) as of all submits so far; end waits for it. Several may be under way. */
 dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, size_t size, dp_gpu_read *out);
 /* DP_WAITING where the host cannot wait and the data is not there yet: the read is still under way. */

@@ -48,6 +48,10 @@ dp_status dp_gpu_stage_commit(dp_gpu *gpu, size_t size, dp_gpu_buffer buffer, ui
     (void)gpu, (void)size, (void)buffer, (void)offset;
     return absent();
 }
+dp_status dp_gpu_stage_send(dp_gpu *gpu) {
+    (void)gpu;
+    return absent();
+}
 dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, size_t size, dp_gpu_read *out) {
     (void)gpu, (void)buffer, (void)offset, (void)size, (void)out;
     return absent();

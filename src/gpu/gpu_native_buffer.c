@@ -183,6 +183,8 @@ dp_status dp_gpu_stage_commit(dp_gpu *gpu, size_t size, dp_gpu_buffer handle, ui
     return stage->used >= DP_GPU_STAGE_BYTES ? gpu_stage_flush(gpu) : gpu_take_error(gpu);
 }
 
+dp_status dp_gpu_stage_send(dp_gpu *gpu) { return gpu_stage_flush(gpu); }
+
 dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset, const void *data, size_t size) {
     TRY(gpu_take_error(gpu));
     TRY(gpu_range_check(gpu, handle, offset, size));

@@ -96,11 +96,12 @@ static dp_status read_ids(const block_run *run) {
 }
 
 static dp_status bring(const dp_plan *plan, const dp_gpu_block *b, const dp_page_group *group) {
+    dp_gpu_puts puts = {.backend = plan->backend, .program = plan->program};
     for (int32_t e = 0; e < b->experts; e++) {
         if (!group->member[e] || !group->arrives[e]) continue;
-        for (int32_t i = 0; i < b->weight_count; i++) TRY(dp_gpu_weights_put(plan->backend, plan->program, b->weights[i], e, group->slot[e]));
+        for (int32_t i = 0; i < b->weight_count; i++) TRY(dp_gpu_put(&puts, b->weights[i], e, group->slot[e]));
     }
-    return DP_OK;
+    return dp_gpu_put_end(&puts);
 }
 
 dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids) {

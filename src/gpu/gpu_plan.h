@@ -45,8 +45,6 @@ dp_status dp_gpu_storage_new(dp_gpu *gpu, uint64_t size, const char *label, dp_g
 
 dp_status dp_gpu_weights_load(dp_gpu_backend *backend, dp_program *program, dp_progress_fn progress, void *user);
 void dp_gpu_weights_unload(dp_gpu_backend *backend, dp_program *program);
-/* Takes an expert, which is in host memory, to a slot of a paged weight. */
-dp_status dp_gpu_weights_put(dp_gpu_backend *backend, const dp_program *program, int32_t weight, int32_t expert, int32_t slot);
 /* Bytes of a weight, or of one of its experts, on the device. */
 uint64_t dp_gpu_weight_bytes(const dp_weight *weight);
 /* Rows of a plain weight, or experts, of a part, when there are `units` of them; bytes of a part's buffers, scales 0 where it
@@ -55,6 +53,32 @@ dp_status dp_gpu_part_units(const dp_gpu_backend *backend, const dp_weight *weig
 dp_repack_size dp_gpu_part_bytes(const dp_weight *weight, uint32_t units);
 /* Takes a plain weight to its buffers. */
 dp_status dp_gpu_weights_send(dp_gpu_backend *backend, const dp_program *program, size_t weight);
+
+/* ---- experts on their way to slots (gpu_put.c) ---- */
+
+typedef struct dp_gpu_put_slab {
+    dp_dtype dtype;
+    const uint8_t *blocks; /* as stored */
+    size_t elements;
+    const dp_gpu_part *to;
+    size_t quants_at, scales_at;
+    dp_repack_size size; /* scales 0: none */
+    uint8_t *memory;     /* staged */
+    int32_t first_piece;
+} dp_gpu_put_slab;
+
+/* backend and program are the caller's to set. */
+typedef struct dp_gpu_puts {
+    dp_gpu_backend *backend;
+    const dp_program *program;
+    dp_gpu_put_slab slabs[64];
+    size_t count, bytes;
+    int32_t pieces;
+} dp_gpu_puts;
+
+/* Takes an expert, which is in host memory, to a slot of a paged weight; at the latest the end does. */
+dp_status dp_gpu_put(dp_gpu_puts *puts, int32_t weight, int32_t expert, int32_t slot);
+dp_status dp_gpu_put_end(dp_gpu_puts *puts);
 
 /* ---- plain weights that pass through slots (gpu_streamed.c) ---- */
 

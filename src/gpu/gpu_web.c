@@ -201,6 +201,11 @@ dp_status dp_gpu_stage_commit(dp_gpu *gpu, size_t size, dp_gpu_buffer buffer, ui
     return dp_gpu_write(gpu, buffer, offset, data, size);
 }
 
+dp_status dp_gpu_stage_send(dp_gpu *gpu) {
+    (void)gpu;
+    return DP_OK;
+}
+
 dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, size_t size, dp_gpu_read *out) {
     (void)gpu;
     return done(gpu_read_begin(buffer, (double)offset, (uint32_t)size, out));

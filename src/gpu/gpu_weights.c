@@ -249,27 +249,6 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
     return dp_gpu_check(b->gpu);
 }
 
-static const dp_gpu_part *part_of(const dp_gpu_weight *w, uint32_t unit) {
-    const dp_gpu_part *part = w->parts;
-    while (unit - part->first >= part->count) part++;
-    return part;
-}
-
-dp_status dp_gpu_weights_put(dp_gpu_backend *b, const dp_program *program, int32_t weight, int32_t expert, int32_t slot) {
-    const dp_weight *w = &program->weights[weight];
-    const dp_gpu_part *part = part_of(&((const dp_gpu_weight *)program->device)[weight], (uint32_t)slot);
-    size_t elements = (size_t)w->rows * (size_t)w->cols, at = (size_t)slot - part->first;
-    dp_repack_size size = dp_repack_bytes(w->dtype, elements);
-    upload u;
-    TRY(start_shared(&u, b, program, w));
-    u.to = part;
-    u.quants_at = at * size.quants;
-    u.scales_at = at * size.scales;
-    dp_status status = send(&u, expert, w->expert[expert], 0, elements);
-    end_upload(&u);
-    return status;
-}
-
 dp_status dp_gpu_weights_send(dp_gpu_backend *b, const dp_program *program, size_t weight) {
     const dp_weight *w = &program->weights[weight];
     const dp_gpu_weight *to = &((const dp_gpu_weight *)program->device)[weight];

@@ -1,0 +1,90 @@
+/* gpu_put.c: takes experts that are in host memory to their slots. Their matrices are staged in batches, whose pieces the threads
+ * that read repack, while the device copies the batch before. */
+#include "gpu/gpu_plan.h"
+#include "graph/pager.h"
+
+enum { PIECE_ELEMENTS = 1 << 16, SLAB_ELEMENTS = 1 << 20, BATCH_BYTES = 8 << 20, MADE_WORDS = PIECE_ELEMENTS / 256 * 21 /* Q6_K has most */ };
+
+typedef dp_gpu_put_slab slab;
+
+static const slab *slab_of(const dp_gpu_puts *puts, int32_t piece) {
+    const slab *s = puts->slabs;
+    while (s + 1 < puts->slabs + puts->count && s[1].first_piece <= piece) s++;
+    return s;
+}
+
+/* Scales are made beside staged memory, which may be slow to read. */
+static void repack_piece(void *user, int32_t i) {
+    const slab *s = slab_of(user, i);
+    const dp_dtype_info *info = dp_dtype_get(s->dtype);
+    uint32_t made[MADE_WORDS];
+    size_t first = (size_t)(i - s->first_piece) * PIECE_ELEMENTS, n = DP_MIN((size_t)PIECE_ELEMENTS, s->elements - first);
+    dp_repack_size at = dp_repack_bytes(s->dtype, first), size = dp_repack_bytes(s->dtype, n);
+    dp_repack(s->dtype, s->blocks + first / info->block * info->bytes, n, (uint32_t *)(void *)(s->memory + at.quants), made);
+    if (s->size.scales) memcpy(s->memory + s->size.quants + at.scales, made, size.scales);
+}
+
+dp_status dp_gpu_put_end(dp_gpu_puts *puts) {
+    dp_gpu *gpu = puts->backend->gpu;
+    dp_pager *pager = puts->program->pager;
+    void *memory;
+    size_t count = puts->count;
+    if (!count) return DP_OK;
+    TRY(dp_gpu_stage(gpu, puts->bytes, &memory));
+    uint8_t *at = memory;
+    for (size_t i = 0; i < count; at += puts->slabs[i].size.quants + puts->slabs[i].size.scales, i++) puts->slabs[i].memory = at;
+    pager->api->share(pager, repack_piece, puts, puts->pieces);
+    puts->count = puts->bytes = 0;
+    puts->pieces = 0;
+    for (size_t i = 0; i < count; i++) {
+        const slab *s = &puts->slabs[i];
+        TRY(dp_gpu_stage_commit(gpu, s->size.quants, s->to->quants, s->quants_at));
+        if (s->size.scales) TRY(dp_gpu_stage_commit(gpu, s->size.scales, s->to->scales, s->scales_at));
+    }
+    return dp_gpu_stage_send(gpu);
+}
+
+static dp_status add(dp_gpu_puts *puts, slab s) {
+    size_t bytes = s.size.quants + s.size.scales;
+    if (puts->count == DP_COUNT(puts->slabs) || puts->bytes + bytes > BATCH_BYTES) TRY(dp_gpu_put_end(puts));
+    s.first_piece = puts->pieces;
+    puts->slabs[puts->count++] = s;
+    puts->bytes += bytes;
+    puts->pieces += (int32_t)((s.elements + PIECE_ELEMENTS - 1) / PIECE_ELEMENTS);
+    return DP_OK;
+}
+
+static const dp_gpu_part *part_of(const dp_gpu_weight *w, uint32_t unit) {
+    const dp_gpu_part *part = w->parts;
+    while (unit - part->first >= part->count) part++;
+    return part;
+}
+
+/* Elements that are staged at once. */
+static size_t slab_elements(dp_dtype dtype, size_t all) {
+    size_t n = SLAB_ELEMENTS;
+    while (n < all) {
+        dp_repack_size size = dp_repack_bytes(dtype, 2 * n);
+        if (size.quants + size.scales > BATCH_BYTES) break;
+        n *= 2;
+    }
+    return n;
+}
+
+dp_status dp_gpu_put(dp_gpu_puts *puts, int32_t weight, int32_t expert, int32_t slot) {
+    const dp_weight *w = &puts->program->weights[weight];
+    const dp_gpu_part *part = part_of(&((const dp_gpu_weight *)puts->program->device)[weight], (uint32_t)slot);
+    const dp_dtype_info *info = dp_dtype_get(w->dtype);
+    size_t elements = (size_t)w->rows * (size_t)w->cols, most = slab_elements(w->dtype, elements);
+    dp_repack_size all = dp_repack_bytes(w->dtype, elements);
+    size_t place = (size_t)slot - part->first;
+    for (size_t at = 0; at < elements; at += most) {
+        dp_repack_size before = dp_repack_bytes(w->dtype, at);
+        slab s = {.dtype = w->dtype, .blocks = (const uint8_t *)w->expert[expert] + at / info->block * info->bytes, .elements = DP_MIN(most, elements - at),
+                  .to = part, .quants_at = place * all.quants + before.quants, .scales_at = place * all.scales + before.scales};
+        s.size = dp_repack_bytes(w->dtype, s.elements);
+        if (part->scales == part->quants) s.size.scales = 0;
+        TRY(add(puts, s));
+    }
+    return DP_OK;
+}
