@@ -78,6 +78,7 @@ gpu_shape() {
     gpu_run "$model" "resident"
     gpu_run "$model" "--vram $vram, by the router" --vram "$vram"
     gpu_run "$model" "--vram $vram, local:0.4" --vram "$vram" --routing local:0.4
+    gpu_run "$model" "all experts in slots, local:0.4" --slots $((2 * half)) --routing local:0.4
     gpu_run "$model" "half of the experts, local:0.4" --slots "$half" --routing local:0.4
     gpu_run "$model" "half of the experts, uniform" --slots "$half" --routing uniform
     gpu_run "$model" "half of the experts, local:0.4, 4G of host memory" --slots "$half" --routing local:0.4 --ram 4G
