@@ -164,7 +164,7 @@ TEST(budgets_that_are_too_small_say_what_is_needed) {
     CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.vram = 1 << 20}, &model), DP_E_MEMORY, "MB short: one token needs ");
     CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.expert_slots = 1}, &model), DP_E_ARG, "one token's 2 experts");
     CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.expert_slots = -1}, &model), DP_E_ARG, "expert_slots");
-    CHECK_FAILS(dp_model_open(engine, dense, &(dp_model_desc){.vram = 1 << 16}, &model), DP_E_MEMORY, "without experts");
+    CHECK_FAILS(dp_model_open(engine, dense, &(dp_model_desc){.vram = 1 << 16}, &model), DP_E_MEMORY, "slots that layers pass through");
     CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.expert_slots = 2, .ram = 1 << 20}, &model), DP_E_MEMORY, "the RAM budget");
     CHECK_OK(dp_model_open(engine, storyteller(), &(dp_model_desc){.vram = (uint64_t)1 << 34}, &model)); /* fits: nothing is paged */
     dp_paging_stats stats;
