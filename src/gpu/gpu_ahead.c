@@ -241,24 +241,18 @@ static dp_status submit_watched(const token_run *r, size_t from, size_t to, bool
     return dp_gpu_submit(r->plan->backend->gpu, r->plan->queue + to, to == r->count ? r->draw : 0);
 }
 
-/* Runs [from, to) of the queue and what is drawn behind its end, and reads the record. */
-static dp_status run_window(const token_run *r, size_t from, size_t to, bool places) {
+/* Submits [from, to) of the queue and what is drawn behind its end; begins to read the record. */
+static dp_status submit_window(const token_run *r, size_t from, size_t to, bool places, dp_gpu_read *read) {
     dp_plan *plan = r->plan;
     dp_gpu *gpu = plan->backend->gpu;
     dp_gpu_range record = {plan->ahead->record, 0, plan->ahead->used_words * 4};
-    dp_gpu_read read;
     size_t end = to + (to == r->count ? r->draw : 0);
     if (r->watched) {
         TRY(submit_watched(r, from, to, places));
-        TRY(dp_gpu_read_begin(gpu, record.buffer, 0, (size_t)record.size, &read));
-    } else {
-        for (; end - from > DP_GPU_SUBMIT_PIECE; from += DP_GPU_SUBMIT_PIECE) TRY(dp_gpu_submit(gpu, plan->queue + from, DP_GPU_SUBMIT_PIECE));
-        TRY(dp_gpu_submit_read(gpu, plan->queue + from, end - from, &record, &read));
+        return dp_gpu_read_begin(gpu, record.buffer, 0, (size_t)record.size, read);
     }
-    dp_status status = dp_gpu_read_end(gpu, read, plan->ahead->used);
-    if (status != DP_WAITING) return status;
-    dp_gpu_read_drop(gpu, read);
-    return dp_gpu_paged_cannot_wait();
+    for (; end - from > DP_GPU_SUBMIT_PIECE; from += DP_GPU_SUBMIT_PIECE) TRY(dp_gpu_submit(gpu, plan->queue + from, DP_GPU_SUBMIT_PIECE));
+    return dp_gpu_submit_read(gpu, plan->queue + from, end - from, &record, read);
 }
 
 /* Shows the router's choice to who asked for it; *changed: it is to be another. */
@@ -311,28 +305,54 @@ static dp_status go_back(const token_run *r, size_t block, size_t to, size_t *fr
     return dp_gpu_submit(plan->backend->gpu, &plan->planned[b->back].dispatch, 1);
 }
 
-static dp_status run(const token_run *r) {
+/* Where the token stands: what runs next, and the first block whose experts are not known to be there. */
+typedef struct standing {
+    size_t from, to, block;
+    dp_gpu_read read;
+} standing;
+
+/* Behind a window whose record is here. */
+static dp_status settle_all(const token_run *r, standing *at) {
     const dp_gpu_ahead *a = r->plan->ahead;
-    size_t from = 0, block = 0;
-    while (from < r->count) {
-        size_t to = window_end(r, block), end = block;
-        bool again = false;
-        while (end < r->plan->block_count && a->places[end] < to) end++;
-        if (end == block && !r->draw) return dp_gpu_step_submit(r->plan, r->step, from, to);
-        TRY(run_window(r, from, to, end > block && to < r->count));
-        for (; block < end && !again; block++) TRY(settle(r, &r->plan->blocks[block], &again));
-        if (again) TRY(go_back(r, block - 1, to, &from));
-        else from = to;
+    bool again = false;
+    while (at->block < r->plan->block_count && a->places[at->block] < at->to && !again)
+        TRY(settle(r, &r->plan->blocks[at->block++], &again));
+    if (again) return go_back(r, at->block - 1, at->to, &at->from);
+    at->from = at->to;
+    return DP_OK;
+}
+
+static dp_status run(const token_run *r, bool resumes) {
+    dp_plan *plan = r->plan;
+    const dp_gpu_ahead *a = plan->ahead;
+    standing at = {0, 0, 0, 0};
+    if (resumes) at = (standing){plan->paused.from, plan->paused.to, plan->paused.block, plan->paused.read};
+    while (at.from < r->count) {
+        if (!resumes) {
+            at.to = window_end(r, at.block);
+            bool sees = at.block < plan->block_count && a->places[at.block] < at.to;
+            if (!sees && !r->draw) return dp_gpu_step_submit(plan, r->step, at.from, at.to);
+            TRY(submit_window(r, at.from, at.to, sees && at.to < r->count, &at.read));
+        }
+        resumes = false;
+        plan->paused.from = at.from;
+        plan->paused.to = at.to;
+        plan->paused.block = at.block;
+        TRY(dp_gpu_paged_await(plan, r->step, at.read, a->used));
+        TRY(settle_all(r, &at));
     }
     return DP_OK;
 }
 
 dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id) {
     token_run r = {plan, step, count, draw, step->trace || step->profile || plan->stream || (step->routing && !step->routing_blind)};
-    TRY(refresh(plan));
-    TRY(prepare_wanted(plan, step));
+    bool resumes = dp_gpu_paged_resumes(plan, step);
+    if (!resumes) {
+        TRY(refresh(plan));
+        TRY(prepare_wanted(plan, step));
+    }
     find_places(&r);
-    TRY(run(&r));
+    TRY(run(&r, resumes));
     if (draw) memcpy(id, &plan->ahead->used[DRAWN], sizeof *id);
     return DP_OK;
 }

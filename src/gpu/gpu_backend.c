@@ -101,6 +101,7 @@ static void drop_reading(dp_plan *plan) {
 static void plan_drop(dp_plan *plan) {
     dp_gpu *gpu = plan->backend->gpu;
     drop_reading(plan);
+    dp_gpu_paged_forget(plan);
     dp_gpu_plan_clear(plan);
     for (size_t i = 0; plan->slots && i < plan->program->slot_count; i++) dp_gpu_buffer_free(gpu, plan->slots[i]);
     dp_gpu_buffer_free(gpu, plan->tokens);
@@ -305,8 +306,9 @@ static dp_status prepare(dp_plan *plan, const dp_step *step) {
     drop_reading(plan);
     if (step->routing && !plan->block_count)
         return dp_fail(DP_E_UNSUPPORTED, "the GPU routes on the device: routing can be seen or chosen only where experts are paged (a number of slots, or a budget of graphics memory, makes it so)");
+    bool resumes = dp_gpu_paged_resumes(plan, step);
     if (plan->kv != step->kv) TRY(dp_gpu_plan_build(plan, step->kv));
-    if (!step->tokens) return DP_OK;
+    if (!step->tokens || resumes) return DP_OK;
     TRY(dp_gpu_write(plan->backend->gpu, plan->step, 0, words, sizeof words));
     return dp_gpu_write(plan->backend->gpu, plan->tokens, 0, step->tokens, (size_t)step->count * 4);
 }

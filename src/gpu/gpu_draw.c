@@ -232,6 +232,7 @@ bool dp_gpu_draw_is_far(const dp_plan *plan) { return !plan->draws && dp_gpu_get
 
 dp_status dp_gpu_draw_begin(dp_plan *plan, const dp_draw_rules *rules) {
     dp_mutex_lock(plan->backend->lock);
+    dp_gpu_paged_forget(plan);
     dp_status status = begin(plan, rules);
     dp_mutex_unlock(plan->backend->lock);
     return status;

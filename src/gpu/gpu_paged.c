@@ -2,6 +2,7 @@
  * the host reads which ones the router chose, has the pager bring those that are in no slot, and tells the products where each
  * is (plan->places). Products skip pairs without a place, so that a step goes through a layer's experts in groups; a pair's
  * result does not depend on its group. Single tokens: gpu_ahead.c. */
+#include "base/hash.h"
 #include "gpu/gpu_plan.h"
 #include "graph/pager.h"
 
@@ -65,6 +66,34 @@ uint32_t dp_gpu_expert_room(const dp_program *program, const dp_op *op) {
     return (uint32_t)(pager ? pager->api->slots(pager, op->layer) : program->weights[op->weight].experts);
 }
 
+/* ---- where the host cannot wait: a step is paused at a readback, and made again as a whole ---- */
+
+/* Two steps with the same id do the same, but for tokens drawn on the device, which come one by one. */
+static uint64_t step_id(const dp_step *step) {
+    uint64_t id = step->tokens ? dp_fnv1a64(step->tokens, (size_t)step->count * sizeof *step->tokens) : 0;
+    id = dp_splitmix64(id ^ (uint64_t)step->position);
+    return dp_splitmix64(id ^ (uint64_t)step->count << 32 ^ (uint64_t)step->outputs);
+}
+
+void dp_gpu_paged_forget(dp_plan *plan) {
+    if (plan->paused.under_way) dp_gpu_read_drop(plan->backend->gpu, plan->paused.read);
+    plan->paused.under_way = false;
+}
+
+bool dp_gpu_paged_resumes(dp_plan *plan, const dp_step *step) {
+    bool same = plan->paused.under_way && plan->paused.step == step_id(step) && plan->kv == step->kv;
+    if (!same) dp_gpu_paged_forget(plan);
+    return same;
+}
+
+dp_status dp_gpu_paged_await(dp_plan *plan, const dp_step *step, dp_gpu_read read, void *data) {
+    dp_status status = dp_gpu_read_end(plan->backend->gpu, read, data);
+    plan->paused.under_way = status == DP_WAITING;
+    plan->paused.read = read;
+    plan->paused.step = step_id(step);
+    return status;
+}
+
 /* ---- a layer's experts ---- */
 
 typedef struct block_run {
@@ -73,22 +102,15 @@ typedef struct block_run {
     const dp_gpu_block *block;
     size_t from, to; /* its dispatches in the queue */
     size_t pairs;
+    bool resumes;    /* its choice is being read already */
 } block_run;
-
-dp_status dp_gpu_paged_cannot_wait(void) {
-    return dp_fail(DP_E_UNSUPPORTED, "experts are paged in the middle of a step, for which this browser would have to suspend WebAssembly (JSPI)");
-}
 
 static dp_status read_ids(const block_run *run) {
     dp_gpu *gpu = run->plan->backend->gpu;
-    dp_gpu_read read;
-    TRY(dp_gpu_read_begin(gpu, run->plan->slots[run->block->ids], 0, run->pairs * 4, &read));
-    dp_status status = dp_gpu_read_end(gpu, read, run->plan->pairs);
-    if (status == DP_WAITING) {
-        dp_gpu_read_drop(gpu, read);
-        return dp_gpu_paged_cannot_wait();
-    }
-    TRY(status);
+    dp_gpu_read read = run->plan->paused.read;
+    if (!run->resumes) TRY(dp_gpu_read_begin(gpu, run->plan->slots[run->block->ids], 0, run->pairs * 4, &read));
+    run->plan->paused.from = run->from;
+    TRY(dp_gpu_paged_await(run->plan, run->step, read, run->plan->pairs));
     if (!run->step->routing) return DP_OK;
     int32_t *ids = (int32_t *)run->plan->pairs;
     run->step->routing(run->step->routing_user, run->block->layer, ids, (size_t)run->step->count, run->block->k);
@@ -157,11 +179,13 @@ static dp_status run_block(const block_run *run) {
 static int32_t block_at(const dp_plan *plan, size_t at) { return plan->planned[plan->queue_ops[at]].block; }
 
 static dp_status run_blocks(dp_plan *plan, const dp_step *step, size_t count, size_t *done) {
-    *done = 0;
-    for (size_t from = 0; from < count; from++) {
+    bool resumes = dp_gpu_paged_resumes(plan, step);
+    *done = resumes ? plan->paused.from : 0;
+    for (size_t from = *done; from < count; from++) {
         int32_t number = block_at(plan, from);
         if (!number) continue;
-        block_run run = {plan, step, &plan->blocks[number - 1], from, from, 0};
+        block_run run = {plan, step, &plan->blocks[number - 1], from, from, 0, resumes};
+        resumes = false;
         run.pairs = (size_t)step->count * (size_t)run.block->k;
         while (run.to < count && block_at(plan, run.to) == number) run.to++;
         TRY(dp_gpu_step_submit(plan, step, *done, from));

@@ -171,6 +171,12 @@ struct dp_plan {
         dp_gpu_read read;
     } reading;
     /* of a program whose experts are paged */
+    struct {                /* a step that waits for a readback in its middle, while the host comes again for it (DP_WAITING) */
+        bool under_way;
+        uint64_t step;      /* which: step_id in gpu_paged.c */
+        dp_gpu_read read;
+        size_t from, to, block; /* on the queue, as gpu_paged.c or gpu_ahead.c left it */
+    } paused;
     dp_gpu_block *blocks;
     size_t block_count, block_capacity;
     dp_gpu_buffer places; /* [tokens * k]: slot | expert << 16 of each pair, or DP_GPU_NO_PLACE */
@@ -258,7 +264,11 @@ dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, siz
 dp_status dp_gpu_paged_draw(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id);
 /* Takes the experts that the pager brings to a block's slots: all of a token's. */
 dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *block, const int32_t *ids);
-dp_status dp_gpu_paged_cannot_wait(void); /* fails */
+/* Whether this is the step that is paused, which then goes on where it was. Forgets one that it is not. */
+bool dp_gpu_paged_resumes(dp_plan *plan, const dp_step *step);
+void dp_gpu_paged_forget(dp_plan *plan);
+/* Ends a readback that a step needs to go on, or pauses the step: DP_WAITING. */
+dp_status dp_gpu_paged_await(dp_plan *plan, const dp_step *step, dp_gpu_read read, void *data);
 
 /* ---- single tokens with paged experts (gpu_ahead.c) ---- */
 

@@ -18,6 +18,7 @@ static struct {
     const char **stops;
     web_result result;
     dp_buf info;
+    bool fed;     /* web_eval_one: the token is in the session */
     char *paging; /* JSON */
     dp_status status; /* of the last function that returned a pointer */
 } the;
@@ -165,7 +166,9 @@ int32_t web_eval(const int32_t *ids, uint32_t count, float *logits) {
 
 static dp_status eval_one(int32_t id, float *logits, bool again) {
     if (!the.session) return dp_fail(DP_E_ARG, "no session is open");
-    if (!again) TRY(dp_session_feed(the.session, &id, 1));
+    if (!again) the.fed = false;
+    if (!the.fed) TRY(dp_session_feed(the.session, &id, 1));
+    the.fed = true;
     TRY(dp_session_fetch_logits(the.session, false));
     memcpy(logits, dp_session_logits(the.session), (size_t)dp_model_get_info(the.model)->vocab * sizeof *logits);
     return DP_OK;

@@ -187,7 +187,7 @@ test('on the GPU of a browser that cannot suspend WebAssembly: the same texts, a
     globalThis.oldWorker = () => new Worker(module(`import '${without}'; import '${location.origin}/web/src/worker.js';`), { type: 'module' });
   });
   const loaded = await page.evaluate(async () => {
-    await engine.unload();
+    await globalThis.engine?.unload();
     globalThis.engine = await Doppler.load('/models/storyteller/', { backend: 'gpu', worker: oldWorker });
     return { backend: engine.backend, jspi: (await engine.stats()).jspi };
   });
@@ -205,6 +205,28 @@ test('on the GPU of a browser that cannot suspend WebAssembly: the same texts, a
   }, PROMPT);
   expect(found.pieces < 30 && found.code === 'context' && found.count === 3 && found.finite, JSON.stringify(found));
   expect((await story(few)).text === told, 'the text after an abort differs');
+});
+
+test('experts paged on the GPU of such a browser: the same text, and after an abort in the middle of a step', async () => {
+  const found = await page.evaluate(async (prompt) => {
+    await globalThis.engine?.unload();
+    globalThis.engine = await Doppler.load('/models/storyteller/', { backend: 'gpu', worker: oldWorker, budgets: { slots: 2 } });
+    const text = () => engine.generate(prompt, { temperature: 0, maxTokens: 8 }).text();
+    const stop = new AbortController(), told = [await text()];
+    setTimeout(() => stop.abort(), 30); // while the prompt's layers wait for their experts
+    const aborted = await engine.generate('A cat sat on the mat. ' + prompt, { signal: stop.signal, temperature: 0, maxTokens: 8 }).text().catch((error) => error.name);
+    told.push(await text());
+    const logits = await engine.logits([1, 2, 3]), stats = await engine.stats();
+    return { told, aborted, finite: logits.every(Number.isFinite), jspi: stats.jspi, paging: stats.paging };
+  }, PROMPT);
+  const { slots, misses, reads } = found.paging;
+  expect(found.jspi === false && slots[1] === 2 && misses > 20 && reads >= misses && found.finite, JSON.stringify(found));
+  const whole = await page.evaluate(async (prompt) => {
+    await globalThis.engine?.unload();
+    globalThis.engine = await Doppler.load('/models/storyteller/', { backend: 'gpu' });
+    return engine.generate(prompt, { temperature: 0, maxTokens: 8 }).text();
+  }, PROMPT);
+  expect(found.told.every((text) => text === whole), `expected "${whole}" twice, got ${JSON.stringify(found)}`);
 });
 
 test('left to itself the engine prefers the CPU to a GPU that is a program, says so, and is quick', async () => {
