@@ -3,8 +3,8 @@
 const NEAR = 8.0;   // half of the bins cover this distance,
 const FAR = 32.0;   // the others reach to here; nothing beyond can win a race or weighs anything
 const BINS = 4096u;
-const HEADER = 3u * BINS; // list length, count before the list, weight before it (2 words), weight of all (2 words), bits of the greatest logit
-const LIST = HEADER + 8u; // (bits of the logit, id) each
+const HEADER = 3u * BINS; // list length, count before the list, weight before it (2 words), weight of all (2 words)
+const LIST = HEADER + 8u; // (bits of the logit, id, bits of the weight) each
 const LIST_MAX = 1024u;   // a longer list is left to the host
 
 // BINS: out of reach.

@@ -86,21 +86,21 @@ fn find_borders(thread: u32) {
     workgroupBarrier();
 }
 
-fn put_header(top: f32) {
+fn put_header() {
     let all = weights[THREADS - 1u];
     atomicStore(&work[HEADER + 1u], before_count);
     atomicStore(&work[HEADER + 2u], before_weight.x);
     atomicStore(&work[HEADER + 3u], before_weight.y);
     atomicStore(&work[HEADER + 4u], all.x);
     atomicStore(&work[HEADER + 5u], all.y);
-    atomicStore(&work[HEADER + 6u], bitcast<u32>(top));
 }
 
-fn list(logit: f32, id: u32) {
+fn list(logit: f32, id: u32, weight: f32) {
     let place = atomicAdd(&work[HEADER], 1u);
     if (place >= LIST_MAX) { return; }
-    atomicStore(&work[LIST + 2u * place], bitcast<u32>(logit));
-    atomicStore(&work[LIST + 2u * place + 1u], id);
+    atomicStore(&work[LIST + 3u * place], bitcast<u32>(logit));
+    atomicStore(&work[LIST + 3u * place + 1u], id);
+    atomicStore(&work[LIST + 3u * place + 2u], bitcast<u32>(weight));
 }
 
 @compute @workgroup_size(THREADS)
@@ -110,7 +110,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     let top = best_of_all(mine, thread).value;
     if (p.top_k > 0u || p.top_p < 1.0) { sum_bins(thread); }
     find_borders(thread);
-    if (at.x == 0u && thread == 0u) { put_header(top); }
+    if (at.x == 0u && thread == 0u) { put_header(); }
     let first = at.x * CHUNK;
     mine = Best(LEAST, NONE);
     for (var i = thread; i < min(CHUNK, p.vocab - first); i += THREADS) {
@@ -118,7 +118,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         let bin = bin_of(top - logit);
         if (bin == BINS || !is_heavy(top - logit)) { continue; }
         if (bin < first_listed) { mine = better(mine, run(logit, first + i, step.drawn)); }
-        else if (bin <= last_listed) { list(logit, first + i); }
+        else if (bin <= last_listed) { list(logit, first + i, exp(logit - top)); }
     }
     let winner = best_of_all(mine, thread);
     if (thread == 0u) { best[p.groups + at.x] = packed(winner); }

@@ -4,7 +4,8 @@
 //            `filtered`); tokens [1 or more]; ids [context]; drawn [1].
 // Bindings:  0 step, 1 best, 2 work, 3 tokens, 4 ids (any writable buffer when repeat_last is 0), 5 drawn, 6 params; behind
 //            sample.wgsl and sample_bins.wgsl.
-// Work:      one workgroup. A candidate's rank and the weight before it are counted against all others on the list.
+// Work:      one workgroup. A candidate's rank and the weight before it are counted against all others on the list, which stays in
+//            work: in the workgroup's memory it would take what some devices have at most, and long to clear where that is slow.
 // Limits:    none.
 @group(0) @binding(0) var<storage, read_write> step: Step;
 @group(0) @binding(1) var<storage, read> best: array<vec2u>;
@@ -14,37 +15,24 @@
 @group(0) @binding(5) var<storage, read_write> drawn: array<u32>;
 @group(0) @binding(6) var<uniform> p: Rules;
 const EACH = LIST_MAX / THREADS; // candidates of a thread
-// The list, in arrays of its own: a vec3u takes the room of four words, and some devices have 16 KB in all.
-var<workgroup> logits: array<f32, LIST_MAX>;
-var<workgroup> owners: array<u32, LIST_MAX>;
-var<workgroup> weights: array<f32, LIST_MAX>;
 var<workgroup> kept_low: atomic<u32>; // the weight of those that top-k keeps
 var<workgroup> kept_high: atomic<u32>;
 
-fn load_list(count: u32, thread: u32) {
-    let top = bitcast<f32>(work[HEADER + 6u]);
-    for (var i = thread; i < count; i += THREADS) {
-        logits[i] = bitcast<f32>(work[LIST + 2u * i]);
-        owners[i] = work[LIST + 2u * i + 1u];
-        weights[i] = exp(logits[i] - top);
-    }
-    if (thread == 0u) {
-        atomicStore(&kept_low, 0u);
-        atomicStore(&kept_high, 0u);
-    }
-    workgroupBarrier();
-}
+fn logit_of(i: u32) -> f32 { return bitcast<f32>(work[LIST + 3u * i]); }
+fn owner_of(i: u32) -> u32 { return work[LIST + 3u * i + 1u]; }
+fn weight_of(i: u32) -> vec2u { return fixed(bitcast<f32>(work[LIST + 3u * i + 2u])); }
 
 // Rank and weight before candidate i.
 fn place_of(i: u32, count: u32) -> vec3u {
-    let logit = logits[i];
-    let owner = owners[i];
+    let logit = logit_of(i);
+    let owner = owner_of(i);
     var rank = work[HEADER + 1u];
     var weight = vec2u(work[HEADER + 2u], work[HEADER + 3u]);
     for (var j = 0u; j < count; j++) {
-        if (logits[j] > logit || (logits[j] == logit && owners[j] < owner)) {
+        let other = logit_of(j);
+        if (other > logit || (other == logit && owner_of(j) < owner)) {
             rank++;
-            weight = sum_of(weight, fixed(weights[j]));
+            weight = sum_of(weight, weight_of(j));
         }
     }
     return vec3u(rank, weight);
@@ -58,12 +46,16 @@ fn add_kept(weight: vec2u) {
 fn best_listed(count: u32, thread: u32) -> Best {
     let most = select(p.vocab, p.top_k, p.top_k > 0u);
     var places = array<vec3u, EACH>();
-    load_list(count, thread);
+    if (thread == 0u) {
+        atomicStore(&kept_low, 0u);
+        atomicStore(&kept_high, 0u);
+    }
+    workgroupBarrier();
     for (var e = 0u; e < EACH; e++) {
         let i = e * THREADS + thread;
         if (i >= count) { continue; }
         places[e] = place_of(i, count);
-        if (places[e].x < most) { add_kept(fixed(weights[i])); }
+        if (places[e].x < most) { add_kept(weight_of(i)); }
     }
     workgroupBarrier();
     var all = vec2u(work[HEADER + 4u], work[HEADER + 5u]);
@@ -73,7 +65,7 @@ fn best_listed(count: u32, thread: u32) -> Best {
     for (var e = 0u; e < EACH; e++) {
         let i = e * THREADS + thread;
         let kept = places[e].x < most && (p.top_p == 1.0 || is_less(places[e].yz, limit));
-        if (i < count && kept) { mine = better(mine, run(logits[i], owners[i], step.drawn)); }
+        if (i < count && kept) { mine = better(mine, run(logit_of(i), owner_of(i), step.drawn)); }
     }
     return mine;
 }

@@ -17,6 +17,7 @@ typedef uint32_t dp_gpu_read; /* a readback under way */
 typedef struct dp_gpu_caps {
     char name[128], vendor[64], driver[128], api[16]; /* api: "vulkan", "metal", "d3d12", "browser" */
     bool software;          /* a CPU adapter such as lavapipe or SwiftShader */
+    bool slow_barriers;     /* software that takes long to bring threads of a workgroup together, and to compile code that does */
     bool clears_slowly;     /* software that clears workgroup memory, which it does word by word: there small arrays are fast */
     bool unified;           /* device memory is host memory (integrated GPU) */
     bool f16, subgroups, timestamps, subgroup_matrix;
@@ -35,6 +36,7 @@ typedef struct dp_gpu_desc {
     bool no_f16, no_subgroups, no_subgroup_matrix; /* as if the adapter lacked them, for tests */
     uint64_t part_most;     /* the backend: weights are split into parts of so many bytes, for tests; 0: what can be bound */
     bool exact;             /* the backend: activations stay f32 where integer products would be faster */
+    bool fused;             /* the backend: single tokens run fused dispatches even where barriers are slow, for tests */
     bool timestamps;
     bool unchecked;         /* leave out robustness, validation and the zeroing of workgroup memory where possible */
 } dp_gpu_desc;

@@ -422,6 +422,7 @@ static dp_status set_up(dp_gpu_backend *b, const dp_gpu_desc *desc) {
     TRY(dp_gpu_buffer_new(b->gpu, 256, "sink", &b->sink));
     const dp_gpu_caps *caps = dp_gpu_get_caps(b->gpu);
     b->exact = desc->exact;
+    b->fuses = !desc->exact && (desc->fused || !caps->slow_barriers);
     b->part_most = DP_MIN(caps->binding_max, caps->buffer_max);
     if (desc->part_most) b->part_most = DP_MIN(b->part_most, desc->part_most);
     snprintf(b->text, sizeof b->text, "gpu, %s (%s%s)", caps->name, caps->api, caps->software ? ", software" : "");

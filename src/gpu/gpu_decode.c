@@ -2,7 +2,7 @@
  * follow each other become one dispatch, and quantised matrices meet activations rounded to 8 bits (kernels/pack.wgsl).
  * The norm of a residual costs no dispatch: what adds to the residual packs it, times the norm's gain, with sums of squares,
  * and the product that reads it applies the norm's factor to its results.
- * Other steps, and devices opened as exact, run the plain dispatches of gpu_plan.c. A fused dispatch may leave out slots
+ * Other steps, devices opened as exact and those with slow barriers run the plain dispatches of gpu_plan.c. A fused dispatch may leave out slots
  * that nothing else reads. */
 #include "gpu/gpu_decode.h"
 
@@ -162,7 +162,7 @@ dp_status dp_gpu_fuse(dp_planner *p, size_t *ops) {
     static dp_status (*const parts[])(dp_planner *, size_t *) = {norms, dp_decode_moe, dp_decode_product, dp_decode_attention};
     const dp_op *op = dp_decode_op(p, 0);
     *ops = 0;
-    if (p->plan->backend->exact) return DP_OK;
+    if (!p->plan->backend->fuses) return DP_OK;
     for (size_t i = 0; i < DP_COUNT(parts) && !*ops; i++) TRY(parts[i](p, ops));
     if (!*ops && (op->dst == p->packed_slot || op->dst2 == p->packed_slot)) p->packed_slot = -1;
     return DP_OK;

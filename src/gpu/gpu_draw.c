@@ -5,7 +5,7 @@
 
 enum {
     CHUNK = 1024, /* as in kernels/sample.wgsl */
-    WORK_WORDS = 3 * 4096 + 8 + 2 * 1024 /* as in kernels/sample_bins.wgsl */
+    WORK_WORDS = 3 * 4096 + 8 + 3 * 1024 /* as in kernels/sample_bins.wgsl */
 };
 
 typedef enum draw_stage { TOP, WEIGH, KEEP, PICK } draw_stage;

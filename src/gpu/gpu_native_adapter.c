@@ -88,6 +88,7 @@ static void info_caps(const WGPUAdapterInfo *info, dp_gpu_caps *caps) {
     gpu_text_copy(caps->driver, sizeof caps->driver, info->description);
     memcpy(caps->api, backend_name(info->backendType), strlen(backend_name(info->backendType)) + 1);
     caps->software = info->adapterType == WGPUAdapterType_CPU;
+    caps->slow_barriers = caps->software && strstr(caps->name, "SwiftShader");
     caps->unified = caps->software || info->adapterType == WGPUAdapterType_IntegratedGPU;
     caps->subgroup_min = info->subgroupMinSize;
     caps->subgroup_max = info->subgroupMaxSize;

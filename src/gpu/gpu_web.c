@@ -81,7 +81,8 @@ static dp_status read_caps(const char *text, dp_gpu_caps *caps) {
     dp_status status = dp_json_parse(&arena, dp_str_of(text), &json);
     if (status == DP_OK) {
         *caps = (dp_gpu_caps){
-            .api = "browser", .software = flag(json, "software"), .clears_slowly = flag(json, "software"), .unified = flag(json, "unified"),
+            .api = "browser", .software = flag(json, "software"), .clears_slowly = flag(json, "software"), .slow_barriers = flag(json, "slowBarriers"),
+            .unified = flag(json, "unified"),
             .f16 = flag(json, "f16"), .subgroups = flag(json, "subgroups"), .timestamps = flag(json, "timestamps"),
             .subgroup_min = (uint32_t)number(json, "subgroupMin"), .subgroup_max = (uint32_t)number(json, "subgroupMax"),
             .buffer_max = number(json, "bufferMax"), .binding_max = number(json, "bindingMax"),

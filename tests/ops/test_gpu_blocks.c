@@ -345,8 +345,8 @@ static void all_mixtures(const bench *b) { check_blocks(b, mixtures, DP_COUNT(mi
 static void all_attentions(const bench *b) { check_heads(b, attentions, DP_COUNT(attentions)); }
 
 /* Activations in 8 bits move a block's result by less than a hundredth; without them only sums' order and f16 keys do. */
-static const dp_gpu_desc usual = {.adapter = -1}, masked = {.adapter = -1, .no_f16 = true, .no_subgroups = true, .no_subgroup_matrix = true},
-                         exact = {.adapter = -1, .exact = true}, unchecked = {.adapter = -1, .unchecked = true};
+static const dp_gpu_desc usual = {.adapter = -1, .fused = true}, masked = {.adapter = -1, .fused = true, .no_f16 = true, .no_subgroups = true, .no_subgroup_matrix = true},
+                         exact = {.adapter = -1, .exact = true}, unchecked = {.adapter = -1, .fused = true, .unchecked = true};
 
 TEST(dense_blocks) { with_device(&usual, 1e-2, all_dense); }
 TEST(mixtures_of_experts) { with_device(&usual, 1e-2, all_mixtures); }

@@ -170,7 +170,7 @@ static void check_dtypes(const dp_gpu_desc *desc, bool moe, bool few) {
     reference->api->close(reference);
 }
 
-static const dp_gpu_desc best = {.adapter = -1, .unchecked = true}, plain = {.adapter = -1, .no_f16 = true, .no_subgroups = true}, exact = {.adapter = -1, .exact = true};
+static const dp_gpu_desc best = {.adapter = -1, .fused = true, .unchecked = true}, plain = {.adapter = -1, .fused = true, .no_f16 = true, .no_subgroups = true}, exact = {.adapter = -1, .exact = true};
 
 TEST(blocks) { check_dtypes(&best, false, false); }
 TEST(blocks_without_subgroups) { check_dtypes(&plain, false, true); }

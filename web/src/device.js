@@ -32,10 +32,11 @@ export class Table {
 export function describeAdapter(adapter, flags = 0) {
   const info = adapter.info ?? {}, limits = adapter.limits;
   const subgroups = adapter.features.has('subgroups') && !(flags & NO_SUBGROUPS);
-  const software = Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter) || /swiftshader|llvmpipe/i.test(`${info.architecture} ${info.device} ${info.description}`);
+  const names = `${info.architecture} ${info.device} ${info.description}`;
+  const software = Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter) || /swiftshader|llvmpipe/i.test(names);
   return {
     name: info.description || [info.vendor, info.architecture || info.device].filter(Boolean).join(' ') || 'GPU',
-    vendor: info.vendor ?? '', driver: info.architecture ?? '', software, unified: software,
+    vendor: info.vendor ?? '', driver: info.architecture ?? '', software, slowBarriers: /swiftshader/i.test(names), unified: software,
     f16: adapter.features.has('shader-f16') && !(flags & NO_F16), subgroups,
     timestamps: adapter.features.has('timestamp-query') && Boolean(flags & TIMESTAMPS),
     subgroupMin: subgroups ? info.subgroupMinSize ?? 0 : 0, subgroupMax: subgroups ? info.subgroupMaxSize ?? 0 : 0,

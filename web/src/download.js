@@ -247,7 +247,7 @@ class Download {
         if (part.at - marked >= MARK_EVERY) this.model.mark(index, marked = part.at);
       }
     } finally {
-      if (part.at !== marked) this.model.mark(index, marked = part.at);
+      if (part.at !== marked && part.at < shard.size) this.model.mark(index, marked = part.at); // a whole one is hashed at once
     }
     if (part.at < shard.size) throw new NetworkError('network', `${url}: the connection ended after ${part.at} of ${shard.size} bytes`, { url });
   }
