@@ -1,6 +1,6 @@
 // Computes:  where the experts are that route.wgsl has chosen for one token, for products that are not fused; and what
-//            place_keep.wgsl says.
-// Shapes:    ids, places [CHOICES]: slot | expert << 16.
+//            place_keep.wgsl says. FUSED: for choose_placed.wgsl; their shares route.wgsl has put behind.
+// Shapes:    ids, places [CHOICES]: slot | expert << 16. FUSED: places [2][CHOICES]: slots, experts, as floats.
 // Bindings:  0 ids, 5 places, and those of place_keep.wgsl.
 // Work:      grid (1 + p.row / 64, 1 or 0).
 // Limits:    64 choices. Behind place_keep.wgsl.
@@ -15,5 +15,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     }
     if (thread >= CHOICES) { return; }
     let expert = expert_for(thread, ids[thread]);
-    places[thread] = slot_of(expert) | (expert << 16u);
+    if (FUSED == 1u) {
+        places[thread] = bitcast<u32>(f32(slot_of(expert)));
+        places[CHOICES + thread] = bitcast<u32>(f32(expert));
+    } else {
+        places[thread] = slot_of(expert) | (expert << 16u);
+    }
 }

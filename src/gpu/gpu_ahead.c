@@ -10,8 +10,6 @@
 
 enum { DRAWN, IDS }; /* words of the record: the token drawn, then the experts of each block */
 
-#define ROUTER SIZE_MAX /* dp_gpu_block.resume: the dispatch before the one that places */
-
 struct dp_gpu_ahead {
     dp_gpu_buffer table, record;
     uint32_t *slots;   /* the table: slots of each block's experts, then the experts that somebody wants of each */
@@ -136,10 +134,18 @@ static dp_status add_place(dp_planner *p, const placing *how) {
     return dp_gpu_plan_add(p, &r);
 }
 
-dp_status dp_gpu_place_fused(dp_planner *p, const dp_kernel_variant *variant, int32_t logits, int32_t residual, int32_t packed) {
-    bool back = needs_only(p, p->index - 1, residual, packed);
-    return add_place(p, &(placing){dp_gpu_block_of(p->plan, p->index + 1), variant, dp_decode_slot(p, logits), dp_decode_whole(p->plan->placed),
-                                   back ? residual : -1, packed, ROUTER});
+/* Whether the router before is one fused dispatch: then it reads no more than the residual and its packed twin. */
+static bool is_router_fused(const dp_planner *p) {
+    size_t fused = 0;
+    for (size_t i = p->plan->planned_count; i-- > 0 && p->plan->planned[i].op + 1 >= p->index;)
+        fused += p->plan->planned[i].op + 1 == p->index && p->plan->planned[i].when == DP_WHEN_FUSED;
+    return fused == 1;
+}
+
+dp_status dp_gpu_place_fused(dp_planner *p, const dp_kernel_variant *variant, int32_t from, int32_t residual, int32_t packed) {
+    bool back = is_router_fused(p) && needs_only(p, p->index - 1, residual, packed);
+    return add_place(p, &(placing){dp_gpu_block_of(p->plan, p->index + 1), variant, dp_decode_slot(p, from), dp_decode_whole(p->plan->placed),
+                                   back ? residual : -1, packed, p->index - 1});
 }
 
 /* The last op up to the router where a single slot holds all that is needed, and none of the ops between them writes to it. */
@@ -299,9 +305,8 @@ static dp_status go_back(const token_run *r, size_t block, size_t to, size_t *fr
         return dp_gpu_submit(plan->backend->gpu, plan->queue + place, 1);
     }
     if (to == r->count && r->draw) TRY(dp_gpu_draw_again(r->plan, r->step));
-    *from = place - 1;
-    if (b->resume != ROUTER)
-        while (*from > 0 && plan->planned[plan->queue_ops[*from - 1]].op >= b->resume) --*from;
+    *from = place;
+    while (*from > 0 && plan->planned[plan->queue_ops[*from - 1]].op >= b->resume) --*from;
     return dp_gpu_submit(plan->backend->gpu, &plan->planned[b->back].dispatch, 1);
 }
 

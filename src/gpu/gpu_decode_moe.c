@@ -33,9 +33,9 @@ static bool is_choosable(const moe *m) {
     return (r->route.kind == DP_ROUTE_SOFTMAX || (r->route.kind == DP_ROUTE_TOPK_SOFTMAX && r->route.normalise)) && r->bias < 0;
 }
 
-/* Other routers choose in a dispatch of their own; where experts are paged, that is the plain one. */
+/* Other routers choose in a dispatch of their own. */
 static bool is_routable(const dp_planner *p, const moe *m) {
-    return dp_decode_cols(p, m->route->src) <= EXPERTS_MOST && m->route->route.k <= DP_DECODE_CHOICES_MOST && (is_choosable(m) || !p->plan->block_count);
+    return dp_decode_cols(p, m->route->src) <= EXPERTS_MOST && m->route->route.k <= DP_DECODE_CHOICES_MOST;
 }
 
 static bool fits(const dp_planner *p, const moe *m) {
@@ -93,8 +93,12 @@ static dp_status join_biases(dp_planner *p, const moe *m, size_t n, dp_gpu_range
 
 /* Paged experts: the choice and where they are. */
 static dp_status place(dp_planner *p, const moe *m) {
-    const dp_kernel_variant v = {DP_KERNEL_PLACE, DP_F32, {dp_decode_cols(p, m->route->src), (uint32_t)m->route->route.k, m->route->route.normalise}};
-    return dp_gpu_place_fused(p, &v, m->router->dst, m->add->dst, m->router->src);
+    uint32_t k = (uint32_t)m->route->route.k;
+    const dp_kernel_variant v = {DP_KERNEL_PLACE, DP_F32, {dp_decode_cols(p, m->route->src), k, m->route->route.normalise}};
+    const dp_kernel_variant routed = {DP_KERNEL_PLACE_ROUTED, DP_F32, {k, true}};
+    if (is_choosable(m)) return dp_gpu_place_fused(p, &v, m->router->dst, m->add->dst, m->router->src);
+    TRY(dp_gpu_plan_route(p, m->route, p->plan->placed));
+    return dp_gpu_place_fused(p, &routed, m->route->dst2, m->add->dst, m->router->src);
 }
 
 static dp_status route(dp_planner *p, const moe *m) {

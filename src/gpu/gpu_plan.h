@@ -277,9 +277,9 @@ dp_status dp_gpu_ahead_new(dp_plan *plan);
 void dp_gpu_ahead_free(dp_plan *plan);
 uint64_t dp_gpu_ahead_bytes(const dp_program *program); /* of all it takes, if experts are paged */
 dp_gpu_buffer dp_gpu_ahead_drawn(const dp_plan *plan); /* where a token that is drawn is to be left; 0: anywhere */
-/* Add the dispatch that places the experts of the router at planner->index, for its fused dispatches, which read logits and
- * whose layer needs no more than the residual and the packed slot; for its plain ones. */
-dp_status dp_gpu_place_fused(dp_planner *planner, const dp_kernel_variant *variant, int32_t logits, int32_t residual, int32_t packed);
+/* Add the dispatch that places the experts of the router at planner->index, for its fused dispatches, which read the slot
+ * `from` and whose layer needs no more than the residual and the packed slot; for its plain ones. */
+dp_status dp_gpu_place_fused(dp_planner *planner, const dp_kernel_variant *variant, int32_t from, int32_t residual, int32_t packed);
 dp_status dp_gpu_place_routed(dp_planner *planner);
 dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id);
 

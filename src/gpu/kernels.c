@@ -33,7 +33,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_NORM_ADD] = {"norm_add", "rrwrwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
     [DP_KERNEL_GROUP] = {"group", "rrwp", {"PLACED"}, .weighted = false},
     [DP_KERNEL_PLACE] = {"place", "rrrrwwwp", {"EXPERTS", "CHOICES", "NORMALISE"}, .fronts = {"choose", "place_keep"}, .sized = true},
-    [DP_KERNEL_PLACE_ROUTED] = {"place_routed", "rrrrwwwp", {"CHOICES"}, .fronts = {"place_keep"}, .sized = true},
+    [DP_KERNEL_PLACE_ROUTED] = {"place_routed", "rrrrwwwp", {"CHOICES", "FUSED"}, .fronts = {"place_keep"}, .sized = true},
     [DP_KERNEL_PUT_BACK] = {"put_back", "rwwp", {0}, .weighted = false},
     [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS", "EXACT"}, .fronts = {"attention_params"}, .sized = true},
     [DP_KERNEL_ATTENTION_MATRIX] = {"attention_matrix", "rrrrwp", {"SINKS", "FRAGS"}, .fronts = {"attention_params"}, .matrix = true, .sized = true},
