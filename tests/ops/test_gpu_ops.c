@@ -133,7 +133,7 @@ static void check_parts(dp_dtype dtype, double least) {
     const int32_t shape[2] = {WIDE_ROWS, dp_dtype_get(dtype)->block == 256 ? 1280 : 448};
     uint64_t most = DP_MAX(64 * (uint64_t)shape[1] * sizeof(float), dp_repack_bytes(dtype, (size_t)shape[0] * (size_t)shape[1]).quants / 3);
     dp_backend *gpu = NULL, *reference = NULL;
-    if (!test_opened(dp_gpu_backend_open(&(dp_gpu_desc){.adapter = -1, .part_most = most}, &gpu))) return;
+    if (!test_opened(dp_gpu_backend_open(&(dp_gpu_desc){.adapter = -1, .fused = true, .part_most = most}, &gpu))) return;
     CHECK_OK(dp_cpu_open(&(dp_cpu_desc){.reference = true}, &reference));
     double error = product_error(gpu, reference, shape, dtype, true, 1, found, expected);
     CHECK_MSG(error > least && error < 1e-2, "%s in parts of %llu bytes: relative error %g", dp_dtype_get(dtype)->name, (unsigned long long)most, error);
