@@ -25,15 +25,11 @@ void dp_model_paging(dp_model *model, dp_paging_stats *stats) {
 
 static void put_slots(dp_buf *out, int32_t least, int32_t most) { dp_json_add_ids(out, "slots", (int32_t[]){least, most}, 2); }
 
-/* The list that the pages, or a device's slots, write of their layers. */
 static void put_layers(dp_pages *pages, dp_device *device, dp_buf *out) {
-    dp_buf list = {0};
-    if (device) dp_device_stats_json(device, &list);
-    else if (pages) dp_pages_stats_json(pages, &list);
-    else dp_buf_str(&list, "[]");
-    if (list.failed) out->failed = true;
-    else dp_json_add_raw(out, "layers", list.data);
-    dp_buf_free(&list);
+    dp_json_open(out, "layers", '[');
+    if (device) dp_device_stats_json(device, out);
+    else if (pages) dp_pages_stats_json(pages, out);
+    dp_json_close(out, ']');
 }
 
 static void put_counts(const dp_paging_stats *s, dp_buf *out) {

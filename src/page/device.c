@@ -239,15 +239,12 @@ void dp_device_stats(dp_device *d, dp_paging_stats *out) {
 }
 
 void dp_device_stats_json(dp_device *d, dp_buf *out) {
-    dp_buf_str(out, "[");
     dp_mutex_lock(d->lock);
     for (size_t i = 0; i < d->layer_count; i++) {
         const dp_device_layer *l = &d->layers[i];
-        if (i) dp_buf_str(out, ", ");
         dp_page_counts_json(&l->counts, l->layer, l->cache.slots, resident(l), out);
     }
     dp_mutex_unlock(d->lock);
-    dp_buf_str(out, "]");
 }
 
 void dp_device_stats_reset(dp_device *d) {

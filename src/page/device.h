@@ -39,7 +39,7 @@ dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *
 void dp_device_free(dp_device *device);
 
 void dp_device_stats(dp_device *device, dp_paging_stats *out); /* fills in what concerns the device's slots */
-void dp_device_stats_json(dp_device *device, dp_buf *out);
+void dp_device_stats_json(dp_device *device, dp_buf *out); /* adds an object a layer to the open JSON list */
 void dp_device_stats_reset(dp_device *device);
 
 #endif

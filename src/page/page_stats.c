@@ -1,6 +1,7 @@
 /* page_stats.c: what paging did and how long it took. */
 #include <math.h>
 
+#include "base/json_write.h"
 #include "page/pages.h"
 
 void dp_latency_add(dp_latency *l, double seconds) {
@@ -93,23 +94,28 @@ void dp_pages_stats(dp_pages *p, dp_paging_stats *out) {
 }
 
 void dp_page_counts_json(const dp_page_counts *c, int32_t layer, int32_t slots, int32_t resident, dp_buf *out) {
-    dp_buf_printf(out, "{\"layer\": %d, \"slots\": %d, \"resident\": %d, \"steps\": %llu, \"hits\": %llu, \"misses\": %llu, ", (int)layer,
-                  (int)slots, (int)resident, (unsigned long long)c->steps, (unsigned long long)c->hits, (unsigned long long)c->misses);
-    dp_buf_printf(out, "\"evictions\": %llu, \"reads\": %llu, \"bytes\": %llu, \"latencyP50\": %.6f, \"latencyP95\": %.6f}",
-                  (unsigned long long)c->evictions, (unsigned long long)c->reads, (unsigned long long)c->bytes,
-                  dp_latency_at(&c->latency, 0.5), dp_latency_at(&c->latency, 0.95));
+    dp_json_open(out, NULL, '{');
+    dp_json_add_int(out, "layer", layer);
+    dp_json_add_int(out, "slots", slots);
+    dp_json_add_int(out, "resident", resident);
+    dp_json_add_uint(out, "steps", c->steps);
+    dp_json_add_uint(out, "hits", c->hits);
+    dp_json_add_uint(out, "misses", c->misses);
+    dp_json_add_uint(out, "evictions", c->evictions);
+    dp_json_add_uint(out, "reads", c->reads);
+    dp_json_add_uint(out, "bytes", c->bytes);
+    dp_json_add_double(out, "latencyP50", dp_latency_at(&c->latency, 0.5));
+    dp_json_add_double(out, "latencyP95", dp_latency_at(&c->latency, 0.95));
+    dp_json_close(out, '}');
 }
 
 void dp_pages_stats_json(dp_pages *p, dp_buf *out) {
-    dp_buf_str(out, "[");
     dp_loader_lock(p->loader);
     for (size_t i = 0; i < p->layer_count; i++) {
-        if (i) dp_buf_str(out, ", ");
         const dp_page_layer *l = &p->layers[i];
         dp_page_counts_json(&l->counts, l->layer, l->cache.slots, resident_experts(l), out);
     }
     dp_loader_unlock(p->loader);
-    dp_buf_str(out, "]");
 }
 
 void dp_pages_stats_reset(dp_pages *p) {

@@ -91,7 +91,7 @@ void dp_page_counts_add(dp_page_counts *sum, const dp_page_counts *counts);
 void dp_page_counts_put(const dp_page_counts *counts, dp_paging_stats *out); /* as hits, misses, reads, latency */
 void dp_page_counts_json(const dp_page_counts *counts, int32_t layer, int32_t slots, int32_t resident, dp_buf *out);
 void dp_pages_stats(dp_pages *pages, dp_paging_stats *out);
-void dp_pages_stats_json(dp_pages *pages, dp_buf *out);
+void dp_pages_stats_json(dp_pages *pages, dp_buf *out); /* adds an object a layer to the open JSON list */
 void dp_pages_stats_reset(dp_pages *pages);
 
 #endif
