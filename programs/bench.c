@@ -23,14 +23,19 @@ static bool tiers;
 static const option options[] = {
     {"prefill", 'p', OPTION_TEXT, &prefill_list, "N,...", "prompt lengths to measure; 0: none (default: 512)", 0, 0},
     {"decode", 'd', OPTION_INT, &decode_tokens, "N", "tokens to generate greedily; 0: none (default: 128)", 0, 1 << 20},
-    {"depth", 0, OPTION_TEXT, &depth_list, "N,...", "positions already in the context when decoding begins (default: 0)", 0, 0},
-    {"sampled", 0, OPTION_FLAG, &sampled, NULL, "decode: draw with temperature 0.8, top-k 40, top-p 0.95 and min-p 0.05 instead of greedily", 0, 0},
-    {"forced", 0, OPTION_FLAG, &forced, NULL, "decode: evaluate given tokens, logits read after each, instead of generating", 0, 0},
+    {"depth", 0, OPTION_TEXT, &depth_list, "N,...",
+     "positions already in the context when decoding begins (default: 0)", 0, 0},
+    {"sampled", 0, OPTION_FLAG, &sampled, NULL,
+     "decode: draw with temperature 0.8, top-k 40, top-p 0.95 and min-p 0.05 instead of greedily", 0, 0},
+    {"forced", 0, OPTION_FLAG, &forced, NULL,
+     "decode: evaluate given tokens, logits read after each, instead of generating", 0, 0},
     {"repeat", 'r', OPTION_INT, &repeats, "N", "runs of each measurement; medians count (default: 3)", 1, REPEATS_MAX},
-    {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure this machine's read bandwidth and peak rates", 0, 0},
+    {"no-bandwidth", 0, OPTION_FLAG, &no_bandwidth, NULL, "do not measure this machine's read bandwidth and peak rates",
+     0, 0},
     {"tiers", 0, OPTION_FLAG, &tiers, NULL, "instead: how fast files get to memory, and memory to the GPU", 0, 0},
     {"routing", 0, OPTION_TEXT, &how_routed, "HOW",
-     "how experts are chosen: uniform, local:P (each of the token before again with probability P), trace:FILE (default: by the model)", 0, 0},
+     "how experts are chosen: uniform, local:P (each of the token before again with probability P), trace:FILE (default: by the model)",
+     0, 0},
     {"profile", 0, OPTION_FLAG, &profiling, NULL, "split the time of a prompt and of a token by op", 0, 0},
     OPTIONS_END,
 };
@@ -65,7 +70,8 @@ static dp_status parse_list(const char *flag, const char *text, int32_t *list, s
         char *end;
         long n = strtol(p, &end, 10);
         if (end == p || n < 0 || n > 1 << 20 || (*end && *end != ',') || *count == LIST_MAX)
-            return dp_fail(DP_E_ARG, "--%s: expected at most %d numbers from 0 to %d, apart by commas, found \"%s\"", flag, LIST_MAX, 1 << 20, text);
+            return dp_fail(DP_E_ARG, "--%s: expected at most %d numbers from 0 to %d, apart by commas, found \"%s\"",
+                           flag, LIST_MAX, 1 << 20, text);
         list[(*count)++] = (int32_t)n;
         p = *end ? end + 1 : end;
     }
@@ -268,8 +274,9 @@ static void report_text(const job *j) {
     dp_device_memory m;
     dp_engine_memory(j->s.engine, &m);
     if (m.weights)
-        printf("on the GPU weights %s, KV cache %s, activations %s, transfer buffers %s\n", show_bytes((double)m.weights), show_bytes((double)m.kv),
-               show_bytes((double)m.activations), show_bytes((double)m.transfer));
+        printf("on the GPU weights %s, KV cache %s, activations %s, transfer buffers %s\n",
+               show_bytes((double)m.weights), show_bytes((double)m.kv), show_bytes((double)m.activations),
+               show_bytes((double)m.transfer));
 }
 
 static void put_prefills(const job *j, dp_buf *out) {

@@ -11,7 +11,8 @@ static const char *policy_list = "lru,lrfu,belady", *slot_list;
 
 static const option options[] = {
     {"policy", 0, OPTION_TEXT, &policy_list, "NAME,...", "lru, lrfu, belady (default: all three)", 0, 0},
-    {"slots", 0, OPTION_TEXT, &slot_list, "N,...", "experts of a layer in memory (default: 1, 2, 3, ... up to all, at most 16 numbers)", 0, 0},
+    {"slots", 0, OPTION_TEXT, &slot_list, "N,...",
+     "experts of a layer in memory (default: 1, 2, 3, ... up to all, at most 16 numbers)", 0, 0},
     OPTIONS_END,
 };
 static const option_group own = {"Options", options};
@@ -61,8 +62,8 @@ static double share(uint64_t part, uint64_t whole) { return whole ? (double)part
 
 static void print_table(const job *j) {
     const dp_replay_result *any = &j->results[0][0];
-    printf("%llu steps of %d layers, %d experts; hits of all uses, and of those after the first tenth\n%6s %9s", (unsigned long long)any->steps,
-           (int)any->layers, (int)any->experts, "slots", "resident");
+    printf("%llu steps of %d layers, %d experts; hits of all uses, and of those after the first tenth\n%6s %9s",
+           (unsigned long long)any->steps, (int)any->layers, (int)any->experts, "slots", "resident");
     for (size_t p = 0; p < j->policy_count; p++) printf("  %16s", names[j->policies[p]]);
     for (size_t s = 0; s < j->slot_count; s++) {
         printf("\n%6d %7.1f %%", (int)j->slots[s], 100 * DP_MIN(1, (double)j->slots[s] / any->experts));

@@ -66,8 +66,9 @@ static dp_status print_text(const char *json) {
     if (status == DP_OK) {
         const dp_json *cpu = dp_json_get(root, "cpu"), *gpus = dp_json_get(root, "gpus");
         dp_str name = text_of(cpu, "name"), why = text_of(root, "gpuError");
-        printf(DP_STR_FMT ", memory %s, of which %s can be had now; %s free on disk\n", DP_STR_ARG(name), show_bytes(number_of(cpu, "memoryBytes")),
-               show_bytes(number_of(cpu, "memoryAvailableBytes")), show_bytes(number_of(cpu, "diskFreeBytes")));
+        printf(DP_STR_FMT ", memory %s, of which %s can be had now; %s free on disk\n", DP_STR_ARG(name),
+               show_bytes(number_of(cpu, "memoryBytes")), show_bytes(number_of(cpu, "memoryAvailableBytes")),
+               show_bytes(number_of(cpu, "diskFreeBytes")));
         for (size_t i = 0; dp_json_at(gpus, i); i++) print_gpu(dp_json_at(gpus, i));
         if (!dp_json_at(gpus, 0)) printf("no GPU: only the CPU is available\n       %.*s\n", (int)why.n, why.p);
     }

@@ -45,13 +45,21 @@ const option_group engine_options = {"Engine", engine};
 
 static const option memory[] = {
     {"ram", 0, OPTION_SIZE, &set.ram, "SIZE",
-     "memory this process may take: what does not fit is read from the model's files when needed (default: all that is free)", 0, 0},
-    {"vram", 0, OPTION_SIZE, &set.vram, "SIZE", "graphics memory to take: experts that do not fit are paged through slots there, or layers (default: what there is)", 0, 0},
-    {"slots", 0, OPTION_INT, &set.expert_slots, "N", "experts of each layer to keep in memory (default: as --ram allows)", 1, 65536},
-    {"cache", 0, OPTION_CHOICE, &set.cache, "lrfu|lru", "which expert goes when another must come: the least used of late, or the longest unused (default: lrfu)", 0, 0},
-    {"mirror", 0, OPTION_TEXTS, &set.mirrors, "FOLDER", "a copy of the model's files, for when reading one fails; several may be given", 0, 0},
-    {"paging", 0, OPTION_FLAG, &set.paging_stats, NULL, "say at the end what paging did: hits, misses, bytes, times", 0, 0},
-    {"record-routing", 0, OPTION_TEXT, &set.record_routing, "FILE", "write down which experts are chosen, for cache-replay", 0, 0},
+     "memory this process may take: what does not fit is read from the model's files when needed (default: all that is free)",
+     0, 0},
+    {"vram", 0, OPTION_SIZE, &set.vram, "SIZE",
+     "graphics memory to take: experts that do not fit are paged through slots there, or layers (default: what there is)",
+     0, 0},
+    {"slots", 0, OPTION_INT, &set.expert_slots, "N",
+     "experts of each layer to keep in memory (default: as --ram allows)", 1, 65536},
+    {"cache", 0, OPTION_CHOICE, &set.cache, "lrfu|lru",
+     "which expert goes when another must come: the least used of late, or the longest unused (default: lrfu)", 0, 0},
+    {"mirror", 0, OPTION_TEXTS, &set.mirrors, "FOLDER",
+     "a copy of the model's files, for when reading one fails; several may be given", 0, 0},
+    {"paging", 0, OPTION_FLAG, &set.paging_stats, NULL, "say at the end what paging did: hits, misses, bytes, times", 0,
+     0},
+    {"record-routing", 0, OPTION_TEXT, &set.record_routing, "FILE",
+     "write down which experts are chosen, for cache-replay", 0, 0},
     OPTIONS_END,
 };
 const option_group memory_options = {"Memory", memory};

@@ -25,7 +25,8 @@ static dp_status parse_device(const char *name, dp_engine_desc *desc) {
     }
     char *end;
     long number = strncmp(name, "gpu:", 4) == 0 ? strtol(name + 4, &end, 10) : 0;
-    if (number < 1 || number > 999 || *end) return dp_fail(DP_E_ARG, "--device: expected auto, cpu, cpu-ref, gpu or gpu:N, found \"%s\"", name);
+    if (number < 1 || number > 999 || *end)
+        return dp_fail(DP_E_ARG, "--device: expected auto, cpu, cpu-ref, gpu or gpu:N, found \"%s\"", name);
     desc->gpu_adapter = (int32_t)number;
     return DP_OK;
 }
@@ -112,14 +113,16 @@ static void note_paging(const setup *s) {
              (int)p.host_slots_least, (int)p.host_slots_most, show_bytes((double)p.host_bytes), (unsigned long long)p.host_hits,
              (unsigned long long)p.host_misses, show_bytes((double)p.file_bytes), (unsigned long long)p.file_reads);
     if (p.streamed_passes)
-        note("paging: %s sent to the GPU in %llu passes of %d layers: %s each, in %.2f ms of the host's time", show_bytes((double)p.streamed_bytes),
-             (unsigned long long)p.streamed_passes, (int)p.streamed_units, show_bytes((double)p.streamed_bytes / (double)p.streamed_passes),
+        note("paging: %s sent to the GPU in %llu passes of %d layers: %s each, in %.2f ms of the host's time",
+             show_bytes((double)p.streamed_bytes), (unsigned long long)p.streamed_passes, (int)p.streamed_units,
+             show_bytes((double)p.streamed_bytes / (double)p.streamed_passes),
              p.streamed_seconds * 1e3 / (double)p.streamed_passes);
     note("paging: %s of experts and %s of other weights in memory, %d parts pass through; %s read in %llu reads, waited %.2f s",
          show_bytes((double)p.expert_bytes), show_bytes((double)p.plain_bytes), (int)p.streamed_units, show_bytes((double)p.read_bytes),
          (unsigned long long)p.reads, p.wait_seconds);
     if (p.guesses)
-        note("paging: %llu experts read ahead, of which %llu were wanted next", (unsigned long long)p.guesses, (unsigned long long)p.guesses_used);
+        note("paging: %llu experts read ahead, of which %llu were wanted next", (unsigned long long)p.guesses,
+             (unsigned long long)p.guesses_used);
     if (p.reads)
         note("paging: a read took %.2f ms in the mean, 95 %% took less than %.2f ms, the longest %.2f ms", p.latency_mean * 1e3,
          p.latency_p95 * 1e3, p.latency_max * 1e3);

@@ -270,7 +270,8 @@ static dp_status report(const job *j) {
                        (double)tolerance);
     if (!compared) return dp_fail(DP_E_DEVICE, "%s have no op in common", compare);
     if (j->ended)
-        note("%s can be compared up to %s, where they choose different experts in a near tie: %s", compare, j->records[j->tie].label, j->tied);
+        note("%s can be compared up to %s, where they choose different experts in a near tie: %s", compare,
+             j->records[j->tie].label, j->tied);
     note("%s agree within %.3g in %zu of %zu ops compared", compare, (double)tolerance, compared, j->count);
     return DP_OK;
 }

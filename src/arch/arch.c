@@ -48,10 +48,14 @@ static void read_shape(dp_builder *b) {
     s->window = dp_build_int(b, "sliding_window", 0);
     s->norm_eps = dp_build_float(b, "rms_norm_eps", 1e-6f);
     s->tied = dp_build_bool(b, "tie_word_embeddings", false);
-    if (b->status == DP_OK && (s->kv_heads < 1 || s->heads % s->kv_heads != 0 || s->head_dim < 1 || s->head_dim > 65536 || s->intermediate < 0 ||
-                               s->intermediate > 1 << 24 || s->experts < 0 || s->experts > 65536 || s->context < 1 || s->window < 0))
-        dp_build_fail(b, DP_E_FORMAT, "config: %d heads, %d KV heads, head_dim %d, intermediate_size %d, %d experts, context %d, window %d: impossible",
-                      (int)s->heads, (int)s->kv_heads, (int)s->head_dim, (int)s->intermediate, (int)s->experts, (int)s->context, (int)s->window);
+    if (b->status == DP_OK && (s->kv_heads < 1 || s->heads % s->kv_heads != 0 || s->head_dim < 1 ||
+                               s->head_dim > 65536 || s->intermediate < 0 || s->intermediate > 1 << 24 ||
+                               s->experts < 0 || s->experts > 65536 || s->context < 1 || s->window < 0))
+        dp_build_fail(
+            b, DP_E_FORMAT,
+            "config: %d heads, %d KV heads, head_dim %d, intermediate_size %d, %d experts, context %d, window %d: impossible",
+            (int)s->heads, (int)s->kv_heads, (int)s->head_dim, (int)s->intermediate, (int)s->experts, (int)s->context,
+            (int)s->window);
 }
 
 static void say_unknown(dp_builder *b, dp_str type) {
@@ -61,7 +65,9 @@ static void say_unknown(dp_builder *b, dp_str type) {
     for (size_t i = 0; i < DP_COUNT(families); i++)
         for (const char *const *name = families[i]->model_types; *name && at < sizeof known; name++)
             at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", at ? ", " : "", *name);
-    if (type.n) dp_build_fail(b, DP_E_UNSUPPORTED, "architecture \"" DP_STR_FMT "\" is not supported; these are: %s", DP_STR_ARG(type), known);
+    if (type.n)
+        dp_build_fail(b, DP_E_UNSUPPORTED, "architecture \"" DP_STR_FMT "\" is not supported; these are: %s",
+                      DP_STR_ARG(type), known);
     else dp_build_fail(b, DP_E_FORMAT, "config: \"model_type\" is missing; expected one of %s", known);
 }
 

@@ -226,11 +226,14 @@ int32_t dp_build_maybe_expert_bias(dp_builder *b, const char *prefix_pattern, co
     char number[80];
     snprintf(number, sizeof number, "0.%s", part);
     if (!find(b, join(b, prefix, number, ".bias"))) return -1;
-    source = (dp_weight_source){.kind = DP_SOURCE_SEPARATE, .experts = dp_arena_calloc(&b->program->arena, (size_t)experts, sizeof(dp_tensor *))};
+    source = (dp_weight_source){.kind = DP_SOURCE_SEPARATE,
+                                .experts = dp_arena_calloc(&b->program->arena, (size_t)experts, sizeof(dp_tensor *))};
     for (int32_t e = 0; source.experts && e < experts; e++) {
         snprintf(number, sizeof number, "%d.%s", (int)e, part);
         source.experts[e] = need(b, join(b, prefix, number, ".bias"));
-        if (!source.experts[e] || !has_shape(b, source.experts[e], (const int64_t[]){rows}, 1) || !can_multiply(b, source.experts[e])) return -1;
+        if (!source.experts[e] || !has_shape(b, source.experts[e], (const int64_t[]){rows}, 1) ||
+            !can_multiply(b, source.experts[e]))
+            return -1;
     }
     return add_weight(b, w, source);
 }

@@ -25,8 +25,10 @@ static dp_op *head_matmul(dp_builder *b, const char *label, int32_t dst, int32_t
  * v rows of W_uv; newer GGUF files store the two apart, W_uk transposed. */
 static void absorb_query(dp_builder *b, const mla *m, int32_t absorbed, int32_t q) {
     bool apart = dp_build_has(b, "model.layers.%d.self_attn.k_b_proj.weight");
-    dp_op *op = apart ? head_matmul(b, "q_absorb", absorbed, q, "model.layers.%d.self_attn.k_b_proj.weight", b->shape.heads * m->lora, m->nope)
-                      : head_matmul(b, "q_absorb", absorbed, q, "model.layers.%d.self_attn.kv_b_proj.weight", b->shape.heads * (m->nope + m->v), m->lora);
+    dp_op *op = apart ? head_matmul(b, "q_absorb", absorbed, q, "model.layers.%d.self_attn.k_b_proj.weight",
+                                    b->shape.heads * m->lora, m->nope)
+                      : head_matmul(b, "q_absorb", absorbed, q, "model.layers.%d.self_attn.kv_b_proj.weight",
+                                    b->shape.heads * (m->nope + m->v), m->lora);
     op->head_matmul.src_stride = m->nope + m->rope_dim;
     op->head_matmul.dst_stride = m->lora + m->rope_dim;
     op->head_matmul.weight_stride = apart ? m->lora : m->nope + m->v;
@@ -36,8 +38,10 @@ static void absorb_query(dp_builder *b, const mla *m, int32_t absorbed, int32_t 
 
 static void expand_values(dp_builder *b, const mla *m, int32_t out, int32_t latent) {
     bool apart = dp_build_has(b, "model.layers.%d.self_attn.v_b_proj.weight");
-    dp_op *op = apart ? head_matmul(b, "v_expand", out, latent, "model.layers.%d.self_attn.v_b_proj.weight", b->shape.heads * m->v, m->lora)
-                      : head_matmul(b, "v_expand", out, latent, "model.layers.%d.self_attn.kv_b_proj.weight", b->shape.heads * (m->nope + m->v), m->lora);
+    dp_op *op = apart ? head_matmul(b, "v_expand", out, latent, "model.layers.%d.self_attn.v_b_proj.weight",
+                                    b->shape.heads * m->v, m->lora)
+                      : head_matmul(b, "v_expand", out, latent, "model.layers.%d.self_attn.kv_b_proj.weight",
+                                    b->shape.heads * (m->nope + m->v), m->lora);
     op->head_matmul.src_stride = m->lora;
     op->head_matmul.dst_stride = m->v;
     op->head_matmul.weight_stride = apart ? m->v : m->nope + m->v;
@@ -120,11 +124,17 @@ static float softmax_scale(dp_builder *b, const mla *m) {
 }
 
 static void build(dp_builder *b) {
-    mla m = {.q_lora = dp_build_int(b, "q_lora_rank", 0), .lora = dp_build_int(b, "kv_lora_rank", 0), .nope = dp_build_int(b, "qk_nope_head_dim", 0),
-             .rope_dim = dp_build_int(b, "qk_rope_head_dim", 0), .v = dp_build_int(b, "v_head_dim", 0)};
-    if (m.lora < 1 || m.nope < 1 || m.rope_dim < 1 || m.v < 1 || m.q_lora < 0 || m.lora > 65536 || m.nope > 65536 || m.rope_dim > 1024 || m.v > 65536) {
-        dp_build_fail(b, DP_E_FORMAT, "config: kv_lora_rank %d, qk_nope_head_dim %d, qk_rope_head_dim %d, v_head_dim %d: all must be positive",
-                      (int)m.lora, (int)m.nope, (int)m.rope_dim, (int)m.v);
+    mla m = {.q_lora = dp_build_int(b, "q_lora_rank", 0),
+             .lora = dp_build_int(b, "kv_lora_rank", 0),
+             .nope = dp_build_int(b, "qk_nope_head_dim", 0),
+             .rope_dim = dp_build_int(b, "qk_rope_head_dim", 0),
+             .v = dp_build_int(b, "v_head_dim", 0)};
+    if (m.lora < 1 || m.nope < 1 || m.rope_dim < 1 || m.v < 1 || m.q_lora < 0 || m.lora > 65536 || m.nope > 65536 ||
+        m.rope_dim > 1024 || m.v > 65536) {
+        dp_build_fail(
+            b, DP_E_FORMAT,
+            "config: kv_lora_rank %d, qk_nope_head_dim %d, qk_rope_head_dim %d, v_head_dim %d: all must be positive",
+            (int)m.lora, (int)m.nope, (int)m.rope_dim, (int)m.v);
         return;
     }
     dp_str scoring = DP_LIT("sigmoid");

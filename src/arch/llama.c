@@ -3,7 +3,9 @@
 
 static void attention(dp_builder *b, const void *rope) {
     bool bias = dp_build_bool(b, "attention_bias", false);
-    dp_block_attention(b, &(dp_attention){.rope = *(const dp_rope *)rope, .window = dp_layer_window(b, true), .qkv_bias = bias, .out_bias = bias});
+    dp_block_attention(
+        b, &(dp_attention){
+               .rope = *(const dp_rope *)rope, .window = dp_layer_window(b, true), .qkv_bias = bias, .out_bias = bias});
 }
 
 static void ffn(dp_builder *b) { dp_block_ffn(b, "model.layers.%d.mlp", DP_ACT_SILU, b->shape.intermediate); }

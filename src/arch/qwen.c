@@ -15,7 +15,10 @@ static bool slides(dp_builder *b, const qwen *q) {
 
 static void attention(dp_builder *b, const void *user) {
     const qwen *q = user;
-    dp_block_attention(b, &(dp_attention){.rope = q->rope, .window = dp_layer_window(b, slides(b, q)), .qkv_bias = q->biases, .qk_norm = !q->biases});
+    dp_block_attention(b, &(dp_attention){.rope = q->rope,
+                                          .window = dp_layer_window(b, slides(b, q)),
+                                          .qkv_bias = q->biases,
+                                          .qk_norm = !q->biases});
 }
 
 /* Listed in mlp_only_layers, or left out by decoder_sparse_step. */

@@ -136,7 +136,8 @@ dp_rope dp_build_rope(dp_builder *b, const dp_rope_desc *desc) {
     int32_t n = desc->dim / 2;
     rope.pairs = b->checkpoint->rope_pairs;
     if (desc->dim < 2 || desc->dim % 2 || n > 512) {
-        dp_build_fail(b, DP_E_UNSUPPORTED, "config: RoPE over %d dimensions of a head (expected an even number up to 1024)", (int)desc->dim);
+        dp_build_fail(b, DP_E_UNSUPPORTED,
+                      "config: RoPE over %d dimensions of a head (expected an even number up to 1024)", (int)desc->dim);
         return rope;
     }
     const dp_json *scaling = find_scaling(b, desc, &theta);

@@ -1,6 +1,6 @@
-/* blake3.c: BLAKE3 (github.com/BLAKE3-team/BLAKE3-specs). Input is cut into chunks of 1024 bytes, each hashed block by block; the chunks are the leaves of a
- * binary tree whose left subtrees are as large as a power of two allows. The stack holds one finished subtree for each
- * set bit of the number of finished chunks. */
+/* blake3.c: BLAKE3 (github.com/BLAKE3-team/BLAKE3-specs). Input is cut into chunks of 1024 bytes, each hashed block by
+ * block; the chunks are the leaves of a binary tree whose left subtrees are as large as a power of two allows. The
+ * stack holds one finished subtree for each set bit of the number of finished chunks. */
 #include "base/blake3.h"
 
 #include "base/base.h"

@@ -161,7 +161,9 @@ static void guess_ahead(const dp_cpu_run *run, const dp_cpu_table *table, pair_v
         if (run->fast) dp_cpu_fast_written(run->fast, ops[i]->dst);
     }
     if (run->fast) dp_cpu_fast_written(run->fast, ops[0]->dst); /* what was packed for the router */
-    if (status == DP_OK) program->pager->api->guess(program->pager, ops[2]->layer, (const int32_t *)(const void *)free_row, (size_t)ops[2]->route.k);
+    if (status == DP_OK)
+        program->pager->api->guess(program->pager, ops[2]->layer, (const int32_t *)(const void *)free_row,
+                                   (size_t)ops[2]->route.k);
 }
 
 static dp_status run_experts(dp_cpu_run *run, const dp_cpu_table *table, pair_view *view, const expert_block *block) {

@@ -34,7 +34,10 @@ static dp_status first_allowed(const char *isa, size_t *out) {
         *out = i;
         if (strcmp(isa, choices[i].name) == 0) return DP_OK;
     }
-    return dp_fail(DP_E_ARG, "unknown instruction set \"%s\": expected amx, avx512, avxvnni, avx2, i8mm, dotprod, neon, wasm or scalar", isa);
+    return dp_fail(
+        DP_E_ARG,
+        "unknown instruction set \"%s\": expected amx, avx512, avxvnni, avx2, i8mm, dotprod, neon, wasm or scalar",
+        isa);
 }
 
 dp_status dp_cpu_fast_kernels(const char *isa, const dp_cpu_kernels **out) {

@@ -15,7 +15,8 @@ INLINE vf dot_unit(const unpacked *w, const dp_act_unit *a, vf acc, int grain, b
         __m256 scale = (__m256)(vf_load(w->s + 8 * h) * vf_load(a->scale + 8 * h));
         acc -= vf_load(w->m + 8 * h) * vf_load(a->sum16 + 8 * h);
         for (int j = 0; j < 4; j++) {
-            vf each = (vf)_mm256_permutevar8x32_ps(scale, _mm256_set_epi32(2 * j + 1, 2 * j + 1, 2 * j + 1, 2 * j + 1, 2 * j, 2 * j, 2 * j, 2 * j));
+            vf each = (vf)_mm256_permutevar8x32_ps(
+                scale, _mm256_set_epi32(2 * j + 1, 2 * j + 1, 2 * j + 1, 2 * j + 1, 2 * j, 2 * j, 2 * j, 2 * j));
             vi wq = vi_load(w->q + 128 * h + 32 * j), aq = vi_load(a->q + 128 * h + 32 * j);
             vf part = vf_of(is_signed ? dot4s((vi){0}, wq, aq) : dot4u((vi){0}, wq, aq)) * each;
             if (j % 2) acc += part;

@@ -23,7 +23,8 @@ INLINE void dot_store(const dp_tile *tile, int32_t token, int32_t row, float sum
 }
 
 /* One row, `count` (at most DOT_TOKENS) tokens from `token` on. */
-INLINE void dot_row(const dp_tile *tile, int32_t row, int32_t token, int count, unpack_fn unpack, int unit_bytes, int grain, bool is_signed) {
+INLINE void dot_row(const dp_tile *tile, int32_t row, int32_t token, int count, unpack_fn unpack, int unit_bytes,
+                    int grain, bool is_signed) {
     const uint8_t *p = tile->matrix + (size_t)row * tile->weight->row_bytes;
     int32_t blocks = tile->weight->cols / 32;
     vf acc[DOT_TOKENS] = {{0}};

@@ -9,7 +9,9 @@
 enum { FILL_ROWS = 16 };
 
 INLINE __m128i load16(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
-INLINE __m512i bits_of(__m512i x, int shift, int mask) { return _mm512_and_si512(_mm512_srli_epi32(x, (unsigned)shift), _mm512_set1_epi32(mask)); }
+INLINE __m512i bits_of(__m512i x, int shift, int mask) {
+    return _mm512_and_si512(_mm512_srli_epi32(x, (unsigned)shift), _mm512_set1_epi32(mask));
+}
 INLINE __m512i bytes_of(int x) { return _mm512_set1_epi8((char)x); }
 
 /* 16 bytes of each of 16 rows; out[i] has word i of every row. */

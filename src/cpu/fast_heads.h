@@ -21,7 +21,9 @@ INLINE void add_scaled(float *y, const float *x, float factor, int32_t n) {
 static void head_product(const dp_cpu_run *run, const dp_op *op, int32_t head, float *row) {
     const dp_weight *w = &run->program->weights[op->weight];
     const dp_dtype_info *info = dp_dtype_get(w->dtype);
-    const uint8_t *matrix = (const uint8_t *)w->data + (size_t)(head * op->head_matmul.weight_stride + op->head_matmul.weight_offset) * w->row_bytes;
+    const uint8_t *matrix =
+        (const uint8_t *)w->data +
+        (size_t)(head * op->head_matmul.weight_stride + op->head_matmul.weight_offset) * w->row_bytes;
     int32_t from = op->head_matmul.src_offset + head * op->head_matmul.src_stride;
     int32_t to = op->head_matmul.dst_offset + head * op->head_matmul.dst_stride;
     for (int32_t t = 0; op->head_matmul.transposed && t < run->step->count; t++)

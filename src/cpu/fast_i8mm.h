@@ -32,7 +32,8 @@ INLINE void multiply_pairs_grain(const panel *p, int32_t at, const dp_act_unit *
     for (int t = 0; t < count; t++) {
         const dp_act_unit *a = x[2 * t] + unit, *b = x[2 * t + 1] + unit;
         vf scale = both_twice(a->scale[column / 16], b->scale[column / 16]);
-        vf total = grain == 32 ? both_twice(a->sum32[column / 32], b->sum32[column / 32]) : both_twice(a->sum16[column / 16], b->sum16[column / 16]);
+        vf total = grain == 32 ? both_twice(a->sum32[column / 32], b->sum32[column / 32])
+                               : both_twice(a->sum16[column / 16], b->sum16[column / 16]);
         for (int r = 0; r < PAIRS; r++) {
             acc[t][r] += vf_of((vi)sum[t][r]) * scale * each_twice(s + 2 * r);
             acc[t][r] += each_twice(m + 2 * r) * total;

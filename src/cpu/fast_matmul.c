@@ -213,7 +213,8 @@ static void head_task(void *context, int32_t head, int32_t thread) {
 
 dp_status dp_fast_head_matmul(dp_cpu_run *run, const dp_op *op, const dp_cpu_kernels *kernels) {
     const dp_weight *w = &run->program->weights[op->weight];
-    if ((size_t)w->cols * sizeof(float) > run->fast->scratch_bytes || !dp_dtype_get(w->dtype)->dequantize) return dp_ref_head_matmul(run, op);
+    if ((size_t)w->cols * sizeof(float) > run->fast->scratch_bytes || !dp_dtype_get(w->dtype)->dequantize)
+        return dp_ref_head_matmul(run, op);
     heads_job job = {run, op, kernels};
     dp_pool_run(run->pool, head_task, &job, op->head_matmul.heads);
     return DP_OK;

@@ -47,7 +47,12 @@ dp_status dp_fast_pack_slot(dp_cpu_run *run, const dp_cpu_kernels *kernels, cons
     int32_t blocks = (rows + DP_PACK_TOKENS - 1) / DP_PACK_TOKENS, parts = dp_pack_parts(w->dtype);
     if (packed->valid_parts != parts) {
         TRY(reserve(packed, (size_t)blocks * dp_pack_bytes(w->cols, parts)));
-        pack_work work = {.pack = kernels->pack, .blocks = packed->blocks, .x = run->slots[op->src], .cols = w->cols, .parts = parts, .rows = rows};
+        pack_work work = {.pack = kernels->pack,
+                          .blocks = packed->blocks,
+                          .x = run->slots[op->src],
+                          .cols = w->cols,
+                          .parts = parts,
+                          .rows = rows};
         dp_pool_run(run->pool, slot_task, &work, blocks);
         packed->valid_parts = parts;
     }
@@ -74,7 +79,12 @@ dp_status dp_fast_pack_experts(dp_cpu_run *run, const dp_cpu_kernels *kernels, c
     struct dp_cpu_fast *fast = run->fast;
     int32_t parts = dp_pack_parts(w->dtype), pairs = run->step->count * op->moe_matmul.k;
     TRY(reserve(&fast->experts, (size_t)(pairs / DP_PACK_TOKENS + active + 1) * dp_pack_bytes(w->cols, parts)));
-    pack_work work = {.pack = kernels->pack, .fast = fast, .blocks = fast->experts.blocks, .x = run->slots[op->src], .cols = w->cols, .parts = parts};
+    pack_work work = {.pack = kernels->pack,
+                      .fast = fast,
+                      .blocks = fast->experts.blocks,
+                      .x = run->slots[op->src],
+                      .cols = w->cols,
+                      .parts = parts};
     work.divisor = op->moe_matmul.per_expert ? 1 : op->moe_matmul.k;
     work.fewest = kernels->panel_tokens;
     dp_pool_run(run->pool, expert_task, &work, active);

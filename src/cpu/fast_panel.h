@@ -47,7 +47,8 @@ INLINE void fill_panel(const dp_tile *tile, const panel *p, fill_fn fill, int un
         int32_t blocks = (tile->weight->cols - p->column) / 32;
         for (int i = 0; i < FILL_ROWS; i++) row[i] = tile->matrix + (size_t)(p->first + DP_MIN(r + i, p->rows - 1)) * row_bytes + unit;
         for (int32_t c = 0; c < p->cols; c += DP_UNIT, blocks -= 8) {
-            panel_place to = {p->q + (size_t)(c * PANEL_ROWS + r * PANEL_STEP), p->s + c / grain * PANEL_ROWS + r, p->m + c / grain * PANEL_ROWS + r};
+            panel_place to = {p->q + (size_t)(c * PANEL_ROWS + r * PANEL_STEP), p->s + c / grain * PANEL_ROWS + r,
+                              p->m + c / grain * PANEL_ROWS + r};
             fill(row, DP_MIN(blocks, 8), to);
             for (int i = 0; i < FILL_ROWS; i++) row[i] += unit_bytes;
         }
@@ -73,7 +74,9 @@ INLINE void ask_for_next(const dp_tile *tile, const panel *p, int32_t at, int gr
 #ifndef OWN_PANEL_DOT
 typedef vi panel_bytes;
 INLINE panel_bytes panel_weights(const uint8_t *q, bool is_signed) { return (void)is_signed, vi_load(q); }
-INLINE panel_bytes panel_activations(const dp_act_unit *a, int32_t column, bool is_signed) { return (void)is_signed, vi_repeat4(a->q + column); }
+INLINE panel_bytes panel_activations(const dp_act_unit *a, int32_t column, bool is_signed) {
+    return (void)is_signed, vi_repeat4(a->q + column);
+}
 INLINE vi panel_dot(vi acc, panel_bytes w, panel_bytes a, bool is_signed) { return is_signed ? dot4s(acc, w, a) : dot4u(acc, w, a); }
 #endif
 

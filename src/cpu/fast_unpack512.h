@@ -178,7 +178,9 @@ INLINE void wide_q6_k(const uint8_t *restrict p, int blocks, unpacked *restrict 
 }
 
 /* Two-bit fields 2 j and 2 j + 1 of 32 bytes. */
-INLINE __m512i two_fields(__m512i bytes, int j) { return low_bits(_mm512_srlv_epi16(bytes, halves_of((short)(4 * j), (short)(4 * j + 2))), 3); }
+INLINE __m512i two_fields(__m512i bytes, int j) {
+    return low_bits(_mm512_srlv_epi16(bytes, halves_of((short)(4 * j), (short)(4 * j + 2))), 3);
+}
 
 INLINE void wide_q2_k(const uint8_t *restrict p, int blocks, unpacked *restrict u) {
     (void)blocks;

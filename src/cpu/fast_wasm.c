@@ -28,7 +28,8 @@ INLINE vi dot_halves(vi acc, panel_bytes w, panel_bytes a) {
 /* ---- 16 columns of one row with those of one token ---- */
 
 INLINE vi dot_wide(vi acc, v128_t w, const dp_act_unit *a, int column, bool is_signed) {
-    return dot_halves(acc, split_bytes(w, is_signed), (panel_bytes){wasm_v128_load(a->wide + column), wasm_v128_load(a->wide + column + 8)});
+    return dot_halves(acc, split_bytes(w, is_signed),
+                      (panel_bytes){wasm_v128_load(a->wide + column), wasm_v128_load(a->wide + column + 8)});
 }
 
 #if defined(__wasm_relaxed_simd__)

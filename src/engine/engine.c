@@ -72,9 +72,18 @@ static dp_status describe(dp_model *model) {
     TRY(dp_json_get_str(model->checkpoint->config, "model_type", &type));
     const char *architecture = dp_arena_copy(&model->checkpoint->arena, type.p ? type.p : "", type.n);
     if (!architecture) return dp_no_memory(type.n);
-    model->info = (dp_model_info){.name = model->checkpoint->name, .architecture = architecture, .quantization = model->checkpoint->quantization,
-                                  .layers = s->layers, .hidden = s->hidden, .heads = s->heads, .kv_heads = s->kv_heads, .head_dim = s->head_dim,
-                                  .vocab = s->vocab, .context = s->context, .experts = s->experts, .experts_per_token = s->experts_per_token};
+    model->info = (dp_model_info){.name = model->checkpoint->name,
+                                  .architecture = architecture,
+                                  .quantization = model->checkpoint->quantization,
+                                  .layers = s->layers,
+                                  .hidden = s->hidden,
+                                  .heads = s->heads,
+                                  .kv_heads = s->kv_heads,
+                                  .head_dim = s->head_dim,
+                                  .vocab = s->vocab,
+                                  .context = s->context,
+                                  .experts = s->experts,
+                                  .experts_per_token = s->experts_per_token};
     count_weights(&model->info, model->built->program);
     return DP_OK;
 }
@@ -91,7 +100,9 @@ static dp_status load_weights(dp_model *model, const dp_model_desc *desc) {
     const dp_session_desc size = {.context = DP_MIN(desc->context, model->built->shape.context), .batch = desc->batch};
     bool copies = backend->api->copies;
     TRY(dp_residency_init(residency, model->built, desc, backend, dp_session_needs_of(model, &size)));
-    dp_weights_how how = dp_residency_is_paged(residency) ? (copies ? DP_WEIGHTS_PLAIN : DP_WEIGHTS_VECTORS) : copies ? DP_WEIGHTS_READER : DP_WEIGHTS_HERE;
+    dp_weights_how how = dp_residency_is_paged(residency) ? (copies ? DP_WEIGHTS_PLAIN : DP_WEIGHTS_VECTORS)
+                         : copies                         ? DP_WEIGHTS_READER
+                                                          : DP_WEIGHTS_HERE;
     TRY(dp_weights_load(model->built, how, &model->weights, desc->progress, desc->user));
     TRY(dp_residency_open(residency, model->built, desc));
     return backend->api->load(backend, model->built->program, desc->progress, desc->user);

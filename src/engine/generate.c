@@ -100,7 +100,8 @@ static dp_status prefill(generation *g) {
     g->prompt_done += n;
     g->result->prompt_tokens = (int32_t)g->prompt_done;
     g->result->prefill_seconds += since_began(g);
-    if (d->on_prefill && !d->on_prefill(d->user, g->prompt_done, d->prompt_count)) return dp_fail(DP_E_CANCELLED, "cancelled while reading the prompt");
+    if (d->on_prefill && !d->on_prefill(d->user, g->prompt_done, d->prompt_count))
+        return dp_fail(DP_E_CANCELLED, "cancelled while reading the prompt");
     return DP_OK;
 }
 
@@ -172,7 +173,8 @@ dp_status dp_session_generate(dp_session *session, const dp_generate_desc *desc,
     dp_generate_result own;
     dp_generation *g;
     bool more = true;
-    if (!session || !desc || (!desc->prompt && desc->prompt_count)) return dp_fail(DP_E_ARG, "dp_session_generate: session, desc or prompt is NULL");
+    if (!session || !desc || (!desc->prompt && desc->prompt_count))
+        return dp_fail(DP_E_ARG, "dp_session_generate: session, desc or prompt is NULL");
     TRY(dp_generation_new(session, desc, result ? result : &own, &g));
     dp_status status = DP_OK;
     while (status == DP_OK && more) status = dp_generation_step(g, &more);

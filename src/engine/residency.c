@@ -66,7 +66,8 @@ static dp_status init(dp_residency *r, const dp_builder *builder, const dp_model
     return DP_OK;
 }
 
-dp_status dp_residency_init(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc, dp_backend *backend, dp_session_needs session) {
+dp_status dp_residency_init(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc, dp_backend *backend,
+                            dp_session_needs session) {
     *r = (dp_residency){.budget = desc->ram, .base = dp_host_memory_resident(), .first_session = session.host, .vram_first = session.device,
                         .weights = matrix_bytes(builder->program), .wanted_slots = desc->expert_slots,
                         .used_experts = experts_per_token(builder->program), .backend = backend};
@@ -107,8 +108,10 @@ static unsigned long long mb_down(uint64_t bytes) { return bytes / MB; }
 static void describe_short(const dp_residency *r, uint64_t need, char out[200]) {
     unsigned long long missing = mb(need) - mb_down(r->budget);
     if (r->available)
-        snprintf(out, 200, "host memory is %llu MB short: %llu MB can be had now, of which the model may take %llu MB, this program included",
-                 missing, mb_down(r->available), mb_down(r->budget));
+        snprintf(
+            out, 200,
+            "host memory is %llu MB short: %llu MB can be had now, of which the model may take %llu MB, this program included",
+            missing, mb_down(r->available), mb_down(r->budget));
     else snprintf(out, 200, "the RAM budget of %llu MB is %llu MB short", mb_down(r->budget), missing);
 }
 
@@ -121,9 +124,11 @@ static dp_status say_short(const dp_residency *r, uint64_t fixed, uint64_t need)
     if (layers) snprintf(parts, sizeof parts, ", %llu for layers%s", mb(layers), layers < plain ? " that pass through" : "");
     if (slots) snprintf(experts, sizeof experts, ", %llu for %d experts a layer", mb(slots), (int)least_slots(r));
     if (layers < plain) snprintf(better, sizeof better, "with %llu MB no layer is read again, ", mb(fixed + plain + slots));
-    return dp_fail(DP_E_MEMORY, "%s: one token needs %llu MB (%llu for the program and its sessions%s%s); %swith %llu MB everything fits%s", what,
-                   mb(need), mb(fixed), parts, experts, better, mb(fixed + plain + all),
-                   r->available ? "; end other programs, or take fewer positions or a smaller model" : "");
+    return dp_fail(
+        DP_E_MEMORY,
+        "%s: one token needs %llu MB (%llu for the program and its sessions%s%s); %swith %llu MB everything fits%s",
+        what, mb(need), mb(fixed), parts, experts, better, mb(fixed + plain + all),
+        r->available ? "; end other programs, or take fewer positions or a smaller model" : "");
 }
 
 /* The same number for all layers, then one more for the first of them as long as that fits. */

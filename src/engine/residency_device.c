@@ -33,13 +33,17 @@ static needs needs_of(const dp_residency *r, const dp_program *program) {
 static dp_status say_short(const dp_residency *r, const needs *n) {
     uint64_t least = r->vram_plain + r->vram_first + n->token, all = n->plain + n->experts + r->vram_first;
     if (!n->experts)
-        return dp_fail(DP_E_MEMORY, "the budget of %llu MB of graphics memory is %llu MB short: one token needs %llu MB (%llu for embedding, head and slots that layers "
-                       "pass through, %llu for a session); with %llu MB everything fits",
-                       mb(r->vram), mb(least - r->vram), mb(least), mb(r->vram_plain), mb(r->vram_first), mb(all));
-    return dp_fail(DP_E_MEMORY, "the budget of %llu MB of graphics memory is %llu MB short: one token needs %llu MB (%llu for weights outside the experts, with layers "
-                   "passing through, %llu for a session, %llu for %d experts a layer); with %llu MB no layer passes through, with %llu MB everything fits",
-                   mb(r->vram), mb(least - r->vram), mb(least), mb(r->vram_plain), mb(r->vram_first), mb(n->token), (int)DP_MAX(r->used_experts, r->vram_slots),
-                   mb(n->plain + n->token + r->vram_first), mb(all));
+        return dp_fail(
+            DP_E_MEMORY,
+            "the budget of %llu MB of graphics memory is %llu MB short: one token needs %llu MB (%llu for embedding, head and slots that layers "
+            "pass through, %llu for a session); with %llu MB everything fits",
+            mb(r->vram), mb(least - r->vram), mb(least), mb(r->vram_plain), mb(r->vram_first), mb(all));
+    return dp_fail(
+        DP_E_MEMORY,
+        "the budget of %llu MB of graphics memory is %llu MB short: one token needs %llu MB (%llu for weights outside the experts, with layers "
+        "passing through, %llu for a session, %llu for %d experts a layer); with %llu MB no layer passes through, with %llu MB everything fits",
+        mb(r->vram), mb(least - r->vram), mb(least), mb(r->vram_plain), mb(r->vram_first), mb(n->token),
+        (int)DP_MAX(r->used_experts, r->vram_slots), mb(n->plain + n->token + r->vram_first), mb(all));
 }
 
 /* Without a budget, most of what the device is known to have counts as one if the model does not fit that. */
@@ -58,7 +62,8 @@ dp_status dp_residency_init_device(dp_residency *r, const dp_builder *builder, c
     r->vram_plain = n.plain;
     r->vram_weights = n.plain + n.experts;
     if (desc->expert_slots && r->used_experts > desc->expert_slots)
-        return dp_fail(DP_E_ARG, "%d slots a layer: on this device one token's %d experts must be there at once", (int)desc->expert_slots, (int)r->used_experts);
+        return dp_fail(DP_E_ARG, "%d slots a layer: on this device one token's %d experts must be there at once",
+                       (int)desc->expert_slots, (int)r->used_experts);
     if (!r->vram && !desc->expert_slots) set_automatic_budget(r, &n);
     bool fits = !r->vram || n.plain + n.experts + r->vram_first <= r->vram;
     *paged = n.experts && (!fits || desc->expert_slots);
@@ -74,7 +79,8 @@ dp_status dp_residency_init_device(dp_residency *r, const dp_builder *builder, c
 static uint64_t expert_bytes(const dp_residency *r, const dp_program *program, const dp_page_layer *l) {
     const dp_unit *unit = &r->pages->units.list[l->first_unit];
     uint64_t bytes = 0;
-    for (int32_t i = 0; i < unit->part_count; i++) bytes += r->backend->api->weight_bytes(&program->weights[r->pages->units.parts[unit->first_part + i].weight]);
+    for (int32_t i = 0; i < unit->part_count; i++)
+        bytes += r->backend->api->weight_bytes(&program->weights[r->pages->units.parts[unit->first_part + i].weight]);
     return bytes;
 }
 

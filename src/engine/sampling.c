@@ -21,9 +21,11 @@ dp_status dp_sampler_new(const dp_sampling *s, int32_t vocab, dp_sampler **out) 
     bool finite = isfinite(s->temperature) && isfinite(s->top_p) && isfinite(s->min_p) && isfinite(s->repetition_penalty);
     if (!finite || s->temperature < 0 || s->top_k < 0 || s->top_p < 0 || s->top_p > 1 || s->min_p < 0 || s->min_p > 1 ||
         s->repetition_penalty < 0 || s->repeat_last < 0)
-        return dp_fail(DP_E_ARG, "sampling: temperature %g, top-k %d, top-p %g, min-p %g, repetition penalty %g: temperature, top-k and penalty "
-                       "must not be negative, top-p and min-p lie in 0 to 1", (double)s->temperature, (int)s->top_k, (double)s->top_p,
-                       (double)s->min_p, (double)s->repetition_penalty);
+        return dp_fail(
+            DP_E_ARG,
+            "sampling: temperature %g, top-k %d, top-p %g, min-p %g, repetition penalty %g: temperature, top-k and penalty "
+            "must not be negative, top-p and min-p lie in 0 to 1",
+            (double)s->temperature, (int)s->top_k, (double)s->top_p, (double)s->min_p, (double)s->repetition_penalty);
     dp_sampler *sampler = dp_calloc(1, sizeof *sampler);
     if (!sampler) return dp_no_memory(sizeof *sampler);
     *sampler = (dp_sampler){.s = *s, .vocab = vocab};

@@ -8,7 +8,8 @@ enum {
 };
 
 static dp_status check(const dp_model *model, const dp_session_desc *desc) {
-    if (desc->context < 0 || desc->batch < 0) return dp_fail(DP_E_ARG, "context %d, batch %d: expected 0 or more", (int)desc->context, (int)desc->batch);
+    if (desc->context < 0 || desc->batch < 0)
+        return dp_fail(DP_E_ARG, "context %d, batch %d: expected 0 or more", (int)desc->context, (int)desc->batch);
     if ((unsigned)desc->kv > DP_KV_F32) return dp_fail(DP_E_ARG, "unknown KV cache type %d", (int)desc->kv);
     if (desc->context > model->built->shape.context)
         return dp_fail(DP_E_CONTEXT, "a context of %d positions was asked for, the model was made for at most %d", (int)desc->context,
@@ -102,17 +103,29 @@ void dp_session_free(dp_session *s) {
 static dp_status check_ids(const dp_session *s, const int32_t *ids, size_t count) {
     int32_t vocab = s->model->built->program->vocab;
     if (count > (size_t)(s->context - s->length))
-        return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit: %d of the context's %d positions are used", count, (int)s->length, (int)s->context);
+        return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit: %d of the context's %d positions are used", count,
+                       (int)s->length, (int)s->context);
     for (size_t i = 0; i < count; i++)
-        if (ids[i] < 0 || ids[i] >= vocab) return dp_fail(DP_E_ARG, "token id %d at index %zu, expected 0 to %d", (int)ids[i], i, (int)vocab - 1);
+        if (ids[i] < 0 || ids[i] >= vocab)
+            return dp_fail(DP_E_ARG, "token id %d at index %zu, expected 0 to %d", (int)ids[i], i, (int)vocab - 1);
     return DP_OK;
 }
 
 dp_status dp_session_step(dp_session *s, const int32_t *ids, int32_t count, int32_t ahead, int32_t outputs, dp_step *out) {
     int32_t position = s->length + ahead;
-    *out = (dp_step){.tokens = ids, .count = count, .position = position, .outputs = outputs, .context = s->context,
-                     .kv = s->kv, .routing = s->routing, .routing_user = s->routing_user, .routing_blind = s->routing_blind, .trace = s->trace, .trace_user = s->trace_user,
-                     .profile = s->profile, .profile_user = s->profile_user};
+    *out = (dp_step){.tokens = ids,
+                     .count = count,
+                     .position = position,
+                     .outputs = outputs,
+                     .context = s->context,
+                     .kv = s->kv,
+                     .routing = s->routing,
+                     .routing_user = s->routing_user,
+                     .routing_blind = s->routing_blind,
+                     .trace = s->trace,
+                     .trace_user = s->trace_user,
+                     .profile = s->profile,
+                     .profile_user = s->profile_user};
     return s->model->engine->backend->api->kv_reserve(s->kv, position, position + count);
 }
 

@@ -113,7 +113,8 @@ typedef struct placing {
 static dp_status add_place(dp_planner *p, const placing *how) {
     dp_plan *plan = p->plan;
     dp_gpu_block *b = &plan->blocks[how->block - 1];
-    dp_gpu_range nothing = dp_decode_whole(plan->backend->nothing), sink = dp_decode_whole(plan->backend->sink), kept = sink, packed = nothing;
+    dp_gpu_range nothing = dp_decode_whole(plan->backend->nothing), sink = dp_decode_whole(plan->backend->sink),
+                 kept = sink, packed = nothing;
     uint32_t words[2] = {0, 0}; /* that are kept */
     b->back = SIZE_MAX;
     b->resume = how->resume;
@@ -144,8 +145,8 @@ static bool is_router_fused(const dp_planner *p) {
 
 dp_status dp_gpu_place_fused(dp_planner *p, const dp_kernel_variant *variant, int32_t from, int32_t residual, int32_t packed) {
     bool back = is_router_fused(p) && needs_only(p, p->index - 1, residual, packed);
-    return add_place(p, &(placing){dp_gpu_block_of(p->plan, p->index + 1), variant, dp_decode_slot(p, from), dp_decode_whole(p->plan->placed),
-                                   back ? residual : -1, packed, p->index - 1});
+    return add_place(p, &(placing){dp_gpu_block_of(p->plan, p->index + 1), variant, dp_decode_slot(p, from),
+                                   dp_decode_whole(p->plan->placed), back ? residual : -1, packed, p->index - 1});
 }
 
 /* The last op up to the router where a single slot holds all that is needed, and none of the ops between them writes to it. */
@@ -178,7 +179,8 @@ static dp_status write_table(dp_plan *plan, size_t from, size_t words) {
 
 static void copy_row(dp_plan *plan, const dp_gpu_block *b) {
     dp_pager *pager = plan->program->pager;
-    memcpy(plan->ahead->slots + b->table, pager->api->where(pager, b->layer), (size_t)b->experts * sizeof(int32_t)); /* -1: DP_GPU_NO_PLACE */
+    memcpy(plan->ahead->slots + b->table, pager->api->where(pager, b->layer),
+           (size_t)b->experts * sizeof(int32_t)); /* -1: DP_GPU_NO_PLACE */
 }
 
 /* Other sessions, and passes that failed, change slots too. */

@@ -32,11 +32,15 @@ static uint64_t kv_layer_bytes(const dp_kv_spec *s, const dp_kv_size *size) {
 static dp_status kv_layers(dp_kv *kv, const dp_kv_size *size) {
     for (size_t i = 0; i < kv->program->kv_count; i++) {
         const dp_kv_spec *s = &kv->program->kv[i];
-        if (s->k_dim % 2 || s->v_dim % 2) return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %d columns: the GPU kernels need even numbers", (int)s->k_dim, (int)s->v_dim);
+        if (s->k_dim % 2 || s->v_dim % 2)
+            return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %d columns: the GPU kernels need even numbers",
+                           (int)s->k_dim, (int)s->v_dim);
         int32_t capacity = kv_capacity(s, size);
         kv->layers[i].capacity = (uint32_t)capacity;
         dp_status status = dp_gpu_storage_new(kv->backend->gpu, kv_layer_bytes(s, size), "kv", &kv->layers[i].buffer);
-        if (status != DP_OK) return dp_fail_in(status, "the KV cache of layer %zu, %d positions (a smaller context needs less)", i, (int)capacity);
+        if (status != DP_OK)
+            return dp_fail_in(status, "the KV cache of layer %zu, %d positions (a smaller context needs less)", i,
+                              (int)capacity);
     }
     return DP_OK;
 }
@@ -184,8 +188,11 @@ static uint64_t planned_bytes(const dp_program *p) {
 
 static uint64_t device_bytes(dp_backend *base, const dp_program *p, dp_plan_size size, const dp_kv_size *kv) {
     const dp_plan plan = {.backend = of(base), .program = p, .size = size};
-    uint64_t bytes = (uint64_t)size.tokens * 4 + partial_size(p) * 4 + planned_bytes(p) + dp_gpu_prefill_bytes(&plan) + dp_gpu_draws_bytes(p) + dp_gpu_ahead_bytes(p);
-    for (size_t i = 0; i < p->slot_count; i++) bytes += (uint64_t)(p->slots[i].rows == DP_ROWS_TOKENS ? size.tokens : size.outputs) * (uint64_t)p->slots[i].cols * 4;
+    uint64_t bytes = (uint64_t)size.tokens * 4 + partial_size(p) * 4 + planned_bytes(p) + dp_gpu_prefill_bytes(&plan) +
+                     dp_gpu_draws_bytes(p) + dp_gpu_ahead_bytes(p);
+    for (size_t i = 0; i < p->slot_count; i++)
+        bytes += (uint64_t)(p->slots[i].rows == DP_ROWS_TOKENS ? size.tokens : size.outputs) *
+                 (uint64_t)p->slots[i].cols * 4;
     for (size_t i = 0; i < p->kv_count; i++) bytes += kv_layer_bytes(&p->kv[i], kv);
     return bytes + (uint64_t)kv->context * 4;
 }
@@ -199,7 +206,8 @@ static dp_status read_locked(dp_plan *plan, int32_t slot, int32_t first, int32_t
     if (!same) {
         dp_gpu_read read;
         drop_reading(plan);
-        TRY(dp_gpu_read_begin(plan->backend->gpu, plan->slots[slot], (uint64_t)first * cols * 4, (size_t)((uint64_t)rows * cols * 4), &read));
+        TRY(dp_gpu_read_begin(plan->backend->gpu, plan->slots[slot], (uint64_t)first * cols * 4,
+                              (size_t)((uint64_t)rows * cols * 4), &read));
         plan->reading.read = read;
         plan->reading.slot = slot;
         plan->reading.first = first;
@@ -305,7 +313,9 @@ static dp_status prepare(dp_plan *plan, const dp_step *step) {
                        (int)plan->size.tokens, (int)plan->size.outputs);
     drop_reading(plan);
     if (step->routing && !plan->block_count)
-        return dp_fail(DP_E_UNSUPPORTED, "the GPU routes on the device: routing can be seen or chosen only where experts are paged (a number of slots, or a budget of graphics memory, makes it so)");
+        return dp_fail(
+            DP_E_UNSUPPORTED,
+            "the GPU routes on the device: routing can be seen or chosen only where experts are paged (a number of slots, or a budget of graphics memory, makes it so)");
     bool resumes = dp_gpu_paged_resumes(plan, step);
     if (plan->kv != step->kv) TRY(dp_gpu_plan_build(plan, step->kv));
     if (!step->tokens || resumes) return DP_OK;

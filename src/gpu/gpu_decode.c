@@ -1,9 +1,9 @@
-/* gpu_decode.c: the plan of one-token steps, where time goes to reading weights and to the number of dispatches: ops that
- * follow each other become one dispatch, and quantised matrices meet activations rounded to 8 bits (kernels/pack.wgsl).
- * The norm of a residual costs no dispatch: what adds to the residual packs it, times the norm's gain, with sums of squares,
- * and the product that reads it applies the norm's factor to its results.
- * Other steps, devices opened as exact and those with slow barriers run the plain dispatches of gpu_plan.c. A fused dispatch may leave out slots
- * that nothing else reads. */
+/* gpu_decode.c: the plan of one-token steps, where time goes to reading weights and to the number of dispatches: ops
+ * that follow each other become one dispatch, and quantised matrices meet activations rounded to 8 bits
+ * (kernels/pack.wgsl). The norm of a residual costs no dispatch: what adds to the residual packs it, times the norm's
+ * gain, with sums of squares, and the product that reads it applies the norm's factor to its results. Other steps,
+ * devices opened as exact and those with slow barriers run the plain dispatches of gpu_plan.c. A fused dispatch may
+ * leave out slots that nothing else reads. */
 #include "gpu/gpu_decode.h"
 
 const dp_op *dp_decode_op(const dp_planner *p, size_t ahead) {
@@ -36,7 +36,8 @@ dp_gpu_range dp_decode_vector(const dp_planner *p, int32_t weight) {
 
 dp_status dp_decode_buffer(dp_planner *p, uint64_t size, const void *data, const char *label, dp_gpu_buffer *out) {
     dp_plan *plan = p->plan;
-    if (!dp_grow((void **)&plan->owned, &plan->owned_capacity, plan->owned_count + 1, sizeof *plan->owned)) return dp_no_memory(sizeof *plan->owned);
+    if (!dp_grow((void **)&plan->owned, &plan->owned_capacity, plan->owned_count + 1, sizeof *plan->owned))
+        return dp_no_memory(sizeof *plan->owned);
     TRY(dp_gpu_buffer_new(plan->backend->gpu, size, label, out));
     plan->owned[plan->owned_count++] = *out;
     return data ? dp_gpu_write(plan->backend->gpu, *out, 0, data, (size_t)size) : DP_OK;
@@ -98,7 +99,8 @@ static bool is_packed_only(const dp_planner *p, int32_t slot, size_t ahead) {
 
 dp_decode_norm dp_decode_next_norm(const dp_planner *p, int32_t residual, size_t ahead) {
     const dp_op *op = dp_decode_op(p, ahead), *next = dp_decode_op(p, ahead + 1);
-    if (is_row_norm(p, op) && op->src == residual && op->dst != residual && is_packed_only(p, op->dst, ahead + 1)) return (dp_decode_norm){op, 1};
+    if (is_row_norm(p, op) && op->src == residual && op->dst != residual && is_packed_only(p, op->dst, ahead + 1))
+        return (dp_decode_norm){op, 1};
     if (op->kind == DP_OP_SELECT && op->src == residual && is_row_norm(p, next) && next->src == op->dst && next->dst == op->dst &&
         is_packed_only(p, next->dst, ahead + 2))
         return (dp_decode_norm){next, 2};

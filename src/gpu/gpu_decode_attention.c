@@ -12,12 +12,13 @@ typedef struct attend {
 } attend;
 
 static bool is_plain_rope(const dp_op *op, int32_t dim) {
-    return op->kind == DP_OP_ROPE && op->dst == op->src && op->rope.src_stride == dim && op->rope.dst_stride == dim && op->rope.src_offset == 0 &&
-           op->rope.dst_offset == 0;
+    return op->kind == DP_OP_ROPE && op->dst == op->src && op->rope.src_stride == dim && op->rope.dst_stride == dim &&
+           op->rope.src_offset == 0 && op->rope.dst_offset == 0;
 }
 
 static bool is_head_norm(const dp_op *op, int32_t slot, int32_t dim) {
-    return op->kind == DP_OP_NORM && op->src == slot && op->dst == slot && op->norm.kind == DP_NORM_RMS && op->norm.group == dim && op->norm.stride == dim && op->bias < 0;
+    return op->kind == DP_OP_NORM && op->src == slot && op->dst == slot && op->norm.kind == DP_NORM_RMS &&
+           op->norm.group == dim && op->norm.stride == dim && op->bias < 0;
 }
 
 static bool are_alike(const dp_op *q, const dp_op *k) {
@@ -34,7 +35,9 @@ static attend attend_at(const dp_planner *p, size_t ahead) {
     a.k = dp_decode_op(p, ahead + 1);
     a.write = dp_decode_op(p, ahead + 2);
     a.attention = dp_decode_op(p, ahead + 3);
-    if (a.write->kind != DP_OP_KV_WRITE || a.attention->kind != DP_OP_ATTENTION || a.attention->attention.kv != a.write->kv_write.kv) return a;
+    if (a.write->kind != DP_OP_KV_WRITE || a.attention->kind != DP_OP_ATTENTION ||
+        a.attention->attention.kv != a.write->kv_write.kv)
+        return a;
     a.kv = &p->plan->program->kv[a.write->kv_write.kv];
     a.ops = norms ? 6 : 4;
     return a;
@@ -44,14 +47,14 @@ static attend attend_at(const dp_planner *p, size_t ahead) {
 static bool is_fit(const dp_planner *p, const attend *a, size_t behind) {
     if (!a->ops || p->kv->exact) return false;
     const dp_kv_spec *s = a->kv;
-    if (!is_plain_rope(a->q, s->k_dim) || !is_plain_rope(a->k, s->k_dim) || !are_alike(a->q, a->k) || a->write->src != a->k->dst || a->write->src2 < 0 ||
-        a->attention->src != a->q->dst)
+    if (!is_plain_rope(a->q, s->k_dim) || !is_plain_rope(a->k, s->k_dim) || !are_alike(a->q, a->k) ||
+        a->write->src != a->k->dst || a->write->src2 < 0 || a->attention->src != a->q->dst)
         return false;
     if (a->q_norm && (!is_head_norm(a->q_norm, a->q->dst, s->k_dim) || !is_head_norm(a->k_norm, a->k->dst, s->k_dim) ||
                       a->q_norm->norm.eps != a->k_norm->norm.eps || a->q_norm->norm.offset != a->k_norm->norm.offset))
         return false;
-    return s->k_dim % 16 == 0 && s->v_dim % 16 == 0 && s->k_dim <= 256 && s->v_dim >= 16 && s->v_dim <= 256 && dp_decode_unread(p, a->q->dst, behind) &&
-           dp_decode_unread(p, a->k->dst, behind);
+    return s->k_dim % 16 == 0 && s->v_dim % 16 == 0 && s->k_dim <= 256 && s->v_dim >= 16 && s->v_dim <= 256 &&
+           dp_decode_unread(p, a->q->dst, behind) && dp_decode_unread(p, a->k->dst, behind);
 }
 
 bool dp_decode_attends(const dp_planner *p, size_t ahead, int32_t q, int32_t k, int32_t v) {
@@ -144,12 +147,16 @@ static uint32_t splits_for(uint32_t groups) {
 
 /* Joins what the splits of a long past left. */
 static dp_status merge(dp_planner *p, const attend *a, const vectors *v, const dp_recipe *from, dp_gpu_range dst, bool packs) {
-    dp_recipe r = {.variant = {DP_KERNEL_ATTENTION_DECODE_MERGE, DP_F32, {from->variant.constants[DP_ATTEND_SINKS], from->variant.constants[DP_ATTEND_SPLITS], packs, (uint32_t)a->kv->v_dim}},
-                   .ranges = {dp_decode_whole(p->plan->step), dp_decode_whole(p->plan->partial), dp_decode_whole(v->buffer), dst},
-                   .range_count = 4,
-                   .params = {(uint32_t)a->attention->attention.heads, (uint32_t)a->kv->window, v->sinks_at},
-                   .grid = {(uint32_t)a->attention->attention.heads, 1, 1},
-                   .planned = {.split = true, .by_length = true, .hidden = packs}};
+    dp_recipe r = {
+        .variant = {DP_KERNEL_ATTENTION_DECODE_MERGE,
+                    DP_F32,
+                    {from->variant.constants[DP_ATTEND_SINKS], from->variant.constants[DP_ATTEND_SPLITS], packs,
+                     (uint32_t)a->kv->v_dim}},
+        .ranges = {dp_decode_whole(p->plan->step), dp_decode_whole(p->plan->partial), dp_decode_whole(v->buffer), dst},
+        .range_count = 4,
+        .params = {(uint32_t)a->attention->attention.heads, (uint32_t)a->kv->window, v->sinks_at},
+        .grid = {(uint32_t)a->attention->attention.heads, 1, 1},
+        .planned = {.split = true, .by_length = true, .hidden = packs}};
     return dp_gpu_plan_add(p, &r);
 }
 
@@ -190,13 +197,19 @@ dp_status dp_decode_attention(dp_planner *p, size_t *ops) {
     dp_gpu_range dst = dp_decode_slot(p, o->dst), q[3];
     sources(p, &a, q);
     if (packs) TRY(dp_decode_packed(p, o->dst, &dst));
-    dp_recipe r = {.variant = {DP_KERNEL_ATTENTION_DECODE, DP_F32, {o->weight >= 0, 1, packs, a.q->rope.pairs, a.q_norm != NULL, v.biased[0] != NULL,
-                                                                   (uint32_t)a.kv->k_dim, (uint32_t)a.kv->v_dim}},
-                   .ranges = {dp_decode_whole(p->plan->step), q[0], q[1], q[2], dp_decode_whole(layer->buffer), dp_decode_whole(v.buffer), dst},
+    dp_recipe r = {.variant = {DP_KERNEL_ATTENTION_DECODE,
+                               DP_F32,
+                               {o->weight >= 0, 1, packs, a.q->rope.pairs, a.q_norm != NULL, v.biased[0] != NULL,
+                                (uint32_t)a.kv->k_dim, (uint32_t)a.kv->v_dim}},
+                   .ranges = {dp_decode_whole(p->plan->step), q[0], q[1], q[2], dp_decode_whole(layer->buffer),
+                              dp_decode_whole(v.buffer), dst},
                    .range_count = 7,
-                   .params = {(uint32_t)o->attention.heads, (uint32_t)a.kv->heads, layer->capacity, (uint32_t)a.kv->window, dp_decode_bits(o->attention.scale),
-                              dp_decode_bits(o->attention.softcap), (uint32_t)a.q->rope.dim, dp_decode_bits(use_long ? a.q->rope.long_scale : a.q->rope.scale),
-                              dp_decode_bits(a.q_norm ? a.q_norm->norm.eps : 0), dp_decode_bits(a.q_norm ? a.q_norm->norm.offset : 0), v.sinks_at, v.gains_at, v.bias_at},
+                   .params = {(uint32_t)o->attention.heads, (uint32_t)a.kv->heads, layer->capacity,
+                              (uint32_t)a.kv->window, dp_decode_bits(o->attention.scale),
+                              dp_decode_bits(o->attention.softcap), (uint32_t)a.q->rope.dim,
+                              dp_decode_bits(use_long ? a.q->rope.long_scale : a.q->rope.scale),
+                              dp_decode_bits(a.q_norm ? a.q_norm->norm.eps : 0),
+                              dp_decode_bits(a.q_norm ? a.q_norm->norm.offset : 0), v.sinks_at, v.gains_at, v.bias_at},
                    .grid = {1, 1, 1}};
     bool splits = !a.kv->window || a.kv->window > UNSPLIT_WINDOW;
     r.planned.by_length = splits;

@@ -8,7 +8,9 @@ static uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 /* Threads that share a row: as many as leave few of them idle in the last step. */
 static uint32_t lanes_for(const dp_planner *p, uint32_t units) {
     const dp_gpu_caps *caps = dp_gpu_get_caps(p->plan->backend->gpu);
-    uint32_t most = caps->subgroups && caps->subgroup_min == caps->subgroup_max && caps->subgroup_max >= 4 ? DP_MIN(caps->subgroup_max, 32u) : 32;
+    uint32_t most = caps->subgroups && caps->subgroup_min == caps->subgroup_max && caps->subgroup_max >= 4
+                        ? DP_MIN(caps->subgroup_max, 32u)
+                        : 32;
     uint32_t best = 4, best_slots = ceil_div(units, 4) * 4;
     for (uint32_t lanes = 8; lanes <= most; lanes *= 2) {
         uint32_t slots = ceil_div(units, lanes) * lanes;
@@ -115,8 +117,11 @@ static dp_status add(dp_planner *p, size_t *ops) {
     dp_recipe r = recipe_of(p, DP_KERNEL_DOT_ADD, op, 16, sum->dst, &shape);
     r.variant.constants[DP_DOT_PACK] = next.norm != NULL;
     r.planned.behind = next.ops;
-    memcpy(r.ranges, (dp_gpu_range[]){dp_decode_whole(data->quants), dp_decode_whole(data->scales), src, dp_decode_vector(p, op->bias), dp_decode_slot(p, sum->dst),
-                                      dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed}, 7 * sizeof *r.ranges);
+    memcpy(r.ranges,
+           (dp_gpu_range[]){dp_decode_whole(data->quants), dp_decode_whole(data->scales), src,
+                            dp_decode_vector(p, op->bias), dp_decode_slot(p, sum->dst),
+                            dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed},
+           7 * sizeof *r.ranges);
     r.range_count = 7;
     r.variant.constants[DP_DOT_OFFSET] = dp_decode_bits(next.norm ? next.norm->norm.offset : 0);
     written(p, sum->dst);
@@ -135,9 +140,9 @@ static bool is_gated(const dp_planner *p) {
     const dp_op *gate = dp_decode_op(p, 0), *up = dp_decode_op(p, 1), *act = dp_decode_op(p, 2), *down = dp_decode_op(p, 3);
     if (!in_one(p, up) || up->src != gate->src || gate->bias >= 0 || up->bias >= 0) return false;
     const dp_weight *a = dp_decode_matrix(p, gate), *b = dp_decode_matrix(p, up);
-    return a->dtype == b->dtype && a->rows == b->rows && a->rows % 64 == 0 && act->kind == DP_OP_ACT_MUL && act->src == gate->dst &&
-           act->src2 == up->dst && act->dst == gate->dst && dp_decode_is_dot(p, down) && down->src == act->dst && dp_decode_unread(p, act->dst, 4) &&
-           dp_decode_unread(p, up->dst, 3);
+    return a->dtype == b->dtype && a->rows == b->rows && a->rows % 64 == 0 && act->kind == DP_OP_ACT_MUL &&
+           act->src == gate->dst && act->src2 == up->dst && act->dst == gate->dst && dp_decode_is_dot(p, down) &&
+           down->src == act->dst && dp_decode_unread(p, act->dst, 4) && dp_decode_unread(p, up->dst, 3);
 }
 
 static dp_status gated(dp_planner *p, size_t *ops) {
@@ -151,7 +156,10 @@ static dp_status gated(dp_planner *p, size_t *ops) {
     dp_recipe r = recipe_of(p, DP_KERNEL_DOT_ACT, gate, 16, act->dst, &shape);
     r.variant.constants[DP_DOT_SECOND] = dp_decode_matrix(p, up)->dtype;
     r.variant.constants[DP_DOT_ACT] = kinds[act->act_mul.kind];
-    memcpy(r.ranges, (dp_gpu_range[]){dp_decode_whole(a->quants), dp_decode_whole(a->scales), dp_decode_whole(b->quants), dp_decode_whole(b->scales), src, packed}, 6 * sizeof *r.ranges);
+    memcpy(r.ranges,
+           (dp_gpu_range[]){dp_decode_whole(a->quants), dp_decode_whole(a->scales), dp_decode_whole(b->quants),
+                            dp_decode_whole(b->scales), src, packed},
+           6 * sizeof *r.ranges);
     r.range_count = 6;
     r.variant.constants[DP_DOT_ALPHA] = dp_decode_bits(act->act_mul.alpha);
     r.variant.constants[DP_DOT_LIMIT] = dp_decode_bits(act->act_mul.limit);
@@ -214,7 +222,9 @@ dp_status dp_decode_product(dp_planner *p, size_t *ops) {
     bool fuses = dp_decode_takes(p, op->weight);
     if (fuses && are_joint(p)) return join(p, ops);
     if (fuses && is_gated(p)) return gated(p, ops);
-    if (fuses && sum->kind == DP_OP_ADD && sum->dst == sum->src && sum->src2 == op->dst && sum->dst != op->dst && dp_decode_unread(p, op->dst, 2)) return add(p, ops);
+    if (fuses && sum->kind == DP_OP_ADD && sum->dst == sum->src && sum->src2 == op->dst && sum->dst != op->dst &&
+        dp_decode_unread(p, op->dst, 2))
+        return add(p, ops);
     *ops = 1;
     return dp_decode_store(p, op);
 }

@@ -16,14 +16,16 @@ static moe moe_at(const dp_planner *p, size_t ahead) {
 }
 
 static bool has_kinds(const moe *m) {
-    return m->router->kind == DP_OP_MATMUL && m->route->kind == DP_OP_ROUTE && m->gate->kind == DP_OP_MOE_MATMUL && m->up->kind == DP_OP_MOE_MATMUL &&
-           m->act->kind == DP_OP_ACT_MUL && m->down->kind == DP_OP_MOE_MATMUL && m->sum->kind == DP_OP_MOE_SUM && m->add->kind == DP_OP_ADD;
+    return m->router->kind == DP_OP_MATMUL && m->route->kind == DP_OP_ROUTE && m->gate->kind == DP_OP_MOE_MATMUL &&
+           m->up->kind == DP_OP_MOE_MATMUL && m->act->kind == DP_OP_ACT_MUL && m->down->kind == DP_OP_MOE_MATMUL &&
+           m->sum->kind == DP_OP_MOE_SUM && m->add->kind == DP_OP_ADD;
 }
 
 static bool is_connected(const moe *m) {
-    return m->route->src == m->router->dst && m->gate->src == m->router->src && m->up->src == m->router->src && m->gate->src2 == m->route->dst2 &&
-           m->up->src2 == m->route->dst2 && m->act->src == m->gate->dst && m->act->src2 == m->up->dst && m->act->dst == m->gate->dst &&
-           m->down->src == m->act->dst && m->down->src2 == m->route->dst2 && m->sum->src == m->down->dst && m->sum->src2 == m->route->dst &&
+    return m->route->src == m->router->dst && m->gate->src == m->router->src && m->up->src == m->router->src &&
+           m->gate->src2 == m->route->dst2 && m->up->src2 == m->route->dst2 && m->act->src == m->gate->dst &&
+           m->act->src2 == m->up->dst && m->act->dst == m->gate->dst && m->down->src == m->act->dst &&
+           m->down->src2 == m->route->dst2 && m->sum->src == m->down->dst && m->sum->src2 == m->route->dst &&
            m->add->dst == m->add->src && m->add->src2 == m->sum->dst && m->add->dst != m->sum->dst;
 }
 
@@ -39,11 +41,14 @@ static bool is_routable(const dp_planner *p, const moe *m) {
 }
 
 static bool fits(const dp_planner *p, const moe *m) {
-    const dp_weight *router = dp_decode_matrix(p, m->router), *gate = dp_decode_matrix(p, m->gate), *up = dp_decode_matrix(p, m->up), *down = dp_decode_matrix(p, m->down);
-    return router->cols % 64 == 0 && dp_decode_device(p, m->router->weight)->part_count == 1 && dp_decode_takes(p, m->gate->weight) &&
-           dp_decode_takes(p, m->up->weight) && dp_decode_takes(p, m->down->weight) && gate->dtype == up->dtype &&
-           gate->rows == up->rows && gate->rows % 16 == 0 && down->rows % 16 == 0 && (m->gate->bias < 0) == (m->up->bias < 0) && !m->gate->moe_matmul.per_expert &&
-           !m->up->moe_matmul.per_expert && m->down->moe_matmul.per_expert && dp_gpu_get_caps(p->plan->backend->gpu)->storage_buffers >= 8;
+    const dp_weight *router = dp_decode_matrix(p, m->router), *gate = dp_decode_matrix(p, m->gate),
+                    *up = dp_decode_matrix(p, m->up), *down = dp_decode_matrix(p, m->down);
+    return router->cols % 64 == 0 && dp_decode_device(p, m->router->weight)->part_count == 1 &&
+           dp_decode_takes(p, m->gate->weight) && dp_decode_takes(p, m->up->weight) &&
+           dp_decode_takes(p, m->down->weight) && gate->dtype == up->dtype && gate->rows == up->rows &&
+           gate->rows % 16 == 0 && down->rows % 16 == 0 && (m->gate->bias < 0) == (m->up->bias < 0) &&
+           !m->gate->moe_matmul.per_expert && !m->up->moe_matmul.per_expert && m->down->moe_matmul.per_expert &&
+           dp_gpu_get_caps(p->plan->backend->gpu)->storage_buffers >= 8;
 }
 
 static bool is_own(const dp_planner *p, const moe *m, size_t behind) {
@@ -69,8 +74,12 @@ static dp_status router(dp_planner *p, const moe *m) {
     if (dp_decode_is_dot(p, op)) return dp_decode_store(p, op);
     TRY(dp_decode_packed(p, op->src, &packed));
     bool plain = w->dtype == DP_F32;
-    dp_recipe r = {.variant = {DP_KERNEL_ROUTER, w->dtype, {op->bias >= 0, plain, !plain, (uint32_t)w->cols / 32, dp_decode_bits(norm->norm.eps), dp_decode_bits(norm->norm.offset)}},
-                   .ranges = {dp_decode_whole(data->quants), dp_decode_whole(data->scales), dp_decode_slot(p, norm->src), dp_decode_vector(p, norm->weight), packed,
+    dp_recipe r = {.variant = {DP_KERNEL_ROUTER,
+                               w->dtype,
+                               {op->bias >= 0, plain, !plain, (uint32_t)w->cols / 32, dp_decode_bits(norm->norm.eps),
+                                dp_decode_bits(norm->norm.offset)}},
+                   .ranges = {dp_decode_whole(data->quants), dp_decode_whole(data->scales),
+                              dp_decode_slot(p, norm->src), dp_decode_vector(p, norm->weight), packed,
                               dp_decode_vector(p, op->bias), dp_decode_slot(p, op->dst)},
                    .range_count = 7,
                    .grid = {(uint32_t)w->rows, 1, 1},
@@ -108,7 +117,9 @@ static dp_status route(dp_planner *p, const moe *m) {
 
 /* What gate and up choose by. */
 static dp_gpu_range choice(const dp_planner *p, const moe *m) {
-    return p->block ? dp_decode_whole(p->plan->placed) : is_choosable(m) ? dp_decode_slot(p, m->router->dst) : dp_decode_whole(p->plan->routed);
+    return p->block          ? dp_decode_whole(p->plan->placed)
+           : is_choosable(m) ? dp_decode_slot(p, m->router->dst)
+                             : dp_decode_whole(p->plan->routed);
 }
 
 static void choices(const dp_planner *p, const moe *m, dp_kernel_variant *v) {
@@ -129,8 +140,8 @@ static dp_status gate_up(dp_planner *p, const moe *m) {
     TRY(join_biases(p, m, (size_t)w->experts * rows, &biases));
     dp_dot_shape shape = dp_decode_shape(p, rows, (uint32_t)w->cols / 64, 16);
     dp_recipe r = {.variant = {DP_KERNEL_DOT_EXPERTS_ACT, w->dtype, {0}},
-                   .ranges = {dp_decode_whole(a->quants), dp_decode_whole(a->scales), dp_decode_whole(b->quants), dp_decode_whole(b->scales), src,
-                              choice(p, m), biases, packed},
+                   .ranges = {dp_decode_whole(a->quants), dp_decode_whole(a->scales), dp_decode_whole(b->quants),
+                              dp_decode_whole(b->scales), src, choice(p, m), biases, packed},
                    .range_count = 8,
                    .grid = {rows / shape.tile, k, 1},
                    .planned = {.rows = DP_GRID_TOKENS, .axis = 2}};
@@ -157,7 +168,8 @@ static dp_status down(dp_planner *p, const moe *m, dp_decode_norm next) {
     if (next.norm) TRY(dp_decode_packed(p, next.norm->dst, &packed));
     dp_dot_shape shape = dp_decode_shape(p, rows, units * k, 16);
     dp_recipe r = {.variant = {DP_KERNEL_DOT_EXPERTS_ADD, w->dtype, {0}},
-                   .ranges = {dp_decode_whole(data->quants), dp_decode_whole(data->scales), src, dp_decode_vector(p, m->down->bias), dp_decode_slot(p, m->add->dst),
+                   .ranges = {dp_decode_whole(data->quants), dp_decode_whole(data->scales), src,
+                              dp_decode_vector(p, m->down->bias), dp_decode_slot(p, m->add->dst),
                               dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed},
                    .range_count = 7,
                    .grid = {rows / shape.tile, 1, 1},

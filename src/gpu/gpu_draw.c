@@ -40,7 +40,8 @@ static void forget_stages(dp_plan *plan) {
 
 static void drop_reads(dp_plan *plan) {
     dp_gpu_draws *d = plan->draws;
-    for (; d && d->count; d->count--, d->first = (d->first + 1) % DP_DRAWS_MOST) if (d->reads[d->first].read) dp_gpu_read_drop(plan->backend->gpu, d->reads[d->first].read);
+    for (; d && d->count; d->count--, d->first = (d->first + 1) % DP_DRAWS_MOST)
+        if (d->reads[d->first].read) dp_gpu_read_drop(plan->backend->gpu, d->reads[d->first].read);
 }
 
 void dp_gpu_draws_free(dp_plan *plan) {
@@ -82,8 +83,9 @@ static dp_status choose(dp_plan *plan, draw_stage stage) {
     static const size_t counts[] = {6, 3, 4, 6};
     dp_gpu_draws *d = plan->draws;
     dp_gpu_dispatch *made = &d->stages[stage];
-    const dp_gpu_range step = whole(plan->step), logits = whole(plan->slots[plan->program->logits]), best = whole(d->best), scaled = whole(d->scaled),
-                       work = whole(d->work), read_ids = whole(d->ids ? d->ids : plan->backend->nothing),
+    const dp_gpu_range step = whole(plan->step), logits = whole(plan->slots[plan->program->logits]),
+                       best = whole(d->best), scaled = whole(d->scaled), work = whole(d->work),
+                       read_ids = whole(d->ids ? d->ids : plan->backend->nothing),
                        written_ids = whole(d->ids ? d->ids : plan->backend->sink);
     const dp_gpu_range ranges[][6] = {{step, logits, read_ids, scaled, best, work}, {scaled, best, work}, {step, scaled, best, work},
                                       {step, best, work, whole(plan->tokens), written_ids, whole(d->drawn)}};
@@ -125,7 +127,9 @@ typedef struct effect {
 } effect;
 
 static effect effect_of(const dp_sampling *s, int32_t vocab) {
-    effect e = {.penalty = s->repetition_penalty != 0 && s->repetition_penalty != 1, .window = s->repeat_last ? s->repeat_last : 64, .top_p = 1};
+    effect e = {.penalty = s->repetition_penalty != 0 && s->repetition_penalty != 1,
+                .window = s->repeat_last ? s->repeat_last : 64,
+                .top_p = 1};
     if (s->temperature == 0) return e;
     if (s->top_k < vocab) e.top_k = s->top_k;
     if (s->top_p > 0) e.top_p = s->top_p;
@@ -139,9 +143,18 @@ static effect effect_of(const dp_sampling *s, int32_t vocab) {
 static dp_status set_rules(dp_plan *plan, const dp_draw_rules *rules, const effect *e) {
     const dp_sampling *s = &rules->sampling;
     dp_gpu_draws *d = plan->draws;
-    const uint32_t words[16] = {(uint32_t)plan->program->vocab, d->groups, e->race, e->penalty ? (uint32_t)e->window : 0, bits(s->temperature),
-                                bits(s->repetition_penalty), (uint32_t)s->seed, (uint32_t)(s->seed >> 32), (uint32_t)e->top_k, bits(e->top_p),
-                                bits(e->min_p), e->filtered};
+    const uint32_t words[16] = {(uint32_t)plan->program->vocab,
+                                d->groups,
+                                e->race,
+                                e->penalty ? (uint32_t)e->window : 0,
+                                bits(s->temperature),
+                                bits(s->repetition_penalty),
+                                (uint32_t)s->seed,
+                                (uint32_t)(s->seed >> 32),
+                                (uint32_t)e->top_k,
+                                bits(e->top_p),
+                                bits(e->min_p),
+                                e->filtered};
     const uint32_t place[2] = {(uint32_t)rules->count, 0}, drawn = (uint32_t)rules->drawn; /* as if behind a step of no tokens */
     d->made = drawn;
     TRY(dp_gpu_params(plan->backend->gpu, d->params, 1, words));

@@ -56,7 +56,8 @@ static void on_lost(const WGPUDevice *device, WGPUDeviceLostReason reason, WGPUS
 }
 
 static dp_status lost_status(const dp_gpu *gpu) {
-    return dp_fail(DP_E_DEVICE, "the device %s was lost and must be opened anew (sessions, model and engine too): %s", gpu->caps.name, gpu->lost_message);
+    return dp_fail(DP_E_DEVICE, "the device %s was lost and must be opened anew (sessions, model and engine too): %s",
+                   gpu->caps.name, gpu->lost_message);
 }
 
 dp_status gpu_take_error(dp_gpu *gpu) {

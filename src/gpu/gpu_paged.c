@@ -13,12 +13,15 @@ static bool is_part(const dp_op *op) { return op->kind == DP_OP_MOE_MATMUL || op
 static dp_status add_block(dp_plan *plan, size_t route) {
     const dp_program *program = plan->program;
     const dp_op *op = &program->ops[route];
-    if (!dp_grow((void **)&plan->blocks, &plan->block_capacity, plan->block_count + 1, sizeof *plan->blocks)) return dp_no_memory(sizeof *plan->blocks);
+    if (!dp_grow((void **)&plan->blocks, &plan->block_capacity, plan->block_count + 1, sizeof *plan->blocks))
+        return dp_no_memory(sizeof *plan->blocks);
     dp_gpu_block b = {.layer = op->layer, .k = op->route.k, .first = route + 1, .end = route + 1, .ids = op->dst2};
     for (; b.end < program->op_count && is_part(&program->ops[b.end]); b.end++) {
         const dp_op *part = &program->ops[b.end];
         if (part->kind != DP_OP_MOE_MATMUL) continue;
-        if (b.weight_count == DP_GPU_BLOCK_WEIGHTS) return dp_fail(DP_E_UNSUPPORTED, "%s: an expert of more than %d matrices", part->label, (int)DP_GPU_BLOCK_WEIGHTS);
+        if (b.weight_count == DP_GPU_BLOCK_WEIGHTS)
+            return dp_fail(DP_E_UNSUPPORTED, "%s: an expert of more than %d matrices", part->label,
+                           (int)DP_GPU_BLOCK_WEIGHTS);
         b.weights[b.weight_count++] = part->weight;
         b.experts = program->weights[part->weight].experts;
     }

@@ -11,7 +11,9 @@ struct dp_gpu_params_slot {
 static dp_status find_free(dp_gpu_backend *b, size_t *out) {
     size_t i = 0;
     while (i < b->params_count && b->params[i].users) i++;
-    if (i == DP_GPU_PARAM_SLOTS) return dp_fail(DP_E_MEMORY, "too many sessions on one GPU: their dispatches need more than %d parameter slots", (int)DP_GPU_PARAM_SLOTS);
+    if (i == DP_GPU_PARAM_SLOTS)
+        return dp_fail(DP_E_MEMORY, "too many sessions on one GPU: their dispatches need more than %d parameter slots",
+                       (int)DP_GPU_PARAM_SLOTS);
     if (!dp_grow((void **)&b->params, &b->params_capacity, i + 1, sizeof *b->params)) return dp_no_memory(sizeof *b->params);
     b->params_count = DP_MAX(b->params_count, i + 1);
     b->params[i] = (dp_gpu_params_slot){.users = 1, .own = true};
@@ -28,7 +30,9 @@ dp_status dp_gpu_params_take(dp_gpu_backend *b, uint32_t *out) {
 
 dp_status dp_gpu_params_share(dp_gpu_backend *b, const uint32_t *words, uint32_t *out) {
     size_t i = 0;
-    while (i < b->params_count && (!b->params[i].users || b->params[i].own || memcmp(b->params[i].words, words, DP_GPU_PARAM_BYTES) != 0)) i++;
+    while (i < b->params_count &&
+           (!b->params[i].users || b->params[i].own || memcmp(b->params[i].words, words, DP_GPU_PARAM_BYTES) != 0))
+        i++;
     if (i < b->params_count) {
         b->params[i].users++;
         *out = (uint32_t)i;

@@ -23,7 +23,9 @@ static dp_gpu_range from(dp_gpu_range range, uint32_t first) {
     range.offset += 4 * (uint64_t)first;
     return range;
 }
-static dp_gpu_range bias_from(const planner *p, uint32_t first) { return p->op->bias < 0 ? nothing(p) : from(vector(p, p->op->bias), first); }
+static dp_gpu_range bias_from(const planner *p, uint32_t first) {
+    return p->op->bias < 0 ? nothing(p) : from(vector(p, p->op->bias), first);
+}
 
 static uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 static uint32_t bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
@@ -74,7 +76,8 @@ static dp_status elementwise(planner *p, uint32_t kind, float alpha, float limit
     const dp_op *op = p->op;
     bool in_place = op->dst == op->src;
     recipe r = {.variant = {DP_KERNEL_ELEMENTWISE, DP_F32, {kind, in_place, rows_of(p, op->dst) == DP_GRID_OUTPUTS}},
-                .ranges = {whole(p->plan->step), in_place ? nothing(p) : slot(p, op->src), op->src2 < 0 ? nothing(p) : slot(p, op->src2), slot(p, op->dst)},
+                .ranges = {whole(p->plan->step), in_place ? nothing(p) : slot(p, op->src),
+                           op->src2 < 0 ? nothing(p) : slot(p, op->src2), slot(p, op->dst)},
                 .range_count = 4,
                 .params = {cols(p, op->dst), bits(alpha), bits(limit)},
                 .grid = {1, 1, 1},
@@ -90,12 +93,17 @@ static dp_status act_mul(planner *p) {
 static dp_status norm(planner *p) {
     const dp_op *op = p->op;
     bool in_place = op->dst == op->src;
-    recipe r = {.variant = {DP_KERNEL_NORM, DP_F32, {op->norm.kind == DP_NORM_LAYER, op->bias >= 0, in_place, caps_of(p)->clears_slowly ? 64 : 256}},
-                .ranges = {whole(p->plan->step), in_place ? nothing(p) : slot(p, op->src), vector(p, op->weight), vector(p, op->bias), slot(p, op->dst)},
-                .range_count = 5,
-                .params = {cols(p, op->dst), (uint32_t)op->norm.group, (uint32_t)op->norm.stride, bits(op->norm.eps), bits(op->norm.offset)},
-                .grid = {(uint32_t)op->norm.count, 1, 1},
-                .planned = {.rows = rows_of(p, op->dst), .axis = 1}};
+    recipe r = {
+        .variant = {DP_KERNEL_NORM,
+                    DP_F32,
+                    {op->norm.kind == DP_NORM_LAYER, op->bias >= 0, in_place, caps_of(p)->clears_slowly ? 64 : 256}},
+        .ranges = {whole(p->plan->step), in_place ? nothing(p) : slot(p, op->src), vector(p, op->weight),
+                   vector(p, op->bias), slot(p, op->dst)},
+        .range_count = 5,
+        .params = {cols(p, op->dst), (uint32_t)op->norm.group, (uint32_t)op->norm.stride, bits(op->norm.eps),
+                   bits(op->norm.offset)},
+        .grid = {(uint32_t)op->norm.count, 1, 1},
+        .planned = {.rows = rows_of(p, op->dst), .axis = 1}};
     return dp_gpu_plan_add(p, &r);
 }
 
@@ -104,10 +112,12 @@ static dp_status rope(planner *p, int32_t context) {
     bool in_place = op->dst == op->src, use_long = op->bias >= 0 && context > op->rope.long_context;
     uint32_t half = (uint32_t)op->rope.dim / 2;
     recipe r = {.variant = {DP_KERNEL_ROPE, DP_F32, {op->rope.pairs, in_place}},
-                .ranges = {whole(p->plan->step), vector(p, use_long ? op->bias : op->weight), in_place ? nothing(p) : slot(p, op->src), slot(p, op->dst)},
+                .ranges = {whole(p->plan->step), vector(p, use_long ? op->bias : op->weight),
+                           in_place ? nothing(p) : slot(p, op->src), slot(p, op->dst)},
                 .range_count = 4,
-                .params = {(uint32_t)op->rope.heads, half, bits(use_long ? op->rope.long_scale : op->rope.scale), cols(p, op->src), cols(p, op->dst),
-                           (uint32_t)op->rope.src_stride, (uint32_t)op->rope.src_offset, (uint32_t)op->rope.dst_stride, (uint32_t)op->rope.dst_offset},
+                .params = {(uint32_t)op->rope.heads, half, bits(use_long ? op->rope.long_scale : op->rope.scale),
+                           cols(p, op->src), cols(p, op->dst), (uint32_t)op->rope.src_stride,
+                           (uint32_t)op->rope.src_offset, (uint32_t)op->rope.dst_stride, (uint32_t)op->rope.dst_offset},
                 .grid = {ceil_div((uint32_t)op->rope.heads * half, 64), 1, 1},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
     return dp_gpu_plan_add(p, &r);
@@ -126,16 +136,20 @@ static dp_status rows(planner *p, uint32_t mode, uint32_t k) {
 }
 
 dp_status dp_gpu_plan_route(planner *p, const dp_op *op, dp_gpu_buffer placed) {
-    static const uint32_t kinds[] = {[DP_ROUTE_SOFTMAX] = 0, [DP_ROUTE_TOPK_SOFTMAX] = 1, [DP_ROUTE_SIGMOID_GROUPS] = 2, [DP_ROUTE_SPARSEMIXER] = 3};
+    static const uint32_t kinds[] = {
+        [DP_ROUTE_SOFTMAX] = 0, [DP_ROUTE_TOPK_SOFTMAX] = 1, [DP_ROUTE_SIGMOID_GROUPS] = 2, [DP_ROUTE_SPARSEMIXER] = 3};
     if (cols(p, op->src) > 512 || op->route.k > 32)
-        return dp_fail(DP_E_UNSUPPORTED, "%u experts, %d per token: the GPU router takes up to 512 and 32", cols(p, op->src), (int)op->route.k);
-    recipe r = {.variant = {DP_KERNEL_ROUTE, DP_F32, {kinds[op->route.kind], op->bias >= 0, cols(p, op->src), placed != 0}},
-                .ranges = {slot(p, op->src), vector(p, op->bias), slot(p, op->dst), slot(p, op->dst2), whole(placed ? placed : p->plan->backend->sink)},
-                .range_count = 5,
-                .params = {cols(p, op->src), (uint32_t)op->route.k, (uint32_t)op->route.groups, (uint32_t)op->route.top_groups, op->route.normalise,
-                           bits(op->route.scale), bits(op->route.jitter)},
-                .grid = {1, 1, 1},
-                .planned = {.rows = DP_GRID_TOKENS, .axis = 0}};
+        return dp_fail(DP_E_UNSUPPORTED, "%u experts, %d per token: the GPU router takes up to 512 and 32",
+                       cols(p, op->src), (int)op->route.k);
+    recipe r = {
+        .variant = {DP_KERNEL_ROUTE, DP_F32, {kinds[op->route.kind], op->bias >= 0, cols(p, op->src), placed != 0}},
+        .ranges = {slot(p, op->src), vector(p, op->bias), slot(p, op->dst), slot(p, op->dst2),
+                   whole(placed ? placed : p->plan->backend->sink)},
+        .range_count = 5,
+        .params = {cols(p, op->src), (uint32_t)op->route.k, (uint32_t)op->route.groups, (uint32_t)op->route.top_groups,
+                   op->route.normalise, bits(op->route.scale), bits(op->route.jitter)},
+        .grid = {1, 1, 1},
+        .planned = {.rows = DP_GRID_TOKENS, .axis = 0}};
     TRY(dp_gpu_plan_add(p, &r));
     return p->when == DP_WHEN_ALWAYS ? dp_gpu_place_routed(p) : DP_OK;
 }
@@ -163,12 +177,15 @@ static dp_status attention(planner *p) {
     const dp_gpu_kv_layer *layer = &p->kv->layers[op->attention.kv];
     uint32_t v_dim = (uint32_t)(s->v_dim ? s->v_dim : s->latent), heads = (uint32_t)op->attention.heads;
     bool sinks = op->weight >= 0;
-    if (s->k_dim > 1024 || v_dim > 1024) return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %u columns: the GPU takes up to 1024", (int)s->k_dim, v_dim);
+    if (s->k_dim > 1024 || v_dim > 1024)
+        return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %u columns: the GPU takes up to 1024", (int)s->k_dim, v_dim);
     recipe r = {.variant = {DP_KERNEL_ATTENTION, DP_F32, {sinks, 1, p->kv->exact, (uint32_t)s->k_dim / 2}},
-                .ranges = {whole(p->plan->step), slot(p, op->src), whole(layer->buffer), vector(p, op->weight), slot(p, op->dst)},
+                .ranges = {whole(p->plan->step), slot(p, op->src), whole(layer->buffer), vector(p, op->weight),
+                           slot(p, op->dst)},
                 .range_count = 5,
-                .params = {heads, (uint32_t)s->heads, (uint32_t)s->k_dim / 2, (uint32_t)s->v_dim / 2, v_dim, layer->capacity, (uint32_t)s->window,
-                           bits(op->attention.scale), bits(op->attention.softcap)},
+                .params = {heads, (uint32_t)s->heads, (uint32_t)s->k_dim / 2, (uint32_t)s->v_dim / 2, v_dim,
+                           layer->capacity, (uint32_t)s->window, bits(op->attention.scale),
+                           bits(op->attention.softcap)},
                 .grid = {1, heads, 1},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 2}};
     bool tiled;
@@ -231,15 +248,17 @@ static dp_status matvec_part(planner *p, const matvec_desc *m, const dp_gpu_part
     uint32_t chunks = (uint32_t)w->cols / 32, lanes = lanes_for(chunks), dst_cols = cols(p, op->dst) / m->times;
     bool alone = caps_of(p)->slow_barriers, placed = m->ids && p->block;
     uint32_t threads = alone ? 32 : caps_of(p)->clears_slowly ? DP_MAX(lanes, 32u) : 128;
-    recipe r = {.variant = alone ? (dp_kernel_variant){DP_KERNEL_MATVEC_ROWS, w->dtype, {op->bias >= 0, m->ids, placed, threads}} :
-                                   (dp_kernel_variant){DP_KERNEL_MATVEC, w->dtype, {lanes, op->bias >= 0, m->ids, placed, threads}},
-                .ranges = {whole(part->quants), whole(part->scales), slot(p, op->src), bias_from(p, first), m->ids ? dp_gpu_expert_ids(p) : nothing(p),
-                           from(slot(p, op->dst), first)},
-                .range_count = 6,
-                .params = {rows, chunks, m->src_cols, dst_cols, m->src_stride, m->src_offset, m->dst_stride, m->dst_offset, m->row_stride, m->row_offset, m->src_share,
-                           part->first, part->count},
-                .grid = {ceil_div(rows, alone ? threads : 4 * (threads / lanes)), 1, m->depth},
-                .planned = {.rows = rows_of(p, op->dst), .axis = 1, .times = m->times, .at_most = m->at_most}};
+    recipe r = {
+        .variant =
+            alone ? (dp_kernel_variant){DP_KERNEL_MATVEC_ROWS, w->dtype, {op->bias >= 0, m->ids, placed, threads}}
+                  : (dp_kernel_variant){DP_KERNEL_MATVEC, w->dtype, {lanes, op->bias >= 0, m->ids, placed, threads}},
+        .ranges = {whole(part->quants), whole(part->scales), slot(p, op->src), bias_from(p, first),
+                   m->ids ? dp_gpu_expert_ids(p) : nothing(p), from(slot(p, op->dst), first)},
+        .range_count = 6,
+        .params = {rows, chunks, m->src_cols, dst_cols, m->src_stride, m->src_offset, m->dst_stride, m->dst_offset,
+                   m->row_stride, m->row_offset, m->src_share, part->first, part->count},
+        .grid = {ceil_div(rows, alone ? threads : 4 * (threads / lanes)), 1, m->depth},
+        .planned = {.rows = rows_of(p, op->dst), .axis = 1, .times = m->times, .at_most = m->at_most}};
     return dp_gpu_plan_add(p, &r);
 }
 
@@ -256,7 +275,12 @@ static dp_status matvec(planner *p, const matvec_desc *m) {
 static dp_status matmul(planner *p) {
     const dp_op *op = p->op;
     const dp_weight *w = &p->plan->program->weights[op->weight];
-    matvec_desc few = {.rows = (uint32_t)w->rows, .src_cols = cols(p, op->src), .src_share = 1, .depth = 1, .times = 1, .at_most = DP_GPU_MATVEC_MOST};
+    matvec_desc few = {.rows = (uint32_t)w->rows,
+                       .src_cols = cols(p, op->src),
+                       .src_share = 1,
+                       .depth = 1,
+                       .times = 1,
+                       .at_most = DP_GPU_MATVEC_MOST};
     TRY(matvec(p, &few));
     return dp_gpu_prefill_matmul(p, DP_GPU_MATVEC_MOST + 1);
 }
@@ -265,7 +289,12 @@ static dp_status moe_matmul(planner *p) {
     const dp_op *op = p->op;
     const dp_weight *w = &p->plan->program->weights[op->weight];
     uint32_t k = (uint32_t)op->moe_matmul.k;
-    matvec_desc m = {.rows = (uint32_t)w->rows, .src_cols = (uint32_t)w->cols, .src_share = op->moe_matmul.per_expert ? 1 : k, .depth = 1, .ids = true, .times = k};
+    matvec_desc m = {.rows = (uint32_t)w->rows,
+                     .src_cols = (uint32_t)w->cols,
+                     .src_share = op->moe_matmul.per_expert ? 1 : k,
+                     .depth = 1,
+                     .ids = true,
+                     .times = k};
     bool done;
     TRY(dp_gpu_prefill_moe_matmul(p, DP_GPU_MATVEC_MOST + 1, &done));
     if (done) m.at_most = DP_GPU_MATVEC_MOST;
@@ -278,17 +307,26 @@ static dp_status head_matmul(planner *p) {
     const dp_gpu_weight *data = weight(p, op->weight);
     uint32_t heads = (uint32_t)op->head_matmul.heads, chunks = (uint32_t)w->cols / 32;
     if (data->part_count > 1)
-        return dp_fail(DP_E_UNSUPPORTED, "%s has %llu bytes: products per head need it in one binding, of which this GPU allows %llu", w->name,
-                       (unsigned long long)w->bytes, (unsigned long long)p->plan->backend->part_most);
-    matvec_desc m = {.rows = (uint32_t)op->head_matmul.rows, .src_cols = cols(p, op->src), .src_stride = (uint32_t)op->head_matmul.src_stride,
-                     .src_offset = (uint32_t)op->head_matmul.src_offset, .dst_stride = (uint32_t)op->head_matmul.dst_stride,
-                     .dst_offset = (uint32_t)op->head_matmul.dst_offset, .row_stride = (uint32_t)op->head_matmul.weight_stride,
-                     .row_offset = (uint32_t)op->head_matmul.weight_offset, .src_share = 1, .depth = heads, .times = 1};
+        return dp_fail(DP_E_UNSUPPORTED,
+                       "%s has %llu bytes: products per head need it in one binding, of which this GPU allows %llu",
+                       w->name, (unsigned long long)w->bytes, (unsigned long long)p->plan->backend->part_most);
+    matvec_desc m = {.rows = (uint32_t)op->head_matmul.rows,
+                     .src_cols = cols(p, op->src),
+                     .src_stride = (uint32_t)op->head_matmul.src_stride,
+                     .src_offset = (uint32_t)op->head_matmul.src_offset,
+                     .dst_stride = (uint32_t)op->head_matmul.dst_stride,
+                     .dst_offset = (uint32_t)op->head_matmul.dst_offset,
+                     .row_stride = (uint32_t)op->head_matmul.weight_stride,
+                     .row_offset = (uint32_t)op->head_matmul.weight_offset,
+                     .src_share = 1,
+                     .depth = heads,
+                     .times = 1};
     if (!op->head_matmul.transposed) return matvec(p, &m);
     recipe r = {.variant = {DP_KERNEL_HEAD_TRANSPOSED, w->dtype, {0}},
                 .ranges = {whole(data->quants), whole(data->scales), slot(p, op->src), slot(p, op->dst)},
                 .range_count = 4,
-                .params = {m.rows, chunks, m.src_cols, cols(p, op->dst), m.src_stride, m.src_offset, m.dst_stride, m.dst_offset, m.row_stride, m.row_offset},
+                .params = {m.rows, chunks, m.src_cols, cols(p, op->dst), m.src_stride, m.src_offset, m.dst_stride,
+                           m.dst_offset, m.row_stride, m.row_offset},
                 .grid = {ceil_div(chunks, 64), 1, heads},
                 .planned = {.rows = DP_GRID_TOKENS, .axis = 1}};
     return dp_gpu_plan_add(p, &r);

@@ -82,7 +82,9 @@ static scratch scratch_of(const dp_plan *plan) {
         uint64_t rows = (uint64_t)plan->size.tokens * (moe && op->moe_matmul.per_expert ? k : 1);
         packed = DP_MAX(packed, rows * (uint64_t)plan->program->weights[op->weight].cols * 2);
         scales = DP_MAX(scales, rows * 4);
-        if (moe) groups = DP_MAX(groups, 4 * (1 + 3 * (uint64_t)tiles_most(plan, experts_of(plan->program, op), k) + (uint64_t)plan->size.tokens * k));
+        if (moe)
+            groups = DP_MAX(groups, 4 * (1 + 3 * (uint64_t)tiles_most(plan, experts_of(plan->program, op), k) +
+                                         (uint64_t)plan->size.tokens * k));
     }
     return usable(plan) ? (scratch){packed + 64, scales, groups} : (scratch){0, 0, groups};
 }
@@ -153,13 +155,18 @@ static recipe product(const planner *p, const dp_gpu_part *part, uint32_t groupe
     if (!grouped && op->bias >= 0) bias.offset = dst.offset;
     bool outputs = rows_of(p, op->dst) == DP_GRID_OUTPUTS;
     if (!usable(p->plan))
-        return (recipe){.variant = {DP_KERNEL_MATMUL, w->dtype, {op->bias >= 0, outputs, grouped, grouped && p->block}},
-                        .ranges = {whole(part->quants), whole(part->scales), whole(grouped ? p->plan->groups : p->plan->step), slot(p, op->src), bias, dst},
-                        .range_count = 6,
-                        .params = {n, (uint32_t)w->cols / 32, 1, (uint32_t)w->rows, grouped ? part->first : 0, part->count},
-                        .grid = {1, 1, 1}};
-    return (recipe){.variant = {DP_KERNEL_MATMUL_MATRIX, w->dtype, {op->bias >= 0, outputs, grouped, t.side_t, t.side_n, t.frag_t, grouped && p->block}},
-                    .ranges = {whole(part->quants), whole(part->scales), whole(grouped ? p->plan->groups : p->plan->step), whole(p->plan->halves),
+        return (recipe){
+            .variant = {DP_KERNEL_MATMUL, w->dtype, {op->bias >= 0, outputs, grouped, grouped && p->block}},
+            .ranges = {whole(part->quants), whole(part->scales), whole(grouped ? p->plan->groups : p->plan->step),
+                       slot(p, op->src), bias, dst},
+            .range_count = 6,
+            .params = {n, (uint32_t)w->cols / 32, 1, (uint32_t)w->rows, grouped ? part->first : 0, part->count},
+            .grid = {1, 1, 1}};
+    return (recipe){.variant = {DP_KERNEL_MATMUL_MATRIX,
+                                w->dtype,
+                                {op->bias >= 0, outputs, grouped, t.side_t, t.side_n, t.frag_t, grouped && p->block}},
+                    .ranges = {whole(part->quants), whole(part->scales),
+                               whole(grouped ? p->plan->groups : p->plan->step), whole(p->plan->halves),
                                whole(p->plan->halves_scales), bias, dst},
                     .range_count = 7,
                     .params = {n, (uint32_t)w->cols / 32, 1, (uint32_t)w->rows, grouped ? part->first : 0, part->count},
@@ -211,7 +218,9 @@ enum { TILE_TOKENS = 32, V_DIM_MOST = 512, MATRICES_MOST = 16 };
 static uint32_t matrices_across(const planner *p, const dp_kv_spec *s) {
     const dp_gpu_caps *caps = dp_gpu_get_caps(p->plan->backend->gpu);
     uint32_t m = caps->matrix_m, dim = (uint32_t)s->k_dim;
-    if (!usable(p->plan) || p->kv->exact || s->v_dim != s->k_dim || dim % m != 0 || dim / m > MATRICES_MOST || caps->subgroup_max % m != 0) return 0;
+    if (!usable(p->plan) || p->kv->exact || s->v_dim != s->k_dim || dim % m != 0 || dim / m > MATRICES_MOST ||
+        caps->subgroup_max % m != 0)
+        return 0;
     uint32_t memory = 2 * m * (dim / 8 + 1) * 16 + 4 * m * (m / 2 + 1) * 16 + 6 * m * 4;
     return memory <= caps->workgroup_memory ? dim / m : 0;
 }
@@ -223,7 +232,8 @@ dp_status dp_gpu_prefill_attention(planner *p, const recipe *single, int32_t fro
     if (!*done) return DP_OK;
     recipe r = *single;
     r.planned = (dp_planned){.rows = DP_GRID_TOKENS, .axis = 0, .per = TILE_TOKENS, .at_least = from};
-    r.variant = (dp_kernel_variant){DP_KERNEL_ATTENTION_TILED, DP_F32, {p->op->weight >= 0, lanes, ceil_div(v_dim, 4 * lanes), p->kv->exact}};
+    r.variant = (dp_kernel_variant){
+        DP_KERNEL_ATTENTION_TILED, DP_F32, {p->op->weight >= 0, lanes, ceil_div(v_dim, 4 * lanes), p->kv->exact}};
     if (matrices) {
         r.planned.per = 4 * side(p->plan);
         r.variant = (dp_kernel_variant){DP_KERNEL_ATTENTION_MATRIX, DP_F32, {p->op->weight >= 0, matrices}};

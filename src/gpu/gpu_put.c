@@ -3,7 +3,12 @@
 #include "gpu/gpu_plan.h"
 #include "graph/pager.h"
 
-enum { PIECE_ELEMENTS = 1 << 16, SLAB_ELEMENTS = 1 << 20, BATCH_BYTES = 8 << 20, MADE_WORDS = PIECE_ELEMENTS / 256 * 21 /* Q6_K has most */ };
+enum {
+    PIECE_ELEMENTS = 1 << 16,
+    SLAB_ELEMENTS = 1 << 20,
+    BATCH_BYTES = 8 << 20,
+    MADE_WORDS = PIECE_ELEMENTS / 256 * 21 /* Q6_K has most */
+};
 
 typedef dp_gpu_put_slab slab;
 
@@ -80,8 +85,12 @@ dp_status dp_gpu_put(dp_gpu_puts *puts, int32_t weight, int32_t expert, int32_t 
     size_t place = (size_t)slot - part->first;
     for (size_t at = 0; at < elements; at += most) {
         dp_repack_size before = dp_repack_bytes(w->dtype, at);
-        slab s = {.dtype = w->dtype, .blocks = (const uint8_t *)w->expert[expert] + at / info->block * info->bytes, .elements = DP_MIN(most, elements - at),
-                  .to = part, .quants_at = place * all.quants + before.quants, .scales_at = place * all.scales + before.scales};
+        slab s = {.dtype = w->dtype,
+                  .blocks = (const uint8_t *)w->expert[expert] + at / info->block * info->bytes,
+                  .elements = DP_MIN(most, elements - at),
+                  .to = part,
+                  .quants_at = place * all.quants + before.quants,
+                  .scales_at = place * all.scales + before.scales};
         s.size = dp_repack_bytes(w->dtype, s.elements);
         if (part->scales == part->quants) s.size.scales = 0;
         TRY(add(puts, s));

@@ -30,7 +30,8 @@ static dp_status widen(const dp_gpu_backend *b, const dp_weight *w, uint64_t *si
 }
 
 /* sizes: NULL or [slots][width]; ends: [units], zero, becomes how many buffers each needs. */
-static dp_status measure(const dp_gpu_backend *b, const dp_program *program, const dp_stream *s, size_t width, uint64_t *sizes, size_t *ends) {
+static dp_status measure(const dp_gpu_backend *b, const dp_program *program, const dp_stream *s, size_t width,
+                         uint64_t *sizes, size_t *ends) {
     for (size_t i = 0; i < program->weight_count; i++) {
         int32_t unit = s->unit_of[i];
         if (unit < 0) continue;
@@ -51,7 +52,9 @@ static dp_status slot_sizes(const dp_gpu_backend *b, const dp_program *program, 
         ends[u] = 0;
     }
     if (status == DP_OK) *sizes = dp_calloc((size_t)s->slots * *width, sizeof **sizes);
-    if (status == DP_OK) status = *sizes ? measure(b, program, s, *width, *sizes, ends) : dp_no_memory((size_t)s->slots * *width * sizeof **sizes);
+    if (status == DP_OK)
+        status = *sizes ? measure(b, program, s, *width, *sizes, ends)
+                        : dp_no_memory((size_t)s->slots * *width * sizeof **sizes);
     dp_free(ends);
     return status;
 }
@@ -104,7 +107,8 @@ dp_status dp_gpu_stream_new(dp_gpu_backend *b, const dp_program *program, dp_gpu
 
 void dp_gpu_stream_free(dp_gpu_backend *b, dp_gpu_stream *stream) {
     if (!stream) return;
-    for (size_t i = 0; stream->buffers && i < (size_t)stream->what->slots * stream->width; i++) dp_gpu_buffer_free(b->gpu, stream->buffers[i]);
+    for (size_t i = 0; stream->buffers && i < (size_t)stream->what->slots * stream->width; i++)
+        dp_gpu_buffer_free(b->gpu, stream->buffers[i]);
     dp_free(stream->buffers);
     dp_free(stream->taken);
     dp_free(stream->holds);

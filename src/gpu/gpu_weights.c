@@ -40,7 +40,8 @@ static void repack_piece(void *user, int32_t i) {
     size_t first = (size_t)i * PIECE_ELEMENTS, n = DP_MIN((size_t)PIECE_ELEMENTS, s->elements - first);
     dp_repack_size at = dp_repack_bytes(s->dtype, first), size = dp_repack_bytes(s->dtype, n);
     uint8_t *made = s->scales ? s->made + at.scales : NULL;
-    dp_repack(s->dtype, s->blocks + first / info->block * info->bytes, n, (uint32_t *)(void *)(s->quants + at.quants), (uint32_t *)(void *)made);
+    dp_repack(s->dtype, s->blocks + first / info->block * info->bytes, n, (uint32_t *)(void *)(s->quants + at.quants),
+              (uint32_t *)(void *)made);
     if (s->scales) memcpy(s->scales + at.scales, made, size.scales);
 }
 
@@ -106,8 +107,8 @@ static dp_status check(const dp_weight *w, size_t elements) {
 dp_status dp_gpu_storage_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out) {
     const dp_gpu_caps *caps = dp_gpu_get_caps(gpu);
     if (size > caps->binding_max)
-        return dp_fail(DP_E_UNSUPPORTED, "%s needs %llu bytes in one piece, of which the device %s can bind %llu", label, (unsigned long long)size, caps->name,
-                       (unsigned long long)caps->binding_max);
+        return dp_fail(DP_E_UNSUPPORTED, "%s needs %llu bytes in one piece, of which the device %s can bind %llu",
+                       label, (unsigned long long)size, caps->name, (unsigned long long)caps->binding_max);
     return dp_gpu_buffer_new(gpu, size, label, out);
 }
 
@@ -240,8 +241,10 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
         const dp_weight *w = &program->weights[i];
         dp_status status = load_one(b, program, w, &weights[i]);
         if (status == DP_E_MEMORY)
-            return dp_fail_in(status, "tensor %s, with %llu of %llu MB of weights loaded (the CPU, or a smaller quantisation, may have room)", w->name,
-                              (unsigned long long)(done / 1000000), (unsigned long long)(total / 1000000));
+            return dp_fail_in(
+                status,
+                "tensor %s, with %llu of %llu MB of weights loaded (the CPU, or a smaller quantisation, may have room)",
+                w->name, (unsigned long long)(done / 1000000), (unsigned long long)(total / 1000000));
         if (status != DP_OK) return dp_fail_in(status, "tensor %s", w->name);
         done += w->bytes * (uint64_t)(w->experts ? w->experts : 1);
         if (progress && !progress(user, "to the GPU", done, total)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");

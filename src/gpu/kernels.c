@@ -14,7 +14,10 @@ typedef struct kernel_entry {
     const char *subgroup_name; /* takes its place where its last constant, the size of all subgroups, is not 0 */
 } kernel_entry;
 
-#define DOT_CONSTANTS {"LANES", "ROWS", "THREADS", "UNITS", "STEPS", "GROUPS", "NORM", "BIAS", "PACK", "ACT", "EXPERTS", "CHOICES", "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2", "PLACED", "EPS", "ALPHA", "LIMIT", "SCALE", "OFFSET", "FETCH"}
+/* clang-format off: tables */
+#define DOT_CONSTANTS {"LANES", "ROWS", "THREADS", "UNITS", "STEPS", "GROUPS", "NORM", "BIAS", "PACK", "ACT", "EXPERTS", "CHOICES", \
+                       "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2", "PLACED", "EPS", "ALPHA", "LIMIT", "SCALE", \
+                       "OFFSET", "FETCH"}
 
 static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ELEMENTWISE] = {"elementwise", "rrrwp", {"KIND", "IN_PLACE", "OUTPUTS"}, .fronts = {"act"}},
@@ -22,40 +25,82 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ROPE] = {"rope", "rrrwp", {"PAIRS", "IN_PLACE"}, .weighted = false},
     [DP_KERNEL_ROWS] = {"rows", "rrrwp", {"MODE"}, .weighted = false},
     [DP_KERNEL_KV_WRITE] = {"kv_write", "rrrwp", {"EXACT"}, .weighted = false},
-    [DP_KERNEL_ATTENTION] = {"attention", "rrrrwp", {"SINKS", "SPLITS", "EXACT", "PAIRS"}, .fronts = {"attention_params"}},
+    [DP_KERNEL_ATTENTION] = {"attention",
+                             "rrrrwp",
+                             {"SINKS", "SPLITS", "EXACT", "PAIRS"},
+                             .fronts = {"attention_params"}},
     [DP_KERNEL_ATTENTION_MERGE] = {"attention_merge", "rrwp", {"SINKS", "SPLITS"}, .weighted = false},
     [DP_KERNEL_ROUTE] = {"route", "rrwwwp", {"KIND", "CORRECTION", "EXPERTS", "PLACES"}, .weighted = false},
-    [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode", "rrrrwrwp", {"SINKS", "SPLITS", "PACK", "PAIRS", "NORMS", "BIAS", "K_DIM", "V_DIM", "HEADS", "KEYS", "SUBGROUP", "ROUND", "K_OWN", "V_OWN", "THREADS"},
-                                    .fronts = {"pack", "pack_store", "attention_share", "attention_token"}, .sized = true, .subgroup_name = "attention_decode_subgroups"},
-    [DP_KERNEL_ATTENTION_DECODE_MERGE] = {"attention_decode_merge", "rrrwp", {"SINKS", "SPLITS", "PACK", "V_DIM"}, .fronts = {"pack", "pack_store", "attention_share"}, .sized = true},
+    [DP_KERNEL_ATTENTION_DECODE] = {"attention_decode",
+                                    "rrrrwrwp",
+                                    {"SINKS", "SPLITS", "PACK", "PAIRS", "NORMS", "BIAS", "K_DIM", "V_DIM", "HEADS",
+                                     "KEYS", "SUBGROUP", "ROUND", "K_OWN", "V_OWN", "THREADS"},
+                                    .fronts = {"pack", "pack_store", "attention_share", "attention_token"},
+                                    .sized = true,
+                                    .subgroup_name = "attention_decode_subgroups"},
+    [DP_KERNEL_ATTENTION_DECODE_MERGE] = {"attention_decode_merge",
+                                          "rrrwp",
+                                          {"SINKS", "SPLITS", "PACK", "V_DIM"},
+                                          .fronts = {"pack", "pack_store", "attention_share"},
+                                          .sized = true},
     [DP_KERNEL_PACK_ROW] = {"pack_row", "rwp", {0}, .fronts = {"pack", "pack_store"}},
     [DP_KERNEL_NORM_PACK] = {"norm_pack", "rrwwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
     [DP_KERNEL_NORM_ADD] = {"norm_add", "rrwrwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
     [DP_KERNEL_GROUP] = {"group", "rrwp", {"PLACED"}, .weighted = false},
-    [DP_KERNEL_PLACE] = {"place", "rrrrwwwp", {"EXPERTS", "CHOICES", "NORMALISE"}, .fronts = {"choose", "place_keep"}, .sized = true},
-    [DP_KERNEL_PLACE_ROUTED] = {"place_routed", "rrrrwwwp", {"CHOICES", "FUSED"}, .fronts = {"place_keep"}, .sized = true},
+    [DP_KERNEL_PLACE] =
+        {"place", "rrrrwwwp", {"EXPERTS", "CHOICES", "NORMALISE"}, .fronts = {"choose", "place_keep"}, .sized = true},
+    [DP_KERNEL_PLACE_ROUTED] =
+        {"place_routed", "rrrrwwwp", {"CHOICES", "FUSED"}, .fronts = {"place_keep"}, .sized = true},
     [DP_KERNEL_PUT_BACK] = {"put_back", "rwwp", {0}, .weighted = false},
-    [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled", "rrrrwp", {"SINKS", "LANES", "GROUPS", "EXACT"}, .fronts = {"attention_params"}, .sized = true},
-    [DP_KERNEL_ATTENTION_MATRIX] = {"attention_matrix", "rrrrwp", {"SINKS", "FRAGS"}, .fronts = {"attention_params"}, .matrix = true, .sized = true},
+    [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled",
+                                   "rrrrwp",
+                                   {"SINKS", "LANES", "GROUPS", "EXACT"},
+                                   .fronts = {"attention_params"},
+                                   .sized = true},
+    [DP_KERNEL_ATTENTION_MATRIX] = {"attention_matrix",
+                                    "rrrrwp",
+                                    {"SINKS", "FRAGS"},
+                                    .fronts = {"attention_params"},
+                                    .matrix = true,
+                                    .sized = true},
     [DP_KERNEL_SAMPLE_TOP] = {"sample_top", "rrrwwwp", {"THREADS"}, .fronts = {"sample", "sample_bins"}, .sized = true},
-    [DP_KERNEL_SAMPLE_WEIGH] = {"sample_weigh", "rrwp", {"THREADS"}, .fronts = {"sample", "sample_bins"}, .sized = true},
+    [DP_KERNEL_SAMPLE_WEIGH] =
+        {"sample_weigh", "rrwp", {"THREADS"}, .fronts = {"sample", "sample_bins"}, .sized = true},
     [DP_KERNEL_SAMPLE_KEEP] = {"sample_keep", "rrwwp", {"THREADS"}, .fronts = {"sample", "sample_bins"}, .sized = true},
-    [DP_KERNEL_SAMPLE_PICK] = {"sample_pick", "wrrwwwp", {"THREADS"}, .fronts = {"sample", "sample_bins"}, .sized = true},
+    [DP_KERNEL_SAMPLE_PICK] =
+        {"sample_pick", "wrrwwwp", {"THREADS"}, .fronts = {"sample", "sample_bins"}, .sized = true},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS", "PLACED", "THREADS"}, .weighted = true},
     [DP_KERNEL_MATVEC_ROWS] = {"matvec_rows", "rrrrrwp", {"BIAS", "IDS", "PLACED", "THREADS"}, .weighted = true},
-    [DP_KERNEL_MATMUL] = {"matmul", "rrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "PLACED"}, .fronts = {"matmul_tile"}, .weighted = true, .sized = true},
-    [DP_KERNEL_ROUTER] = {"router", "rrrrrrw", {"BIAS", "PLAIN", "CODED", "CHUNKS", "EPS", "OFFSET"}, .weighted = true, .sized = true},
+    [DP_KERNEL_MATMUL] = {"matmul",
+                          "rrrrrwp",
+                          {"BIAS", "OUTPUTS", "GROUPED", "PLACED"},
+                          .fronts = {"matmul_tile"},
+                          .weighted = true,
+                          .sized = true},
+    [DP_KERNEL_ROUTER] =
+        {"router", "rrrrrrw", {"BIAS", "PLAIN", "CODED", "CHUNKS", "EPS", "OFFSET"}, .weighted = true, .sized = true},
     [DP_KERNEL_HEAD_TRANSPOSED] = {"head_transposed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_PACK_F16] = {"pack_f16", "rrrwwp", {0}, .weighted = true, .matrix = true},
-    [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix", "rrrrrrwp", {"BIAS", "OUTPUTS", "GROUPED", "SIDE_T", "SIDE_N", "FRAG_T", "PLACED"}, .fronts = {"matmul_tile"}, .weighted = true, .matrix = true, .sized = true},
+    [DP_KERNEL_MATMUL_MATRIX] = {"matmul_matrix",
+                                 "rrrrrrwp",
+                                 {"BIAS", "OUTPUTS", "GROUPED", "SIDE_T", "SIDE_N", "FRAG_T", "PLACED"},
+                                 .fronts = {"matmul_tile"},
+                                 .weighted = true,
+                                 .matrix = true,
+                                 .sized = true},
     [DP_KERNEL_DOT_STORE] = {"dot_store", "rrrrw", DOT_CONSTANTS, .dots = 1, .sized = true},
     [DP_KERNEL_DOT_JOIN] = {"dot_join", "rrrrrrrw", DOT_CONSTANTS, .dots = 3, .sized = true},
-    [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrw", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
-    [DP_KERNEL_DOT_ACT] = {"dot_act", "rrrrrw", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
-    [DP_KERNEL_DOT_EXPERTS_ACT] = {"dot_experts_act", "rrrrrrrw", DOT_CONSTANTS, .dots = 2, .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
-    [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrw", DOT_CONSTANTS, .dots = 1, .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
+    [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrw", DOT_CONSTANTS, .dots = 1,
+                           .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
+    [DP_KERNEL_DOT_ACT] = {"dot_act", "rrrrrw", DOT_CONSTANTS, .dots = 2,
+                           .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
+    [DP_KERNEL_DOT_EXPERTS_ACT] = {"dot_experts_act", "rrrrrrrw", DOT_CONSTANTS, .dots = 2,
+                                   .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
+    [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrw", DOT_CONSTANTS, .dots = 1,
+                                   .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
 };
+/* clang-format on */
 
 /* How a weight is read as floats, and the order of columns that goes in front. */
 static const struct {
@@ -178,7 +223,8 @@ static const char *block_end(const char *text) {
     return text;
 }
 
-static void put_written_out(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_variant *v, const char *text, const char *end, const copy *outer) {
+static void put_written_out(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_variant *v, const char *text,
+                            const char *end, const copy *outer) {
     static const char each[] = "//#each ", stop[] = "//#end";
     for (const char *block; (block = strstr(text, each)) != NULL && block < end;) {
         put_numbers(wgsl, text, block, outer);
@@ -214,7 +260,10 @@ static void put_dots(dp_buf *wgsl, const dp_gpu_caps *caps, const kernel_entry *
         put_file(wgsl, entry, v, "dot_rows", &matrix);
     }
     if (entry->dots == 2) put_file(wgsl, entry, v, "dot_pair", NULL);
-    if (v->constants[DP_DOT_EXPERTS]) dp_buf_str(wgsl, source(entry->dots == 1 ? "choose_made" : v->constants[DP_DOT_PLACED] ? "choose_placed" : "choose"));
+    if (v->constants[DP_DOT_EXPERTS])
+        dp_buf_str(wgsl, source(entry->dots == 1              ? "choose_made"
+                                : v->constants[DP_DOT_PLACED] ? "choose_placed"
+                                                              : "choose"));
     put_file(wgsl, entry, v, subgroups ? "dot_reduce_subgroups" : "dot_reduce", NULL);
 }
 
@@ -252,7 +301,8 @@ dp_status dp_kernels_get(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu
         *out = kernels->made[i].pipeline;
         return DP_OK;
     }
-    if (!dp_grow((void **)&kernels->made, &kernels->capacity, kernels->count + 1, sizeof *kernels->made)) return dp_no_memory(sizeof *kernels->made);
+    if (!dp_grow((void **)&kernels->made, &kernels->capacity, kernels->count + 1, sizeof *kernels->made))
+        return dp_no_memory(sizeof *kernels->made);
     TRY(compile(kernels, v, out));
     kernels->made[kernels->count++] = (made_pipeline){*v, *out};
     return DP_OK;

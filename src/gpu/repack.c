@@ -116,10 +116,12 @@ BLOCKS(q5_k, 176)
 BLOCKS(q6_k, 210)
 
 static const layout *layout_of(dp_dtype dtype) {
-    static const layout q4_0_layout = {4, 1, 2, q4_0_blocks}, q4_1_layout = {4, 1, 1, q4_1_blocks}, q5_0_layout = {4, 3, 2, q5_0_blocks},
-                        q5_1_layout = {4, 2, 1, q5_1_blocks}, q8_0_layout = {8, 1, 2, q8_0_blocks}, mxfp4_layout = {4, 1, 4, mxfp4_blocks},
+    static const layout q4_0_layout = {4, 1, 2, q4_0_blocks}, q4_1_layout = {4, 1, 1, q4_1_blocks},
+                        q5_0_layout = {4, 3, 2, q5_0_blocks}, q5_1_layout = {4, 2, 1, q5_1_blocks},
+                        q8_0_layout = {8, 1, 2, q8_0_blocks}, mxfp4_layout = {4, 1, 4, mxfp4_blocks},
                         q2_k_layout = {16, 5, 1, q2_k_blocks}, q3_k_layout = {16, 12, 1, q3_k_blocks},
-                        q4_k_layout = {32, 4, 1, q4_k_blocks}, q5_k_layout = {32, 12, 1, q5_k_blocks}, q6_k_layout = {32, 21, 1, q6_k_blocks};
+                        q4_k_layout = {32, 4, 1, q4_k_blocks}, q5_k_layout = {32, 12, 1, q5_k_blocks},
+                        q6_k_layout = {32, 21, 1, q6_k_blocks};
     switch (dtype) {
     case DP_Q4_0: return &q4_0_layout;
     case DP_Q4_1: return &q4_1_layout;

@@ -70,10 +70,18 @@ typedef struct dp_op {
         /* dst[t][h*dst_stride + dst_offset + j] from src[t][h*src_stride + src_offset + i].
          * Head h uses the `rows` rows of W from h*weight_stride + weight_offset on.
          * plain: j < rows, sum over i < W.cols. transposed: j < W.cols, sum over i < rows. */
-        struct { int32_t heads, src_stride, src_offset, dst_stride, dst_offset, weight_stride, weight_offset, rows; bool transposed; } head_matmul;
+        struct {
+            int32_t heads, src_stride, src_offset, dst_stride, dst_offset, weight_stride, weight_offset, rows;
+            bool transposed;
+        } head_matmul;
         /* weight: frequencies [dim/2] (radians per position); bias: those for contexts above long_context, or -1.
          * pairs: turns (2i, 2i+1), otherwise (i, i + dim/2). cos and sin are multiplied by scale (long_scale). */
-        struct { int32_t heads, src_stride, src_offset, dst_stride, dst_offset, dim; bool pairs; float scale, long_scale; int32_t long_context; } rope;
+        struct {
+            int32_t heads, src_stride, src_offset, dst_stride, dst_offset, dim;
+            bool pairs;
+            float scale, long_scale;
+            int32_t long_context;
+        } rope;
         struct { int32_t kv; } kv_write;
         /* weight: sinks [heads] or -1. window: position i sees j with i - j < window; 0: all. softcap 0: none. */
         struct { int32_t kv, heads; float scale, softcap; } attention;

@@ -38,7 +38,9 @@ static void end_step(dp_device *d) {
 static dp_status mark(dp_device *d, dp_device_layer *l, const int32_t *ids, size_t count, int32_t *missing) {
     for (size_t i = 0; i < count; i++) {
         int32_t e = ids[i];
-        if (e < 0 || e >= l->experts) return dp_fail(DP_E_ARG, "layer %d: expert %d chosen, there are %d", (int)l->layer, (int)e, (int)l->experts);
+        if (e < 0 || e >= l->experts)
+            return dp_fail(DP_E_ARG, "layer %d: expert %d chosen, there are %d", (int)l->layer, (int)e,
+                           (int)l->experts);
         if (d->state[e] != IDLE) continue;
         bool hit = l->cache.slot_of[e] >= 0;
         d->state[e] = WANTED;
@@ -263,7 +265,15 @@ static void share(dp_pager *pager, void (*task)(void *user, int32_t i), void *us
     else dp_loader_share(d->helpers, task, user, count);
 }
 
-static const dp_pager_api api = {.want = want, .next = next, .done = done, .share = share, .slots = slots, .where = where, .found = found, .stream = stream, .sent = sent};
+static const dp_pager_api api = {.want = want,
+                                 .next = next,
+                                 .done = done,
+                                 .share = share,
+                                 .slots = slots,
+                                 .where = where,
+                                 .found = found,
+                                 .stream = stream,
+                                 .sent = sent};
 
 static dp_status start_layer(dp_device_layer *l, const dp_pages *pages, size_t index, dp_cache_policy policy, int32_t slot_count) {
     const dp_page_layer *from = &pages->layers[index];

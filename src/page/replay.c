@@ -43,7 +43,8 @@ static dp_status read_line(trace *t, const char *p, const char *end) {
     char *after;
     long layer = strtol(p, &after, 10);
     if (after == p || after > end || layer < 0 || layer >= LAYERS_MAX) return dp_fail(DP_E_FORMAT, "expected a layer and its experts");
-    if (!dp_grow((void **)&t->steps, &t->step_capacity, t->step_count + 1, sizeof *t->steps)) return dp_no_memory(t->step_count * sizeof *t->steps);
+    if (!dp_grow((void **)&t->steps, &t->step_capacity, t->step_count + 1, sizeof *t->steps))
+        return dp_no_memory(t->step_count * sizeof *t->steps);
     step *s = &t->steps[t->step_count++];
     *s = (step){(int32_t)layer, t->use_count, 0};
     t->layers = DP_MAX(t->layers, (int32_t)layer + 1);
@@ -54,7 +55,8 @@ static dp_status read_line(trace *t, const char *p, const char *end) {
             return dp_fail(DP_E_FORMAT, "expected experts, numbers below %d", EXPERTS_MAX);
         t->experts = DP_MAX(t->experts, (int32_t)expert + 1);
         if (in_step(t, s, (int32_t)expert)) continue;
-        if (!dp_grow((void **)&t->uses, &t->use_capacity, t->use_count + 1, sizeof *t->uses)) return dp_no_memory(t->use_count * sizeof *t->uses);
+        if (!dp_grow((void **)&t->uses, &t->use_capacity, t->use_count + 1, sizeof *t->uses))
+            return dp_no_memory(t->use_count * sizeof *t->uses);
         size_t at = t->use_count++;
         for (; at > s->first && t->uses[at - 1] > expert; at--) t->uses[at] = t->uses[at - 1]; /* the pager's order */
         t->uses[at] = (int32_t)expert;

@@ -31,13 +31,17 @@ void dp_units_free(dp_units *u) {
 
 dp_status dp_units_begin(dp_units *u, int32_t layer, int32_t expert) {
     if (!dp_grow((void **)&u->list, &u->capacity, u->count + 1, sizeof *u->list)) return dp_no_memory((u->count + 1) * sizeof *u->list);
-    u->list[u->count++] = (dp_unit){.layer = layer, .expert = expert, .first_part = (int32_t)u->part_count, .first_extent = (int32_t)u->extent_count};
+    u->list[u->count++] = (dp_unit){.layer = layer,
+                                    .expert = expert,
+                                    .first_part = (int32_t)u->part_count,
+                                    .first_extent = (int32_t)u->extent_count};
     u->piece_count = 0;
     return DP_OK;
 }
 
 static dp_status add_part(dp_units *u, dp_unit_part part) {
-    if (!dp_grow((void **)&u->parts, &u->part_capacity, u->part_count + 1, sizeof *u->parts)) return dp_no_memory((u->part_count + 1) * sizeof *u->parts);
+    if (!dp_grow((void **)&u->parts, &u->part_capacity, u->part_count + 1, sizeof *u->parts))
+        return dp_no_memory((u->part_count + 1) * sizeof *u->parts);
     u->parts[u->part_count++] = part;
     u->list[u->count - 1].part_count++;
     return DP_OK;
