@@ -70,8 +70,10 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_SAMPLE_PICK] =
         {"sample_pick", "wrrwwwp", {"THREADS"}, .fronts = {"sample", "sample_bins"}, .sized = true},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
-    [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS", "PLACED", "THREADS"}, .weighted = true},
-    [DP_KERNEL_MATVEC_ROWS] = {"matvec_rows", "rrrrrwp", {"BIAS", "IDS", "PLACED", "THREADS"}, .weighted = true},
+    [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS", "PLACED", "THREADS"}, .fronts = {"matvec_params"},
+                          .weighted = true},
+    [DP_KERNEL_MATVEC_ROWS] = {"matvec_rows", "rrrrrwp", {"BIAS", "IDS", "PLACED", "THREADS"}, .fronts = {"matvec_params"},
+                               .weighted = true},
     [DP_KERNEL_MATMUL] = {"matmul",
                           "rrrrrwp",
                           {"BIAS", "OUTPUTS", "GROUPED", "PLACED"},

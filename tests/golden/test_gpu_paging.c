@@ -7,17 +7,6 @@
 
 enum { TOKENS = PAGING_TOKENS, VOCAB_MAX = 2048, CONTEXT = PAGING_CONTEXT };
 
-/* Kernels compile once for an engine, so a test keeps it for all its models. */
-static dp_engine *open_engine(const dp_engine_desc *how) {
-    dp_engine_desc desc = how ? *how : (dp_engine_desc){0};
-    dp_engine *engine = NULL;
-    desc.backend = DP_BACKEND_GPU;
-    dp_status status = dp_engine_open(&desc, &engine);
-    if (status == DP_E_UNSUPPORTED) test_skip("%s", dp_error_message());
-    else if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s", dp_error_message());
-    return engine;
-}
-
 /* With the test's engine. */
 static dp_status start(rig *r, dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch) {
     *r = (rig){0};
@@ -64,7 +53,7 @@ static void check_model(dp_engine *engine, const char *path, int32_t experts_per
 }
 
 TEST(slots_of_the_bundled_model) {
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     if (engine) check_model(engine, storyteller(), 2);
     dp_engine_close(engine);
 }
@@ -72,20 +61,20 @@ TEST(slots_of_the_bundled_model) {
 TEST(slots_of_mixtures) {
     static const char *const names[] = {"mixtral", "phimoe", "qwen3-moe", "gpt-oss", "deepseek-v3"};
     static const int32_t used[] = {2, 2, 4, 4, 4};
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     for (size_t i = 0; engine && i < DP_COUNT(names); i++) check_model(engine, paging_folder(names[i]), used[i]);
     dp_engine_close(engine);
 }
 
 TEST(slots_of_quantised_files) {
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     if (engine) check_model(engine, test_path("tests/data/gguf/mixtral.Q4_K_M.gguf"), 2);
     dp_engine_close(engine);
 }
 
 /* Without f16, subgroups and matrix units, activations never rounded; and slots in parts that can be bound. */
 TEST(slots_of_mixtures_exactly) {
-    dp_engine *engine = open_engine(&(dp_engine_desc){.gpu_plain = true, .gpu_part_bytes = 132 << 10});
+    dp_engine *engine = paging_gpu(&(dp_engine_desc){.gpu_plain = true, .gpu_part_bytes = 132 << 10});
     if (engine) check_model(engine, paging_folder("mixtral"), 2);
     if (engine) check_model(engine, paging_folder("deepseek-v3"), 4);
     dp_engine_close(engine);
@@ -115,7 +104,7 @@ static dp_status generate(dp_engine *engine, const dp_model_desc *desc, int32_t 
 TEST(sampled_tokens_of_a_paged_model) {
     static const int32_t slots[] = {3, 6, 7}; /* with many the device runs on to the draw, and sometimes for nothing */
     int32_t whole[64], paged[64];
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     if (!engine) return;
     CHECK_OK(generate(engine, NULL, whole));
     for (size_t i = 0; i < DP_COUNT(slots); i++) {
@@ -135,7 +124,7 @@ static uint64_t on_device(const dp_engine *engine) {
 
 TEST(a_budget_of_graphics_memory_holds) {
     static const uint64_t budgets[] = {8000000, 6500000, 5000000};
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     rig r;
     dp_paging_stats stats;
     if (!engine) return;
@@ -157,7 +146,7 @@ TEST(a_budget_of_graphics_memory_holds) {
 }
 
 TEST(budgets_that_are_too_small_say_what_is_needed) {
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     dp_model *model;
     const char *dense = paging_folder("llama");
     if (!engine) return;
@@ -192,7 +181,7 @@ static void check_damage(dp_engine *engine, const char *name, bool truncate, dp_
 }
 
 TEST(damaged_experts_are_named) {
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     if (!engine) return;
     CHECK_OK(run_once(engine, storyteller(), NULL, 7, expected));
     check_damage(engine, "flipped", false, DP_E_CORRUPT, "match the manifest's hash");
@@ -203,7 +192,7 @@ TEST(damaged_experts_are_named) {
 /* A disk that fails for a moment, in prompts and in single tokens: the pass fails, the session goes on as if nothing had been. */
 TEST(a_read_error_passes) {
     static const int32_t batches[] = {1, 7};
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     sick_disk disk;
     rig r;
     if (!engine) return;
@@ -236,7 +225,7 @@ static void impossible(void *user, int32_t layer, int32_t *ids, size_t tokens, i
 }
 
 TEST(routing_can_be_seen_and_chosen) {
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     dp_paging_stats stats;
     rig r;
     if (!engine) return;

@@ -6,16 +6,6 @@
 
 enum { TOKENS = PAGING_TOKENS, VOCAB_MAX = 2048, CONTEXT = PAGING_CONTEXT };
 
-static dp_engine *open_engine(const dp_engine_desc *how) {
-    dp_engine_desc desc = how ? *how : (dp_engine_desc){0};
-    dp_engine *engine = NULL;
-    desc.backend = DP_BACKEND_GPU;
-    dp_status status = dp_engine_open(&desc, &engine);
-    if (status == DP_E_UNSUPPORTED) test_skip("%s", dp_error_message());
-    else if (status != DP_OK) test_fail(__FILE__, __LINE__, "%s", dp_error_message());
-    return engine;
-}
-
 static uint64_t on_device(const dp_engine *engine) {
     dp_device_memory m;
     dp_engine_memory(engine, &m);
@@ -94,13 +84,13 @@ static void check_model(dp_engine *engine, const char *path, int32_t slots) {
 
 TEST(dense_families) {
     static const char *const names[] = {"llama", "llama-tied", "mistral", "qwen2", "qwen3", "gemma3"};
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     for (size_t i = 0; engine && i < DP_COUNT(names); i++) check_model(engine, paging_folder(names[i]), 0);
     dp_engine_close(engine);
 }
 
 TEST(quantised_files) {
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     if (engine) check_model(engine, test_path("tests/data/gguf/llama.Q4_K_M.gguf"), 0);
     if (engine) check_model(engine, test_path("tests/data/gguf/qwen3.Q4_K_M.gguf"), 0);
     dp_engine_close(engine);
@@ -108,7 +98,7 @@ TEST(quantised_files) {
 
 /* Experts keep the fewest slots, and what lies outside them passes through. */
 TEST(layers_around_experts) {
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     if (engine) check_model(engine, test_path("models/storyteller"), 2);
     if (engine) check_model(engine, paging_folder("deepseek-v3"), 4);
     dp_engine_close(engine);
@@ -116,7 +106,7 @@ TEST(layers_around_experts) {
 
 /* Without f16, subgroups and matrix units; matrices in parts that can be bound. */
 TEST(matrices_in_parts) {
-    dp_engine *engine = open_engine(&(dp_engine_desc){.gpu_plain = true, .gpu_part_bytes = 72 << 10});
+    dp_engine *engine = paging_gpu(&(dp_engine_desc){.gpu_plain = true, .gpu_part_bytes = 72 << 10});
     if (engine) check_model(engine, paging_folder("llama"), 0);
     dp_engine_close(engine);
 }
@@ -146,7 +136,7 @@ static dp_status generate(dp_engine *engine, const char *path, const dp_model_de
 TEST(drawn_tokens) {
     int32_t all[64], streamed[64];
     sizes s;
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     if (!engine) return;
     const char *path = paging_folder("gemma3");
     CHECK_OK(generate(engine, path, &(dp_model_desc){.context = CONTEXT, .batch = 32}, all, &s));
@@ -171,7 +161,7 @@ TEST(two_sessions) {
     rig r = {0};
     sizes s;
     dp_session *second = NULL;
-    dp_engine *engine = open_engine(NULL);
+    dp_engine *engine = paging_gpu(NULL);
     if (!engine) return;
     const char *path = paging_folder("qwen3");
     CHECK_OK(whole(engine, path, 1, 0, &s));

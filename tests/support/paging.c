@@ -9,6 +9,14 @@ void paging_ids(int32_t *ids) {
     for (int i = 0; i < PAGING_TOKENS; i++) ids[i] = 3 + (i * 37 + i / 7) % 500;
 }
 
+dp_engine *paging_gpu(const dp_engine_desc *how) {
+    dp_engine_desc desc = how ? *how : (dp_engine_desc){0};
+    dp_engine *engine = NULL;
+    desc.backend = DP_BACKEND_GPU;
+    test_opened(dp_engine_open(&desc, &engine));
+    return engine;
+}
+
 dp_status rig_open(rig *r, dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch) {
     TRY(dp_model_open(engine, path, desc, &r->model));
     r->vocab = (size_t)dp_model_get_info(r->model)->vocab;

@@ -18,6 +18,10 @@ const char *paging_copy(const char *name);
 /* Changes its shards 1 to 48, every expert, in place: an open model sees it. */
 void paging_damage(const char *folder, bool truncate);
 
+/* The GPU; NULL, and the test skipped or failed, where it cannot be opened. Kernels compile once for an engine, so a test keeps
+ * it for all its models. how: NULL or the rest of what is asked of it. */
+dp_engine *paging_gpu(const dp_engine_desc *how);
+
 /* A model with a session whose context is PAGING_CONTEXT. */
 typedef struct rig {
     dp_engine *engine; /* its own, closed with it; NULL: the test keeps one */
