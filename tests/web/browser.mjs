@@ -50,6 +50,24 @@ export async function openPage(context, server) {
   return page;
 }
 
+/** Runs `action` and says how many milliseconds of processor time the longest task of a page's thread took meanwhile. The browser's
+ * own "longtask" entries tell the time on the clock, which on a busy machine is mostly that of other programs. */
+export async function longestTask(page, action) {
+  const devtools = await page.context().newCDPSession(page), events = [];
+  devtools.on('Tracing.dataCollected', ({ value }) => events.push(...value));
+  await devtools.send('Tracing.start', { transferMode: 'ReportEvents', traceConfig: { includedCategories: ['toplevel'], excludedCategories: ['*'] } });
+  const result = await action();
+  const complete = new Promise((resolve) => devtools.once('Tracing.tracingComplete', resolve));
+  await devtools.send('Tracing.end');
+  await complete;
+  await devtools.detach();
+  const thread = ({ pid, tid }) => `${pid} ${tid}`;
+  const pages = new Set(events.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain').map(thread));
+  const tasks = events.filter((event) => event.name === 'ThreadControllerImpl::RunTask' && 'tdur' in event && pages.has(thread(event)));
+  expect(tasks.length > 0, 'the trace has no task of a page');
+  return { result, longest: tasks.reduce((most, { tdur }) => Math.max(most, tdur / 1000), 0) };
+}
+
 // ---- a small runner with the result line that tests/run.sh reads ----
 
 const tests = [];

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { expect, openPage, runTests, startChromium, startServer, test } from './browser.mjs';
+import { expect, longestTask, openPage, runTests, startChromium, startServer, test } from './browser.mjs';
 
 const PROMPT = 'Tell me a story about a brave fox.';
 const STORY = execFileSync('build/doppler', ['run', 'models/storyteller', PROMPT, '--backend', 'cpu-ref', '--greedy', '--max-tokens', '24', '--quiet'],
@@ -245,17 +245,18 @@ test('left to itself the engine prefers the CPU to a GPU that is a program, says
 });
 
 test('no stall of the page above 50 ms while loading and generating', async () => {
-  const longest = await page.evaluate(async (prompt) => {
-    const long = [];
-    const observer = new PerformanceObserver((list) => list.getEntries().forEach((entry) => long.push(entry.duration)));
-    observer.observe({ type: 'longtask' });
-    await engine.unload();
+  const busy = await longestTask(page, () => page.evaluate(() => { // what the check is worth: it sees a stall
+    const start = performance.now();
+    for (let sum = 0; performance.now() - start < 1000;) sum += 1;
+  }));
+  const { longest } = await longestTask(page, () => page.evaluate(async (prompt) => {
+    await globalThis.engine?.unload();
     globalThis.engine = await Doppler.load('/models/storyteller/', { backend: 'cpu' });
     await engine.chat.completions.create({ messages: [{ role: 'user', content: prompt }], max_tokens: 24 });
-    observer.disconnect();
-    return long;
-  }, PROMPT);
-  expect(longest.length === 0, `tasks of ${longest} ms on the page's thread`);
+  }, PROMPT));
+  console.log(`     the longest task took ${longest.toFixed(1)} ms`);
+  expect(busy.longest > 50, `a stall of a second was seen as ${busy.longest} ms`);
+  expect(longest <= 50, `a task of ${longest} ms on the page's thread`);
 });
 
 await runTests().finally(() => context.close());
