@@ -1,15 +1,13 @@
 /* pages.c: see pages.h. A layer's step: what is in a slot is handed out at once, reads of the rest begin before that, and
  * what was handed out makes room as soon as the next group is asked for. So a step needs no more slots than one, though
  * with fewer than a token's experts nothing is ever found. */
-#include "page/pages.h"
-
-#include <stdio.h>
+#include "page/pages_own.h"
 
 static dp_pages *of(dp_pager *pager) { return (dp_pages *)pager; }
 
 /* ---- where weights point ---- */
 
-static void point(dp_pages *p, const dp_page_slot *slot, bool there) {
+void dp_page_point(dp_pages *p, const dp_page_slot *slot, bool there) {
     const dp_unit *unit = slot->unit;
     for (int32_t i = 0; i < unit->part_count; i++) {
         const dp_unit_part *part = &p->units.parts[unit->first_part + i];
@@ -20,18 +18,18 @@ static void point(dp_pages *p, const dp_page_slot *slot, bool there) {
     }
 }
 
-static void empty(dp_pages *p, dp_page_slot *slot) {
-    if (slot->state == DP_SLOT_READY) point(p, slot, false);
+void dp_page_empty(dp_pages *p, dp_page_slot *slot) {
+    if (slot->state == DP_SLOT_READY) dp_page_point(p, slot, false);
     slot->state = DP_SLOT_EMPTY;
     slot->unit = NULL;
 }
 
-static dp_status say_failed(const dp_page_slot *slot, const dp_unit *unit) {
+dp_status dp_page_failed(const dp_page_slot *slot, const dp_unit *unit) {
     if (unit->expert >= 0) return dp_fail(slot->status, "layer %d, expert %d: %s", (int)unit->layer, (int)unit->expert, slot->error);
     return dp_fail(slot->status, "weights of layer %d: %s", (int)unit->layer, slot->error);
 }
 
-static void count_read(dp_page_counts *counts, dp_page_slot *slot) {
+void dp_page_count_read(dp_page_counts *counts, dp_page_slot *slot) {
     counts->reads++;
     counts->bytes += slot->bytes;
     dp_latency_add(&counts->latency, slot->seconds);
@@ -59,7 +57,7 @@ static bool may_go(const void *user, int32_t slot) {
 
 static void put_out(dp_pages *p, dp_page_layer *l, int32_t slot) {
     if (l->cache.holds[slot] >= 0) l->counts.evictions++;
-    empty(p, l->slots[slot]);
+    dp_page_empty(p, l->slots[slot]);
     dp_cache_put(&l->cache, slot, -1);
 }
 
@@ -110,7 +108,7 @@ static dp_status start_load(dp_pages *p, dp_page_layer *l, int32_t expert, bool 
     if (take_guess(p, &l->slots[slot], unit_of(p, l, expert))) {
         l->counts.guesses_used++;
         dp_cache_put(&l->cache, slot, expert);
-        if (l->slots[slot]->state == DP_SLOT_READY) count_read(&l->counts, l->slots[slot]);
+        if (l->slots[slot]->state == DP_SLOT_READY) dp_page_count_read(&l->counts, l->slots[slot]);
         return DP_OK;
     }
     TRY(dp_slot_reserve(l->slots[slot], l->slot_bytes));
@@ -218,13 +216,13 @@ static dp_status want(dp_pager *pager, int32_t layer, const int32_t *ids, size_t
 static dp_status gather(dp_pages *p, dp_page_layer *l) {
     for (int32_t s = 0; s < l->experts; s++) {
         dp_page_slot *slot = l->slots[s];
-        if (slot->state == DP_SLOT_READY && slot->bytes) count_read(&l->counts, slot);
+        if (slot->state == DP_SLOT_READY && slot->bytes) dp_page_count_read(&l->counts, slot);
         if (slot->state != DP_SLOT_FAILED) continue;
         const dp_unit *unit = slot->unit;
         bool wanted = l->cache.holds[s] >= 0 && p->wanted[l->cache.holds[s]] == 1;
-        empty(p, slot);
+        dp_page_empty(p, slot);
         dp_cache_put(&l->cache, s, -1);
-        if (wanted) return say_failed(slot, unit);
+        if (wanted) return dp_page_failed(slot, unit);
     }
     return DP_OK;
 }
@@ -249,7 +247,7 @@ static void hand_out(dp_pages *p, dp_page_layer *l, int32_t most, dp_page_group 
         int32_t s = l->cache.slot_of[e];
         if (p->wanted[e] != 1 || s < 0 || l->slots[s]->state != DP_SLOT_READY) continue;
         l->slots[s]->held = true;
-        point(p, l->slots[s], true);
+        dp_page_point(p, l->slots[s], true);
         p->wanted[e] = 2;
         p->member[e] = true;
         group->count++;
@@ -294,95 +292,6 @@ static void done(dp_pager *pager) {
     dp_loader_unlock(p->loader);
 }
 
-/* ---- plain matrices ---- */
-
-static dp_page_slot *stream_slot(dp_pages *p, int32_t unit) {
-    for (int i = 0; i < DP_STREAM_SLOTS; i++)
-        if (p->stream[i].unit == &p->units.list[unit]) return &p->stream[i];
-    return NULL;
-}
-
-/* A buffer that neither holds the unit at work nor is being read into. */
-static dp_page_slot *free_stream(dp_pages *p) {
-    for (int i = 0; i < DP_STREAM_SLOTS; i++)
-        if (!p->stream[i].held && p->stream[i].state != DP_SLOT_LOADING) return &p->stream[i];
-    return NULL;
-}
-
-static dp_status start_stream(dp_pages *p, dp_page_slot *slot, int32_t unit, bool guess) {
-    empty(p, slot);
-    return dp_loader_start(p->loader, slot, &p->units.list[unit], guess);
-}
-
-/* The streamed unit that follows in the program, which begins anew behind its end. */
-static int32_t next_streamed(const dp_pages *p, int32_t unit) {
-    for (int32_t i = 1; i < p->plain_count; i++)
-        if (!p->plain_slot[(unit + i) % p->plain_count]) return (unit + i) % p->plain_count;
-    return -1;
-}
-
-static dp_status stream_in(dp_pages *p, int32_t unit) {
-    dp_page_slot *slot = stream_slot(p, unit);
-    while (!slot && !(slot = free_stream(p))) dp_loader_wait(p->loader);
-    if (slot->unit != &p->units.list[unit]) TRY(start_stream(p, slot, unit, false));
-    while (slot->state == DP_SLOT_LOADING) dp_loader_wait(p->loader);
-    if (slot->state == DP_SLOT_FAILED) {
-        const dp_unit *failed = slot->unit;
-        empty(p, slot);
-        return say_failed(slot, failed);
-    }
-    if (slot->bytes) count_read(&p->plain_counts, slot);
-    point(p, slot, true);
-    slot->held = true;
-    int32_t following = next_streamed(p, unit);
-    dp_page_slot *other = following >= 0 && !stream_slot(p, following) ? free_stream(p) : NULL;
-    return other ? start_stream(p, other, following, false) : DP_OK;
-}
-
-static dp_status plain(dp_pager *pager, const dp_op *op) {
-    dp_pages *p = of(pager);
-    int32_t unit = p->plain_of[op->weight];
-    if (unit < 0 || p->plain_slot[unit] || unit == p->plain_now) return DP_OK;
-    double start = dp_host_seconds();
-    dp_loader_lock(p->loader);
-    for (int i = 0; i < DP_STREAM_SLOTS; i++) p->stream[i].held = false;
-    p->plain_now = -1;
-    dp_status status = stream_in(p, unit);
-    if (status == DP_OK) p->plain_now = unit;
-    p->waited += dp_host_seconds() - start;
-    dp_loader_unlock(p->loader);
-    return status;
-}
-
-static dp_status wait_plain(dp_pages *p, dp_page_slot *slot) {
-    dp_loader_lock(p->loader);
-    while (slot->state == DP_SLOT_LOADING) dp_loader_wait(p->loader);
-    dp_status status = slot->state == DP_SLOT_READY ? DP_OK : say_failed(slot, slot->unit);
-    if (status == DP_OK) point(p, slot, true);
-    slot->bytes = 0; /* loading is no paging */
-    dp_loader_unlock(p->loader);
-    return status;
-}
-
-dp_status dp_pages_read_plain(dp_pages *p, dp_progress_fn progress, void *user) {
-    uint64_t total = 0, read = 0;
-    dp_status status = DP_OK;
-    dp_loader_lock(p->loader);
-    for (int32_t i = 0; i < p->plain_count && status == DP_OK; i++) {
-        if (!p->plain_slot[i]) continue;
-        total += p->units.list[i].bytes;
-        status = dp_loader_start(p->loader, p->plain_slot[i], &p->units.list[i], false);
-    }
-    dp_loader_unlock(p->loader);
-    for (int32_t i = 0; i < p->plain_count && status == DP_OK; i++) {
-        if (!p->plain_slot[i]) continue;
-        status = wait_plain(p, p->plain_slot[i]);
-        read += p->units.list[i].bytes;
-        if (status == DP_OK && progress && !progress(user, "loading weights", read, total)) status = dp_fail(DP_E_CANCELLED, "loading was cancelled");
-    }
-    return status;
-}
-
 /* ---- by hand ---- */
 
 static dp_status find(dp_pages *p, int32_t layer, int32_t expert, dp_page_layer **out) {
@@ -401,9 +310,9 @@ static dp_status load_locked(dp_pages *p, dp_page_layer *l, int32_t expert) {
     while (l->slots[s]->state == DP_SLOT_LOADING) dp_loader_wait(p->loader);
     if (l->slots[s]->state != DP_SLOT_FAILED || l->cache.holds[s] != expert) return DP_OK;
     const dp_unit *unit = l->slots[s]->unit;
-    empty(p, l->slots[s]);
+    dp_page_empty(p, l->slots[s]);
     dp_cache_put(&l->cache, s, -1);
-    return say_failed(l->slots[s], unit);
+    return dp_page_failed(l->slots[s], unit);
 }
 
 dp_status dp_pages_load(dp_pages *p, int32_t layer, int32_t expert) {
@@ -463,7 +372,7 @@ static void share(dp_pager *pager, void (*task)(void *user, int32_t i), void *us
     dp_loader_share(of(pager)->loader, task, user, count);
 }
 
-static const dp_pager_api api = {.plain = plain, .want = want, .next = next, .guess = guess, .done = done, .share = share};
+static const dp_pager_api api = {.plain = dp_pages_plain, .want = want, .next = next, .guess = guess, .done = done, .share = share};
 
 static dp_status start_layer(dp_page_layer *l, dp_cache_policy policy, int32_t slots, dp_page_slot *store) {
     TRY(dp_cache_init(&l->cache, policy, l->experts, l->experts));
@@ -482,19 +391,9 @@ void dp_pages_measure(dp_pages *p) {
     }
 }
 
-static dp_status start_plain(dp_pages *p, const bool *streamed) {
-    p->plain_slot = dp_calloc((size_t)p->plain_count + 1, sizeof *p->plain_slot);
-    p->resident = dp_calloc((size_t)p->plain_count + 1, sizeof *p->resident);
-    p->plain_now = -1;
-    if (!p->plain_slot || !p->resident) return dp_no_memory((size_t)p->plain_count * sizeof *p->resident);
-    for (int32_t i = 0; i < p->plain_count; i++)
-        if (!streamed[i]) p->plain_slot[i] = &p->resident[p->resident_count++];
-    return DP_OK;
-}
-
 dp_status dp_pages_start(dp_pages *p, dp_cache_policy policy, const int32_t *slots, const bool *streamed) {
     p->base.api = &api;
-    TRY(start_plain(p, streamed));
+    TRY(dp_pages_start_plain(p, streamed));
     p->slot_count = DP_GUESS_SLOTS;
     for (size_t i = 0; i < p->layer_count; i++) p->slot_count += (size_t)p->layers[i].experts;
     dp_page_slot *store = p->slot_store = dp_calloc(p->slot_count, sizeof *p->slot_store);
