@@ -33,17 +33,31 @@ dp_status dp_output_settle(dp_output_desc *to, const dp_source *source) {
     return DP_OK;
 }
 
-dp_status dp_write_model(const dp_source *source, const dp_mixture *mixture, const dp_output *output,
-                         dp_convert_result *result) {
+static dp_status write_gguf(const dp_source *source, const dp_mixture *mixture, const dp_output *output, dp_convert_result *result) {
     dp_plan plan = {0};
-    bool gguf = dp_str_ends(dp_str_of(output->to.path), ".gguf");
-    if (gguf)
-        TRY(dp_plan_gguf(source, mixture, output, &plan));
-    else
-        TRY(dp_plan_canonical(source, mixture, output->to.sharding == DP_SHARD_EXPERT, &plan));
-    dp_status status = gguf ? dp_gguf_write(&plan, output, result) : dp_rdrr_write(&plan, output, result);
+    TRY(dp_plan_gguf(source, mixture, output, &plan));
+    dp_status status = dp_gguf_write(&plan, output, result);
     if (status == DP_OK) result->tensors = plan.count;
     dp_plan_free(&plan);
+    return status;
+}
+
+static dp_status write_rdrr(const dp_source *source, const dp_mixture *mixture, const dp_output *output, dp_convert_result *result) {
+    dp_plan plan = {0};
+    TRY(dp_plan_canonical(source, mixture, output->to.sharding == DP_SHARD_EXPERT, &plan));
+    dp_status status = dp_rdrr_write(&plan, output, result);
+    if (status == DP_OK) result->tensors = plan.count;
+    dp_plan_free(&plan);
+    return status;
+}
+
+/* What came from a GGUF file goes back as it was. */
+dp_status dp_write_model(const dp_source *source, const dp_mixture *mixture, const dp_output *output, dp_convert_result *result) {
+    dp_source apart = {0};
+    if (!dp_str_ends(dp_str_of(output->to.path), ".gguf")) return write_rdrr(source, mixture, output, result);
+    if (!output->gguf) TRY(dp_source_apart(source, output->config, &apart));
+    dp_status status = write_gguf(apart.count ? &apart : source, mixture, output, result);
+    dp_source_free(&apart);
     return status;
 }
 

@@ -94,15 +94,22 @@ static dp_status put_tokenizer(const dp_output *output, int64_t rows, dp_gguf_kv
     return status;
 }
 
-dp_status dp_gguf_metadata(const dp_output *output, int64_t vocab, dp_gguf_kvs *kvs) {
+static const dp_item *find(const dp_plan *plan, const char *name) {
+    for (size_t i = 0; i < plan->count; i++)
+        if (strcmp(plan->items[i].name, name) == 0) return &plan->items[i];
+    return NULL;
+}
+
+dp_status dp_gguf_metadata(const dp_output *output, const dp_plan *plan, dp_gguf_kvs *kvs) {
+    const dp_item *embedding = find(plan, "token_embd.weight");
     if (output->gguf)
         TRY(dp_gguf_extra_put(output->gguf, kvs));
     else
-        TRY(dp_gguf_config_put(output->config, kvs));
+        TRY(dp_gguf_config_put(output->config, find(plan, "blk.0.attn_k_b.weight"), kvs));
     dp_gguf_put_str(kvs, "general.name", dp_str_of(output->name));
     int32_t file_type = dp_gguf_file_type_by_name(dp_str_of(output->quantization));
     if (file_type >= 0) dp_gguf_put_u32(kvs, "general.file_type", (uint32_t)file_type);
     if (!output->gguf) dp_gguf_put_u32(kvs, "general.quantization_version", QUANTIZATION_VERSION);
-    TRY(put_tokenizer(output, vocab, kvs));
+    TRY(put_tokenizer(output, embedding ? embedding->shape[0] : 0, kvs));
     return kvs->bytes.failed ? dp_no_memory(kvs->bytes.size) : DP_OK;
 }

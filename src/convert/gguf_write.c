@@ -118,12 +118,6 @@ static dp_status remove_leftovers(const char *path) {
     return status;
 }
 
-static int64_t embedding_rows(const dp_plan *plan) {
-    for (size_t i = 0; i < plan->count; i++)
-        if (strcmp(plan->items[i].name, "token_embd.weight") == 0) return plan->items[i].shape[0];
-    return 0;
-}
-
 static dp_status write_claimed(writing *w, const dp_output *output, const dp_buf *header) {
     TRY(remove_leftovers(output->to.path));
     TRY(dp_output_check(output, header->size + w->end));
@@ -147,7 +141,7 @@ dp_status dp_gguf_write(const dp_plan *plan, const dp_output *output, dp_convert
     writing w = {.plan = plan};
     dp_gguf_kvs kvs = {0};
     dp_buf header = {0};
-    dp_status status = dp_gguf_metadata(output, embedding_rows(plan), &kvs);
+    dp_status status = dp_gguf_metadata(output, plan, &kvs);
     if (status == DP_OK) status = make_header(&w, &kvs, &header);
     if (status == DP_OK) status = write_file(&w, output, &header);
     if (status == DP_OK) {

@@ -39,6 +39,10 @@ struct dp_source {
     const void *state; /* of the source's kind */
 };
 
+/* DeepSeek's key-value projections in two tensors each (source_apart.c): a source that reads from `original`, which must
+ * outlive it. Without any, or with quantised ones, *out has no tensors. */
+dp_status dp_source_apart(const dp_source *original, const dp_json *config, dp_source *out);
+
 void dp_source_free(dp_source *source);
 /* Bytes of `elements` values; the count is a multiple of the dtype's block. */
 uint64_t dp_dtype_bytes(dp_dtype dtype, int64_t elements);

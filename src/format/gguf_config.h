@@ -13,9 +13,16 @@ dp_status dp_gguf_config_read(dp_checkpoint *checkpoint, const dp_gguf *gguf);
  * for each layer are accepted when all are the same. */
 dp_status dp_gguf_arch_int(const dp_gguf *gguf, const char *key, int64_t *out);
 
+/* What MLA's key and value projections are made of. */
+typedef struct dp_mla_sizes {
+    int64_t heads, nope, rope, value, lora;
+} dp_mla_sizes;
+dp_status dp_mla_sizes_of(const dp_json *config, dp_mla_sizes *out);
+
 /* Appends general.architecture and every architecture key for a config; the tokenizer, general.name and
- * general.file_type are the caller's. DP_E_UNSUPPORTED when GGUF cannot express the model_type. */
-dp_status dp_gguf_config_put(const dp_json *config, dp_gguf_kvs *kvs);
+ * general.file_type are the caller's. mla_apart: DeepSeek's attn_k_b and attn_v_b are in the file, not attn_kv_b.
+ * DP_E_UNSUPPORTED when GGUF cannot express the model_type. */
+dp_status dp_gguf_config_put(const dp_json *config, bool mla_apart, dp_gguf_kvs *kvs);
 /* The i-th tensor that GGUF stores instead of a config member (RoPE frequency factors); *count is 0 past the last.
  * *values, f32, are owned by `arena`; *name is constant. */
 dp_status dp_gguf_rope_tensor(const dp_json *config, size_t i, dp_arena *arena, const char **name, float **values,

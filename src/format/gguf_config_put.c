@@ -1,9 +1,10 @@
-/* gguf_config_put.c: from config.json to GGUF metadata, the table of gguf_config.c read backwards. DeepSeek is written
- * with attn_kv_b, whose lengths are those of the full heads. */
+/* gguf_config_put.c: from config.json to GGUF metadata, the table of gguf_config.c read backwards. */
 #include "format/gguf_config.h"
 
 #include <math.h>
 #include <stdio.h>
+
+enum { SIZE_MOST = 65536 };
 
 typedef struct writing {
     const dp_json *config;
@@ -93,17 +94,35 @@ static void put_shares_norm(writing *w) {
     dp_gguf_put_bool(w->kvs, key, deepseek);
 }
 
-static dp_status put_deepseek(writing *w) {
-    int64_t nope = 128, rope = 64, value = 128, heads = 0;
+dp_status dp_mla_sizes_of(const dp_json *config, dp_mla_sizes *out) {
+    dp_mla_sizes s = {.nope = 128, .rope = 64, .value = 128, .lora = 512};
+    const struct {
+        const char *key;
+        int64_t *value;
+    } keys[] = {{"num_attention_heads", &s.heads}, {"qk_nope_head_dim", &s.nope}, {"qk_rope_head_dim", &s.rope},
+                {"v_head_dim", &s.value}, {"kv_lora_rank", &s.lora}};
+    for (size_t i = 0; i < DP_COUNT(keys); i++) {
+        TRY(dp_json_get_int(config, keys[i].key, keys[i].value));
+        if (*keys[i].value < 1 || *keys[i].value > SIZE_MOST)
+            return dp_fail(DP_E_FORMAT, "config: \"%s\": expected 1 to %d, found %lld", keys[i].key, SIZE_MOST,
+                           (long long)*keys[i].value);
+    }
+    *out = s;
+    return DP_OK;
+}
+
+/* With attn_k_b and attn_v_b llama.cpp caches the latent: one head, whose lengths the plain keys give; those of the full
+ * heads have keys of their own. With attn_kv_b it has full heads only. */
+static dp_status put_deepseek(writing *w, bool apart) {
+    dp_mla_sizes s;
     dp_str scoring = DP_LIT("sigmoid");
-    TRY(dp_json_get_int(w->config, "qk_nope_head_dim", &nope));
-    TRY(dp_json_get_int(w->config, "qk_rope_head_dim", &rope));
-    TRY(dp_json_get_int(w->config, "v_head_dim", &value));
-    TRY(dp_json_get_int(w->config, "num_attention_heads", &heads));
+    TRY(dp_mla_sizes_of(w->config, &s));
     TRY(dp_json_get_str(w->config, "scoring_func", &scoring));
-    TRY(put_u32(w, "attention.head_count_kv", heads));
-    TRY(put_u32(w, "attention.key_length", nope + rope));
-    TRY(put_u32(w, "attention.value_length", value));
+    TRY(put_u32(w, "attention.head_count_kv", apart ? 1 : s.heads));
+    TRY(put_u32(w, "attention.key_length", (apart ? s.lora : s.nope) + s.rope));
+    TRY(put_u32(w, "attention.value_length", apart ? s.lora : s.value));
+    if (apart) TRY(put_u32(w, "attention.key_length_mla", s.nope + s.rope));
+    if (apart) TRY(put_u32(w, "attention.value_length_mla", s.value));
     return put_u32(w, "expert_gating_func", dp_str_is(scoring, "softmax") ? 1 : 2);
 }
 
@@ -141,7 +160,7 @@ static dp_status put_gemma3(writing *w) {
     return DP_OK;
 }
 
-dp_status dp_gguf_config_put(const dp_json *config, dp_gguf_kvs *kvs) {
+dp_status dp_gguf_config_put(const dp_json *config, bool mla_apart, dp_gguf_kvs *kvs) {
     dp_str type = {"", 0};
     TRY(dp_json_get_str(config, "model_type", &type));
     const char *architecture = dp_gguf_arch_for_model_type(type);
@@ -152,7 +171,7 @@ dp_status dp_gguf_config_put(const dp_json *config, dp_gguf_kvs *kvs) {
     TRY(put_rows(&w));
     TRY(put_head_sizes(&w));
     put_shares_norm(&w);
-    if (w.arch == DP_GGUF_ARCH_DEEPSEEK2) TRY(put_deepseek(&w));
+    if (w.arch == DP_GGUF_ARCH_DEEPSEEK2) TRY(put_deepseek(&w, mla_apart));
     if (w.arch == DP_GGUF_ARCH_GEMMA3) TRY(put_gemma3(&w));
     TRY(put_pattern(&w));
     TRY(dp_gguf_rope_put(config, architecture, kvs));

@@ -162,6 +162,33 @@ TEST(gpt_oss_experts_are_taken_apart) {
     dp_checkpoint_close(rdrr);
 }
 
+/* A tensor of exactly `size` bytes. */
+static bool read_whole(const dp_checkpoint *c, const char *prefix, const char *name, void *out, size_t size) {
+    char full[128];
+    snprintf(full, sizeof full, "%s.%s.weight", prefix, name);
+    const dp_tensor *t = dp_checkpoint_find(c, full);
+    return t && t->size == size && dp_checkpoint_read(c, t, 0, out, size) == DP_OK;
+}
+
+/* kv_b_proj holds, head by head, 64 rows of keys and 64 of values; in GGUF they are apart, those of keys transposed. */
+TEST(deepseek_keys_and_values_are_written_apart) {
+    enum { HEADS = 4, ROWS = 64, LORA = 64 };
+    static uint16_t both[HEADS][2][ROWS][LORA], keys[HEADS][LORA][ROWS], values[HEADS][ROWS][LORA]; /* BF16 */
+    static const char attention[] = "model.layers.1.self_attn";
+    dp_checkpoint *hf = NULL, *gguf = NULL;
+    CHECK_OK(dp_convert(&(dp_convert_desc){.input = reference("deepseek-v3"), .output.path = place("apart.gguf")}, NULL));
+    CHECK_OK(dp_checkpoint_open(reference("deepseek-v3"), &hf));
+    CHECK_OK(dp_checkpoint_open(place("apart.gguf"), &gguf));
+    CHECK(read_whole(hf, attention, "kv_b_proj", both, sizeof both) && !read_whole(gguf, attention, "kv_b_proj", both, sizeof both));
+    CHECK(read_whole(gguf, attention, "k_b_proj", keys, sizeof keys) && read_whole(gguf, attention, "v_b_proj", values, sizeof values));
+    for (int h = 0; h < HEADS; h++)
+        for (int row = 0; row < ROWS; row++)
+            for (int i = 0; i < LORA; i++)
+                CHECK(keys[h][i][row] == both[h][0][row][i] && values[h][row][i] == both[h][1][row][i]);
+    dp_checkpoint_close(hf);
+    dp_checkpoint_close(gguf);
+}
+
 /* Pair order of row 2i + half of a head <-> row half * d / 2 + i. */
 TEST(llama_rows_leave_pair_order) {
     dp_checkpoint *gguf = NULL, *rdrr = NULL;
@@ -415,7 +442,10 @@ TEST(every_allocation_may_fail) {
     desc = (dp_convert_desc){.input = place("poor"), .output.path = place("poor.gguf")};
     CHECK(test_failing_allocations(convert_alone, &desc) > 50);
     CHECK_OK(dp_verify(place("poor.gguf"), NULL));
-    CHECK(entries_with("poor") == 2);
+    desc = (dp_convert_desc){.input = reference("deepseek-v3"), .output.path = place("poor-apart.gguf")};
+    CHECK(test_failing_allocations(convert_alone, &desc) > 50);
+    CHECK_OK(dp_verify(place("poor-apart.gguf"), NULL));
+    CHECK(entries_with("poor") == 3);
 }
 
 TEST_MAIN()

@@ -205,12 +205,12 @@ TEST(fused_tensors_that_do_not_divide_are_refused) {
 /* ---- configuration ---- */
 
 /* Writes the metadata of a config as a GGUF without tensors but an embedding, and opens that. */
-static dp_checkpoint *through_gguf(const char *json) {
+static dp_checkpoint *through_gguf_as(const char *json, bool mla_apart) {
     dp_arena arena = {0};
     const dp_json *config;
     gguf_file f = {0};
     dp_status status = dp_json_parse(&arena, dp_str_of(json), &config);
-    if (status == DP_OK) status = dp_gguf_config_put(config, &f.kvs);
+    if (status == DP_OK) status = dp_gguf_config_put(config, mla_apart, &f.kvs);
     for (size_t i = 0; status == DP_OK; i++) {
         const char *name;
         float *values;
@@ -226,6 +226,8 @@ static dp_checkpoint *through_gguf(const char *json) {
     gguf_write("config.gguf", &f);
     return gguf_open(test_file("config.gguf"));
 }
+
+static dp_checkpoint *through_gguf(const char *json) { return through_gguf_as(json, false); }
 
 TEST(gemma3_config_goes_both_ways) {
     dp_checkpoint *c = through_gguf(
@@ -251,15 +253,26 @@ TEST(gemma3_config_goes_both_ways) {
     dp_checkpoint_close(c);
 }
 
-TEST(deepseek_config_goes_both_ways) {
-    dp_checkpoint *c = through_gguf(
-        "{\"model_type\":\"deepseek_v3\",\"num_hidden_layers\":3,\"hidden_size\":256,\"num_attention_heads\":4,"
-        "\"q_lora_rank\":96,\"kv_lora_rank\":64,\"qk_nope_head_dim\":64,\"qk_rope_head_dim\":32,\"v_head_dim\":48,"
-        "\"n_routed_experts\":16,\"num_experts_per_tok\":4,\"n_shared_experts\":1,\"n_group\":4,\"topk_group\":2,"
-        "\"routed_scaling_factor\":2.5,\"norm_topk_prob\":true,\"first_k_dense_replace\":1,\"rope_theta\":10000.0,"
-        "\"moe_intermediate_size\":128,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":40,\"mscale\":1.0,"
-        "\"mscale_all_dim\":1.0,\"original_max_position_embeddings\":4096,\"beta_fast\":32,\"beta_slow\":1}}");
+#define DEEPSEEK                                                                                                          \
+    "{\"model_type\":\"deepseek_v3\",\"num_hidden_layers\":3,\"hidden_size\":256,\"num_attention_heads\":4,"              \
+    "\"q_lora_rank\":96,\"kv_lora_rank\":64,\"qk_nope_head_dim\":64,\"qk_rope_head_dim\":32,\"v_head_dim\":48,"           \
+    "\"n_routed_experts\":16,\"num_experts_per_tok\":4,\"n_shared_experts\":1,\"n_group\":4,\"topk_group\":2,"            \
+    "\"routed_scaling_factor\":2.5,\"norm_topk_prob\":true,\"first_k_dense_replace\":1,\"rope_theta\":10000.0,"           \
+    "\"moe_intermediate_size\":128,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":40,\"mscale\":1.0,"                     \
+    "\"mscale_all_dim\":1.0,\"original_max_position_embeddings\":4096,\"beta_fast\":32,\"beta_slow\":1}}"
+
+static void check_deepseek(bool apart) {
+    dp_checkpoint *c = through_gguf_as(DEEPSEEK, apart);
     CHECK(c);
+    for (size_t i = 0; i < 5; i++) { /* lengths that llama.cpp wants in either layout */
+        static const char *const keys[] = {"head_count_kv", "key_length", "value_length", "key_length_mla", "value_length_mla"};
+        static const int64_t expected[2][5] = {{4, 64 + 32, 48, -1, -1}, {1, 64 + 32, 64, 64 + 32, 48}};
+        char key[64];
+        int64_t value = -1;
+        snprintf(key, sizeof key, "deepseek2.attention.%s", keys[i]);
+        CHECK_OK(dp_gguf_get_int(c->gguf, key, &value));
+        CHECK_MSG(value == expected[apart][i], "%s %lld", key, (long long)value);
+    }
     CHECK(config_int(c, "q_lora_rank") == 96 && config_int(c, "kv_lora_rank") == 64 &&
           config_int(c, "qk_nope_head_dim") == 64);
     CHECK(config_int(c, "qk_rope_head_dim") == 32 && config_int(c, "v_head_dim") == 48 &&
@@ -273,6 +286,11 @@ TEST(deepseek_config_goes_both_ways) {
     CHECK(config_number(scaling, "original_max_position_embeddings") == 4096 &&
           config_number(scaling, "beta_fast") == 32);
     dp_checkpoint_close(c);
+}
+
+TEST(deepseek_config_goes_both_ways) {
+    check_deepseek(false);
+    check_deepseek(true);
 }
 
 TEST(other_families_go_both_ways) {
@@ -317,7 +335,7 @@ TEST(other_families_go_both_ways) {
     dp_checkpoint_close(c);
     dp_gguf_kvs kvs = {{0}, 0};
     static const dp_json none = {.type = DP_JSON_OBJECT};
-    CHECK_FAILS(dp_gguf_config_put(&none, &kvs), DP_E_UNSUPPORTED, "model_type");
+    CHECK_FAILS(dp_gguf_config_put(&none, false, &kvs), DP_E_UNSUPPORTED, "model_type");
 }
 
 TEST(patterns_that_llama_cpp_does_not_assume_are_written) {
