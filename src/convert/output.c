@@ -124,7 +124,7 @@ static dp_status load_files(const char *folder, dp_assets *out) {
         dp_asset asset = {.name = names[i]};
         dp_status status = DP_OK;
         bool there = dp_path_what(path) == DP_PATH_FILE;
-        if (there) status = dp_file_load(path, ASSET_MAX_BYTES, &asset.data, &asset.size);
+        if (there) status = dp_file_load_text(path, ASSET_MAX_BYTES, &asset.data, &asset.size);
         dp_free(path);
         TRY(status);
         if (there) out->files[out->count++] = asset;

@@ -78,15 +78,25 @@ bool dp_checkpoint_has_file(const dp_checkpoint *c, const char *name) {
     return what == DP_PATH_FILE || what == DP_PATH_HIDDEN; /* reading a hidden one will say why it cannot be read */
 }
 
+dp_status dp_file_load_text(const char *path, size_t limit, char **text, size_t *size) {
+    dp_file *file;
+    TRY(dp_file_open(path, &file));
+    dp_status status = dp_file_check_pointer(file);
+    dp_file_close(file);
+    return status == DP_OK ? dp_file_load(path, limit, text, size) : status;
+}
+
 dp_status dp_checkpoint_load_value(dp_checkpoint *c, const char *name, size_t limit, const dp_json **out) {
     char *path = dp_path_join(c->folder, name), *loaded = NULL;
     size_t size = 0;
     if (!path) return dp_no_memory(strlen(name));
-    dp_status status = dp_file_load(path, limit, &loaded, &size);
-    char *text = status == DP_OK ? dp_arena_copy(&c->arena, loaded, size) : NULL;
+    dp_status status = dp_file_load_text(path, limit, &loaded, &size);
+    if (status == DP_OK) {
+        char *text = dp_arena_copy(&c->arena, loaded, size);
+        status = text ? dp_json_parse(&c->arena, (dp_str){text, size}, out) : dp_no_memory(size);
+        if (status == DP_E_FORMAT) status = dp_fail_in(status, "%s", path);
+    }
     dp_free(loaded);
-    if (status == DP_OK) status = text ? dp_json_parse(&c->arena, (dp_str){text, size}, out) : dp_no_memory(size);
-    if (status == DP_E_FORMAT) status = dp_fail_in(status, "%s", path);
     dp_free(path);
     return status;
 }

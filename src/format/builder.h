@@ -21,7 +21,7 @@ typedef struct dp_tensor_source {
 dp_status dp_checkpoint_add_file(dp_checkpoint *checkpoint, dp_str name, int32_t *index);
 /* The same for a name that an index or manifest gives: DP_E_FORMAT unless it stays within the folder. */
 dp_status dp_checkpoint_add_listed_file(dp_checkpoint *checkpoint, dp_str name, int32_t *index);
-/* DP_E_FORMAT if there are but a few lines of Git LFS in the place of a file. */
+/* DP_E_FORMAT if there are but a few lines of Git LFS in the place of a file (dp_file_load_text checks that too). */
 dp_status dp_file_check_pointer(dp_file *file);
 /* Checks dims, that the spans lie within their files and hold exactly what dtype and shape need, and that the name is
  * new. */

@@ -82,6 +82,8 @@ dp_status dp_checkpoint_map_file(const dp_checkpoint *checkpoint, int32_t file, 
 dp_status dp_checkpoint_read(const dp_checkpoint *checkpoint, const dp_tensor *tensor, uint64_t offset, void *data,
                              size_t size);
 
+/* dp_file_load for a text file of a model; DP_E_FORMAT if a Git LFS pointer lies in its place. */
+dp_status dp_file_load_text(const char *path, size_t limit, char **text, size_t *size);
 /* The checkpoint's tokenizer: tokenizer.json in its folder, or the GGUF vocabulary. DP_E_NOT_FOUND if it has none. */
 dp_status dp_checkpoint_tokenizer(const dp_checkpoint *checkpoint, dp_tokenizer **out);
 /* RDRR: opens and hashes one shard and compares. DP_E_CORRUPT names the file; without a hash DP_E_NOT_FOUND. `progress`

@@ -13,7 +13,7 @@ static dp_status load(const char *folder, const char *name, size_t limit, dp_buf
     if (!path) return dp_no_memory(strlen(folder));
     size_t size = 0;
     dp_path_kind what = dp_path_what(path);
-    dp_status status = what == DP_PATH_FILE || what == DP_PATH_HIDDEN ? dp_file_load(path, limit, &text, &size) : DP_OK;
+    dp_status status = what == DP_PATH_FILE || what == DP_PATH_HIDDEN ? dp_file_load_text(path, limit, &text, &size) : DP_OK;
     dp_free(path);
     if (text) *out = (dp_buf){text, size, size + 1, false};
     return status;

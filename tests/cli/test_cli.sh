@@ -147,7 +147,13 @@ test_bad_files() {
     run inspect pointer.gguf; fails "a pointer of Git LFS" 15 'pointer.gguf: a Git LFS pointer'
     mkdir -p cloned && cp pointer.gguf cloned/model.safetensors && echo '{"model_type": "llama"}' >cloned/config.json
     run inspect cloned; fails "a clone without its large files" 15 'model.safetensors: a Git LFS pointer'
-    mkdir -p lacking && cp cloned/config.json lacking && echo '{"weight_map": {"x": "model-00001-of-00002.safetensors"}}' >lacking/model.safetensors.index.json
+    for file in config.json tokenizer.json tokenizer_config.json; do
+        rm -rf cloned && cp -r "$model" cloned && cp pointer.gguf "cloned/$file"
+        if [ $file = config.json ]; then mv cloned/manifest.json cloned/model.safetensors; fi
+        run run cloned hello; fails "$file is a pointer of Git LFS" 15 "^doppler[^/]*cloned/$file: a Git LFS pointer.*git lfs pull"
+    done
+    run convert cloned pointed; fails "a pointer is not converted" 15 'tokenizer_config.json: a Git LFS pointer'
+    mkdir -p lacking && echo '{"model_type": "llama"}' >lacking/config.json && echo '{"weight_map": {"x": "model-00001-of-00002.safetensors"}}' >lacking/model.safetensors.index.json
     run inspect lacking; fails "an index without its files" 14 'model-00001-of-00002.safetensors: no such file'
     mkdir -p bare
     run run bare hello; fails "folder without a model" 14 'bare'
