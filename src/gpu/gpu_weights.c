@@ -235,8 +235,7 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
     TRY(dp_gpu_stream_new(b, program, &stream));
     for (size_t i = 0; stream && i < program->weight_count; i++)
         if (dp_gpu_streams(stream, i)) weights[i].stream = stream;
-    for (size_t i = 0; i < program->weight_count; i++)
-        total += program->weights[i].bytes * (uint64_t)(program->weights[i].experts ? program->weights[i].experts : 1);
+    for (size_t i = 0; i < program->weight_count; i++) total += dp_weight_bytes(&program->weights[i]);
     for (size_t i = 0; i < program->weight_count; i++) {
         const dp_weight *w = &program->weights[i];
         dp_status status = load_one(b, program, w, &weights[i]);
@@ -246,7 +245,7 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
                 "tensor %s, with %llu of %llu MB of weights loaded (the CPU, or a smaller quantisation, may have room)",
                 w->name, (unsigned long long)(done / 1000000), (unsigned long long)(total / 1000000));
         if (status != DP_OK) return dp_fail_in(status, "tensor %s", w->name);
-        done += w->bytes * (uint64_t)(w->experts ? w->experts : 1);
+        done += dp_weight_bytes(w);
         if (progress && !progress(user, "to the GPU", done, total)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");
     }
     return dp_gpu_check(b->gpu);
