@@ -270,7 +270,7 @@ typedef struct dp_chat_desc {
 } dp_chat_desc;
 /* Renders the model's chat template to *text, released with dp_free(). It holds the special tokens that belong there: encode it
  * with special = false. DP_E_UNSUPPORTED if there is no template, or names a construct that we do not have; DP_E_ARG if the JSON
- * is none or the template refuses the messages (raise_exception). */
+ * is none or the template refuses the messages (raise_exception); DP_E_CONTEXT if they have more than 16 MiB of text. */
 dp_status dp_chat_render(const dp_tokenizer *tokenizer, const dp_chat_desc *desc, char **text);
 /* False if the tokenizer came without a chat template. */
 bool dp_chat_available(const dp_tokenizer *tokenizer);

@@ -38,6 +38,21 @@ static dp_status add_special(dp_arena *arena, dp_json *object, const dp_tokenize
     return DP_OK;
 }
 
+static uint64_t text_bytes(const dp_json *value) {
+    uint64_t bytes = value->type == DP_JSON_STRING ? value->string.n : 0;
+    bool list = value->type == DP_JSON_ARRAY || value->type == DP_JSON_OBJECT;
+    for (const dp_json *m = list ? value->child : NULL; m; m = m->next) bytes += text_bytes(m);
+    return bytes;
+}
+
+/* The interpreter would refuse them too, but as a fault of the template. */
+static dp_status check_size(const dp_json *messages) {
+    uint64_t bytes = text_bytes(messages);
+    if (bytes <= DP_JINJA_TEXT_MAX) return DP_OK;
+    return dp_fail(DP_E_CONTEXT, "the conversation has %llu bytes of text, a chat template takes at most %d (%d MiB): shorten it",
+                   (unsigned long long)bytes, DP_JINJA_TEXT_MAX, DP_JINJA_TEXT_MAX >> 20);
+}
+
 static dp_status variables_of(dp_arena *arena, const dp_tokenizer *tokenizer, const dp_chat_desc *desc, dp_json **out) {
     const dp_json *messages, *tools = NULL, *given;
     dp_json prompt = {.type = DP_JSON_BOOL, .boolean = desc->add_generation_prompt};
@@ -49,6 +64,7 @@ static dp_status variables_of(dp_arena *arena, const dp_tokenizer *tokenizer, co
         *object = *given;
     }
     TRY(parse_part(arena, desc->messages, DP_JSON_ARRAY, "messages", &messages));
+    TRY(check_size(messages));
     if (desc->tools) TRY(parse_part(arena, desc->tools, DP_JSON_ARRAY, "tools", &tools));
     TRY(add_special(arena, object, tokenizer));
     TRY(add(arena, object, "add_generation_prompt", &prompt));

@@ -6,6 +6,8 @@
 #include "base/base.h"
 #include "base/json.h"
 
+enum { DP_JINJA_TEXT_MAX = 16 << 20 }; /* bytes of the result, or of any one string */
+
 typedef struct dp_jinja dp_jinja; /* a parsed template; immutable, shared between threads */
 
 dp_status dp_jinja_parse(dp_str source, dp_jinja **out);

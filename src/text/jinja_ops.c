@@ -66,8 +66,8 @@ static dp_status floats(dp_jrun *run, dp_jop op, double a, double b, dp_jv *out)
 
 static dp_status join_strings(dp_jrun *run, dp_str a, dp_str b, dp_jv *out) {
     char *text;
-    if (a.n + b.n > DP_JRUN_OUTPUT_MAX)
-        return dp_jrun_fail(run, DP_E_UNSUPPORTED, "a string longer than %d MiB", DP_JRUN_OUTPUT_MAX >> 20);
+    if (a.n + b.n > DP_JINJA_TEXT_MAX)
+        return dp_jrun_fail(run, DP_E_UNSUPPORTED, "a string longer than %d MiB", DP_JINJA_TEXT_MAX >> 20);
     TRY(dp_jrun_alloc(run, a.n + b.n + 1, (void **)&text));
     if (a.n) memcpy(text, a.p, a.n);
     if (b.n) memcpy(text + a.n, b.p, b.n);
@@ -98,8 +98,8 @@ static dp_status repeat(dp_jrun *run, const dp_jv v[2], dp_jv *out) {
     if (!dp_jv_is_int(times)) return type_error(run, "*", v);
     int64_t n = DP_MAX(dp_jv_to_int(times), 0);
     if (what.type == DP_JV_STRING) {
-        if (what.string.n && n > DP_JRUN_OUTPUT_MAX / (int64_t)what.string.n)
-            return dp_jrun_fail(run, DP_E_UNSUPPORTED, "a string longer than %d MiB", DP_JRUN_OUTPUT_MAX >> 20);
+        if (what.string.n && n > DP_JINJA_TEXT_MAX / (int64_t)what.string.n)
+            return dp_jrun_fail(run, DP_E_UNSUPPORTED, "a string longer than %d MiB", DP_JINJA_TEXT_MAX >> 20);
         dp_buf buf = {0};
         for (int64_t i = 0; i < n && what.string.n; i++) dp_buf_append(&buf, what.string.p, what.string.n);
         return dp_jrun_take(run, &buf, out);

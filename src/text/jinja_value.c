@@ -33,8 +33,8 @@ dp_status dp_jrun_alloc(dp_jrun *run, size_t size, void **out) {
 
 dp_status dp_jrun_check(dp_jrun *run, const dp_buf *buf) {
     if (buf->failed) return dp_no_memory(buf->size);
-    if (buf->size <= DP_JRUN_OUTPUT_MAX) return DP_OK;
-    return dp_jrun_fail(run, DP_E_UNSUPPORTED, "the template writes more than %d MiB", DP_JRUN_OUTPUT_MAX >> 20);
+    if (buf->size <= DP_JINJA_TEXT_MAX) return DP_OK;
+    return dp_jrun_fail(run, DP_E_UNSUPPORTED, "the template writes more than %d MiB", DP_JINJA_TEXT_MAX >> 20);
 }
 
 dp_status dp_jrun_take(dp_jrun *run, dp_buf *buf, dp_jv *out) {

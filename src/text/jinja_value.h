@@ -9,11 +9,11 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include "text/jinja.h"
 
 /* ---- limits of one render: a template comes with a download and is not trusted ---- */
 enum {
     DP_JRUN_STEPS_MAX = 30000000,    /* nodes evaluated, elements visited, 32-byte pieces of strings scanned */
-    DP_JRUN_OUTPUT_MAX = 16 << 20,   /* bytes of the result, or of any one string */
     DP_JRUN_MEMORY_MAX = 256 << 20,  /* bytes of all values together */
     DP_JRUN_DEPTH_MAX = 400,         /* nested evaluations, macro calls included */
     DP_JRUN_RANGE_MAX = 100000,      /* elements of range(), as in Jinja's sandbox */
@@ -109,7 +109,7 @@ dp_status dp_jrun_fail(const dp_jrun *run, dp_status status, const char *format,
 dp_status dp_jrun_tick(dp_jrun *run, size_t steps);
 /* Memory from the arena, charged. */
 dp_status dp_jrun_alloc(dp_jrun *run, size_t size, void **out);
-/* Fails if appending to `buf` failed or it outgrew DP_JRUN_OUTPUT_MAX. */
+/* Fails if appending to `buf` failed or it outgrew DP_JINJA_TEXT_MAX. */
 dp_status dp_jrun_check(dp_jrun *run, const dp_buf *buf);
 /* Copies the buffer into a string value and frees it, also when that fails. */
 dp_status dp_jrun_take(dp_jrun *run, dp_buf *buf, dp_jv *out);

@@ -194,6 +194,8 @@ test_run() {
     run run "$fox" --greedy --json; expect "--json" 0 out '^\{"model": ".*"stop": "end"' out '"decode_tokens_per_second": [0-9]'
     run run "$fox" --context 8; fails "prompt longer than the context" 18 '12 tokens.* 8 .*--context'
     run run "$(printf 'a %.0s' $(seq 2000))"; fails "prompt longer than the model's context" 18 'the model has no more'
+    head -c 17000000 /dev/zero | tr '\0' a >long.txt
+    code=0; "$doppler" run --quiet <long.txt >out 2>err || code=$?; fails "a prompt of 17 MB" 18 'has 17000004 bytes .*at most 16777216'
     printf 'a\0b' >nul.txt
     code=0; "$doppler" run --quiet <nul.txt >out 2>err || code=$?; fails "a NUL byte in the prompt" 2 'offset 1'
     run run "$fox" --seed 18446744073709551615 --max-tokens 3 --json; expect "the largest seed" 0 out '"seed": 18446744073709551615'
