@@ -137,7 +137,7 @@ dp_status setup_finish(const setup *s) {
 void setup_put_paging(const setup *s, dp_buf *json) {
     char *text = NULL;
     if (!set.paging_stats) return;
-    dp_json_add_raw(json, "paging", dp_model_paging_json(s->model, &text) == DP_OK ? text : "null");
+    dp_json_add_raw(json, "paging", dp_str_of(dp_model_paging_json(s->model, &text) == DP_OK ? text : "null"));
     dp_free(text);
 }
 

@@ -33,7 +33,7 @@ static dp_status report(job *j, const char *path, dp_status status) {
     dp_json_add_text(&out, "model", path);
     dp_json_add_text(&out, "status", dp_status_name(status));
     if (status != DP_OK) dp_json_add_text(&out, "message", dp_error_message());
-    dp_json_add_raw(&out, "bad", j->bad.data);
+    dp_json_add_raw(&out, "bad", (dp_str){j->bad.data, j->bad.size});
     dp_json_close(&out, '}');
     return stdout_print(&out);
 }

@@ -1,12 +1,12 @@
 /* json_write.c: see json_write.h. Whether a comma is due shows in what has been written: it is, unless an opening bracket
- * stands last. Strings end in a quote, so no text is mistaken for one. */
+ * or a key's colon stands last. Strings end in a quote, so no text is mistaken for one. */
 #include "base/json_write.h"
 
 /* The comma stands where the previous member ends, in front of a line break. */
 static void put_comma(dp_buf *buf) {
     size_t end = buf->size;
     while (end && strchr(" \n", buf->data[end - 1])) end--;
-    if (buf->failed || !end || strchr("{[", buf->data[end - 1])) return;
+    if (buf->failed || !end || strchr("{[:", buf->data[end - 1])) return;
     bool same_line = end == buf->size;
     dp_buf_char(buf, ' ');
     if (buf->failed) return;
@@ -15,11 +15,15 @@ static void put_comma(dp_buf *buf) {
     if (same_line) dp_buf_char(buf, ' ');
 }
 
-static void begin(dp_buf *buf, const char *key) {
+void dp_json_key(dp_buf *buf, dp_str key) {
     put_comma(buf);
-    if (!key) return;
-    dp_json_put_string(buf, dp_str_of(key));
+    dp_json_put_string(buf, key);
     dp_buf_str(buf, ": ");
+}
+
+static void begin(dp_buf *buf, const char *key) {
+    if (key) dp_json_key(buf, dp_str_of(key));
+    else put_comma(buf);
 }
 
 void dp_json_open(dp_buf *buf, const char *key, char bracket) {
@@ -38,12 +42,14 @@ void dp_json_add_str(dp_buf *buf, const char *key, dp_str text) {
 
 void dp_json_add_text(dp_buf *buf, const char *key, const char *text) { dp_json_add_str(buf, key, dp_str_of(text)); }
 
-void dp_json_add_raw(dp_buf *buf, const char *key, const char *json) {
+void dp_json_add_raw(dp_buf *buf, const char *key, dp_str json) {
     begin(buf, key);
-    dp_buf_str(buf, json);
+    dp_buf_append(buf, json.p, json.n);
 }
 
-void dp_json_add_bool(dp_buf *buf, const char *key, bool value) { dp_json_add_raw(buf, key, value ? "true" : "false"); }
+void dp_json_add_null(dp_buf *buf, const char *key) { dp_json_add_raw(buf, key, DP_LIT("null")); }
+
+void dp_json_add_bool(dp_buf *buf, const char *key, bool value) { dp_json_add_raw(buf, key, dp_str_of(value ? "true" : "false")); }
 
 void dp_json_add_int(dp_buf *buf, const char *key, int64_t value) {
     begin(buf, key);

@@ -1,6 +1,10 @@
 /* gguf_extra.c: see gguf_extra.h. */
 #include "convert/gguf_extra.h"
 
+#include "base/json_write.h"
+
+#include <stdio.h>
+
 enum { ARRAY_MAX = 4096 }; /* longer arrays are vocabularies of a kind that tokenizer.json holds */
 
 static const char *const type_names[DP_GGUF_TYPE_COUNT] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
@@ -15,94 +19,71 @@ static bool is_left_out(const dp_gguf_kv *kv) {
     return dp_str_starts(kv->key, "split.") || (kv->type == DP_GGUF_ARRAY && kv->count > ARRAY_MAX);
 }
 
-static void put_number(dp_buf *buf, dp_gguf_type type, const unsigned char *p) {
+/* key: NULL in a list. */
+static void add_number(dp_buf *buf, const char *key, dp_gguf_type type, const unsigned char *p) {
     double real = type == DP_GGUF_F32 ? (double)dp_load_f32(p) : 0;
     if (type == DP_GGUF_F64) memcpy(&real, p, 8);
     switch (type) {
-    case DP_GGUF_U8:
-        dp_buf_printf(buf, "%u", p[0]);
-        break;
-    case DP_GGUF_I8:
-        dp_buf_printf(buf, "%d", (int8_t)p[0]);
-        break;
-    case DP_GGUF_BOOL:
-        dp_buf_str(buf, p[0] ? "true" : "false");
-        break;
-    case DP_GGUF_U16:
-        dp_buf_printf(buf, "%u", dp_load_u16(p));
-        break;
-    case DP_GGUF_I16:
-        dp_buf_printf(buf, "%d", (int16_t)dp_load_u16(p));
-        break;
-    case DP_GGUF_U32:
-        dp_buf_printf(buf, "%lu", (unsigned long)dp_load_u32(p));
-        break;
-    case DP_GGUF_I32:
-        dp_buf_printf(buf, "%ld", (long)(int32_t)dp_load_u32(p));
-        break;
-    case DP_GGUF_U64:
-        dp_buf_printf(buf, "%llu", (unsigned long long)dp_load_u64(p));
-        break;
-    case DP_GGUF_I64:
-        dp_buf_printf(buf, "%lld", (long long)(int64_t)dp_load_u64(p));
-        break;
-    default:
-        dp_json_put_double(buf, real);
-        break; /* infinities become null, which is skipped on the way back */
+    case DP_GGUF_BOOL: dp_json_add_bool(buf, key, p[0]); break;
+    case DP_GGUF_U8: dp_json_add_uint(buf, key, p[0]); break;
+    case DP_GGUF_U16: dp_json_add_uint(buf, key, dp_load_u16(p)); break;
+    case DP_GGUF_U32: dp_json_add_uint(buf, key, dp_load_u32(p)); break;
+    case DP_GGUF_U64: dp_json_add_uint(buf, key, dp_load_u64(p)); break;
+    case DP_GGUF_I8: dp_json_add_int(buf, key, (int8_t)p[0]); break;
+    case DP_GGUF_I16: dp_json_add_int(buf, key, (int16_t)dp_load_u16(p)); break;
+    case DP_GGUF_I32: dp_json_add_int(buf, key, (int32_t)dp_load_u32(p)); break;
+    case DP_GGUF_I64: dp_json_add_int(buf, key, (int64_t)dp_load_u64(p)); break;
+    default: dp_json_add_double(buf, key, real); break; /* infinities become null, which is skipped on the way back */
     }
 }
 
-static void put_array(dp_buf *buf, const dp_gguf_kv *kv) {
+static void add_array(dp_buf *buf, const dp_gguf_kv *kv) {
     dp_gguf_strings strings = dp_gguf_strings_of(kv);
     dp_str text;
-    dp_buf_char(buf, '[');
+    dp_json_open(buf, "value", '[');
     for (uint64_t i = 0; i < kv->count; i++) {
-        if (i) dp_buf_char(buf, ',');
         if (kv->item_type != DP_GGUF_STRING)
-            put_number(buf, kv->item_type, kv->data + i * dp_gguf_type_bytes(kv->item_type));
+            add_number(buf, NULL, kv->item_type, kv->data + i * dp_gguf_type_bytes(kv->item_type));
         else if (dp_gguf_next_string(&strings, &text))
-            dp_json_put_string(buf, text);
+            dp_json_add_str(buf, NULL, text);
     }
-    dp_buf_char(buf, ']');
+    dp_json_close(buf, ']');
 }
 
-static void put_pair(dp_buf *buf, const dp_gguf_kv *kv) {
-    dp_buf_str(buf, "{\"key\":");
-    dp_json_put_string(buf, kv->key);
+static void add_pair(dp_buf *buf, const dp_gguf_kv *kv) {
     bool array = kv->type == DP_GGUF_ARRAY;
-    dp_buf_printf(buf, ",\"type\":\"%s%s\",\"value\":", array ? "array:" : "",
-                  type_names[array ? kv->item_type : kv->type]);
+    char type[32];
+    snprintf(type, sizeof type, "%s%s", array ? "array:" : "", type_names[array ? kv->item_type : kv->type]);
+    dp_json_open(buf, NULL, '{');
+    dp_json_add_str(buf, "key", kv->key);
+    dp_json_add_text(buf, "type", type);
     if (array)
-        put_array(buf, kv);
+        add_array(buf, kv);
     else if (kv->type == DP_GGUF_STRING)
-        dp_json_put_string(buf, (dp_str){(const char *)kv->data, (size_t)kv->count});
+        dp_json_add_str(buf, "value", (dp_str){(const char *)kv->data, (size_t)kv->count});
     else
-        put_number(buf, kv->type, kv->data);
-    dp_buf_char(buf, '}');
+        add_number(buf, "value", kv->type, kv->data);
+    dp_json_close(buf, '}');
 }
 
 dp_status dp_gguf_extra_collect(const dp_checkpoint *checkpoint, dp_arena *arena, const dp_json **out) {
     const dp_gguf *gguf = checkpoint->gguf;
     dp_buf buf = {0};
+    dp_json_open(&buf, NULL, '{');
+    dp_json_open(&buf, "metadata", '[');
+    for (size_t i = 0; i < gguf->kv_count; i++)
+        if (!is_left_out(&gguf->kvs[i])) add_pair(&buf, &gguf->kvs[i]);
+    dp_json_close(&buf, ']');
+    dp_json_open(&buf, "tensors", '[');
     const char *before = "";
-    dp_buf_str(&buf, "{\"metadata\":[");
-    for (size_t i = 0; i < gguf->kv_count; i++) {
-        const dp_gguf_kv *kv = &gguf->kvs[i];
-        if (is_left_out(kv)) continue;
-        dp_buf_str(&buf, before);
-        put_pair(&buf, kv);
-        before = ",";
-    }
-    dp_buf_str(&buf, "],\"tensors\":[");
-    before = "";
     for (size_t i = 0; i < checkpoint->tensor_count; i++) {
         const char *name = checkpoint->tensors[i].source_name;
         if (strcmp(name, before) == 0) continue; /* a fused one, of which several tensors were made */
-        if (i) dp_buf_char(&buf, ',');
-        dp_json_put_string(&buf, dp_str_of(name));
+        dp_json_add_text(&buf, NULL, name);
         before = name;
     }
-    dp_buf_str(&buf, "]}");
+    dp_json_close(&buf, ']');
+    dp_json_close(&buf, '}');
     /* The tree points into its text. */
     char *text = buf.failed ? NULL : dp_arena_copy(arena, buf.data, buf.size);
     size_t size = buf.size;

@@ -2,7 +2,10 @@
  * Any text can be encoded, any id decoded; nothing is downloaded. Special tokens take the ids that the config names.
  * The other ids go, in order, to the 256 bytes, a few merged pairs and fillers " wN", which no text produces but a
  * random model does. */
+#include "base/json_write.h"
 #include "convert/synth.h"
+
+#include <stdio.h>
 
 enum { BYTES = 256, SPECIALS_MAX = 16, VOCAB_MAX = 1 << 24 };
 
@@ -37,15 +40,12 @@ static void add_ids(specials *s, const dp_json *value, int64_t vocab, const char
 }
 
 /* <s>, </s>, </s2>, ...: the names count per kind. */
-static void put_special_name(const specials *s, size_t i, dp_buf *out) {
+static void add_special_name(const specials *s, size_t i, const char *key, dp_buf *out) {
+    char name[32];
     int number = 1;
     for (size_t k = 0; k < i; k++) number += strcmp(s->list[k].name, s->list[i].name) == 0;
-    dp_buf_char(out, '"');
-    if (number == 1)
-        dp_buf_printf(out, "<%s>", s->list[i].name);
-    else
-        dp_buf_printf(out, "<%s%d>", s->list[i].name, number);
-    dp_buf_char(out, '"');
+    snprintf(name, sizeof name, number == 1 ? "<%s>" : "<%s%d>", s->list[i].name, number);
+    dp_json_add_text(out, key, name);
 }
 
 /* The printable character that stands for a byte (GPT-2's table). */
@@ -70,62 +70,97 @@ static void put_token_text(size_t index, dp_buf *text) {
     }
 }
 
-static void put_vocab(const specials *s, int64_t vocab, dp_buf *out) {
+static void add_vocab(const specials *s, int64_t vocab, dp_buf *out) {
     dp_buf text = {0};
     size_t index = 0;
-    dp_buf_str(out, "\"vocab\":{");
-    for (int64_t id = 0; id < vocab; id++) {
+    dp_json_open(out, "vocab", '{');
+    for (int64_t id = 0; id < vocab && !out->failed; id++) {
         if (is_special(s, id)) continue;
         dp_buf_clear(&text);
-        put_token_text(index, &text);
-        if (text.failed) out->failed = true;
-        if (out->failed) break;
-        dp_buf_str(out, index++ ? ",\n" : "\n");
-        dp_json_put_string(out, (dp_str){text.data, text.size});
-        dp_buf_printf(out, ":%lld", (long long)id);
+        put_token_text(index++, &text);
+        out->failed |= text.failed;
+        dp_json_line(out, 0);
+        dp_json_key(out, (dp_str){text.data ? text.data : "", text.size});
+        dp_json_add_int(out, NULL, id);
     }
-    dp_buf_str(out, "},\n\"merges\":[");
-    for (size_t i = 0; i < DP_COUNT(merges); i++)
-        dp_buf_printf(out, "%s[\"%s\",\"%s\"]", i ? "," : "", merges[i][0], merges[i][1]);
-    dp_buf_char(out, ']');
+    dp_json_close(out, '}');
     dp_buf_free(&text);
 }
 
-static void put_added(const specials *s, dp_buf *out) {
-    dp_buf_str(out, "\"added_tokens\":[");
-    for (size_t i = 0; i < s->count; i++) {
-        dp_buf_printf(out, "%s{\"id\":%lld,\"content\":", i ? "," : "", (long long)s->list[i].id);
-        put_special_name(s, i, out);
-        dp_buf_str(out,
-                   ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":true}");
+static void add_merges(dp_buf *out) {
+    dp_json_line(out, 0);
+    dp_json_open(out, "merges", '[');
+    for (size_t i = 0; i < DP_COUNT(merges); i++) {
+        dp_json_open(out, NULL, '[');
+        dp_json_add_text(out, NULL, merges[i][0]);
+        dp_json_add_text(out, NULL, merges[i][1]);
+        dp_json_close(out, ']');
     }
-    dp_buf_str(out, "],\n");
+    dp_json_close(out, ']');
+}
+
+static void add_added(const specials *s, dp_buf *out) {
+    static const char *const options[] = {"single_word", "lstrip", "rstrip", "normalized"};
+    dp_json_open(out, "added_tokens", '[');
+    for (size_t i = 0; i < s->count; i++) {
+        dp_json_open(out, NULL, '{');
+        dp_json_add_int(out, "id", s->list[i].id);
+        add_special_name(s, i, "content", out);
+        for (size_t k = 0; k < DP_COUNT(options); k++) dp_json_add_bool(out, options[k], false);
+        dp_json_add_bool(out, "special", true);
+        dp_json_close(out, '}');
+    }
+    dp_json_close(out, ']');
+}
+
+static void add_byte_level(dp_buf *out, const char *key, bool prefix_space) {
+    dp_json_line(out, 0);
+    dp_json_open(out, key, '{');
+    dp_json_add_text(out, "type", "ByteLevel");
+    dp_json_add_bool(out, "add_prefix_space", prefix_space);
+    dp_json_add_bool(out, "trim_offsets", true);
+    dp_json_add_bool(out, "use_regex", true);
+    dp_json_close(out, '}');
+}
+
+static void add_model(const specials *s, int64_t vocab, dp_buf *out) {
+    static const char *const nulls[] = {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"};
+    static const char *const options[] = {"fuse_unk", "byte_fallback", "ignore_merges"};
+    dp_json_line(out, 0);
+    dp_json_open(out, "model", '{');
+    dp_json_add_text(out, "type", "BPE");
+    for (size_t i = 0; i < DP_COUNT(nulls); i++) dp_json_add_null(out, nulls[i]);
+    for (size_t i = 0; i < DP_COUNT(options); i++) dp_json_add_bool(out, options[i], false);
+    add_vocab(s, vocab, out);
+    add_merges(out);
+    dp_json_close(out, '}');
 }
 
 static void put_tokenizer(const specials *s, int64_t vocab, dp_buf *out) {
-    dp_buf_str(out, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n");
-    put_added(s, out);
-    dp_buf_str(out, "\"normalizer\":null,\n\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
-                    "\"trim_offsets\":true,\"use_regex\":true},\n\"post_processor\":null,\n"
-                    "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,"
-                    "\"use_regex\":true},\n\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,"
-                    "\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":false,"
-                    "\"byte_fallback\":false,\"ignore_merges\":false,\n");
-    put_vocab(s, vocab, out);
-    dp_buf_str(out, "}}\n");
+    dp_json_open(out, NULL, '{');
+    dp_json_add_text(out, "version", "1.0");
+    dp_json_add_null(out, "truncation");
+    dp_json_add_null(out, "padding");
+    add_added(s, out);
+    dp_json_add_null(out, "normalizer");
+    add_byte_level(out, "pre_tokenizer", false);
+    dp_json_add_null(out, "post_processor");
+    add_byte_level(out, "decoder", true);
+    add_model(s, vocab, out);
+    dp_json_close(out, '}');
 }
 
 static void put_config(const specials *s, dp_buf *out) {
     static const char *const roles[][2] = {{"s", "bos_token"}, {"/s", "eos_token"}, {"pad", "pad_token"}};
-    dp_buf_str(out, "{\"tokenizer_class\":\"PreTrainedTokenizerFast\"");
+    dp_json_open(out, NULL, '{');
+    dp_json_add_text(out, "tokenizer_class", "PreTrainedTokenizerFast");
     for (size_t r = 0; r < DP_COUNT(roles); r++)
         for (size_t i = 0; i < s->count; i++) {
             if (strcmp(s->list[i].name, roles[r][0]) != 0) continue;
-            dp_buf_printf(out, ",\"%s\":", roles[r][1]);
-            put_special_name(s, i, out);
+            add_special_name(s, i, roles[r][1], out);
             break;
         }
-    dp_buf_str(out, "}\n");
+    dp_json_close(out, '}');
 }
 
 dp_status dp_synth_tokenizer(const dp_json *config, dp_buf *json, dp_buf *tokenizer_config) {

@@ -65,7 +65,7 @@ static dp_status put_gpus(const dp_gpu_desc *desc, dp_buf *out) {
     for (size_t i = 0; i < DP_MIN(count, (size_t)LIST_MAX); i++) put_gpu(out, i, &list[i]);
     dp_json_close(out, ']');
     if (status == DP_OK)
-        dp_json_add_raw(out, "gpuError", "null");
+        dp_json_add_null(out, "gpuError");
     else
         dp_json_add_text(out, "gpuError", dp_error_message());
     return DP_OK;

@@ -179,7 +179,7 @@ static dp_status put_gpu(const dp_engine_desc *desc, dp_buf *out) {
     bool wanted = desc->backend == DP_BACKEND_AUTO || desc->backend == DP_BACKEND_GPU;
     dp_status status = wanted ? dp_gpu_open(&how, &gpu) : DP_E_DEVICE;
     if (status != DP_OK) {
-        dp_json_add_raw(out, "device", "null");
+        dp_json_add_null(out, "device");
         return wanted && desc->backend == DP_BACKEND_GPU ? status : DP_OK;
     }
     status = measure_gpu(gpu, out);

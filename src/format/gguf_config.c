@@ -3,6 +3,8 @@
  * per architecture and leaves out of the file (Gemma's window pattern, DeepSeek's groups) are filled in here. */
 #include "format/gguf_config.h"
 
+#include "base/json_write.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -61,36 +63,18 @@ typedef struct reading {
 
 /* ---- writing members ---- */
 
-static void put_member(reading *r, const char *member) {
-    if (r->json.size > 1) dp_buf_char(&r->json, ',');
-    dp_json_put_string(&r->json, dp_str_of(member));
-    dp_buf_char(&r->json, ':');
-}
-
-static void put_int(reading *r, const char *member, int64_t value) {
-    put_member(r, member);
-    dp_buf_printf(&r->json, "%lld", (long long)value);
-}
-
-static void put_bool(reading *r, const char *member, bool value) {
-    put_member(r, member);
-    dp_buf_str(&r->json, value ? "true" : "false");
-}
-
-static void put_text(reading *r, const char *member, const char *value) {
-    put_member(r, member);
-    dp_json_put_string(&r->json, dp_str_of(value));
-}
+static void put_int(reading *r, const char *member, int64_t value) { dp_json_add_int(&r->json, member, value); }
+static void put_bool(reading *r, const char *member, bool value) { dp_json_add_bool(&r->json, member, value); }
+static void put_text(reading *r, const char *member, const char *value) { dp_json_add_text(&r->json, member, value); }
 
 /* Metadata hold f32: the shortest decimal that is the same f32 restores what the publisher wrote. */
 static void put_float(reading *r, const char *member, double value) {
     char text[32];
-    put_member(r, member);
     for (int precision = 1; precision <= 9; precision++) {
         snprintf(text, sizeof text, "%.*e", precision, value);
         if ((float)strtod(text, NULL) == (float)value) break;
     }
-    dp_json_put_double(&r->json, strtod(text, NULL));
+    dp_json_add_double(&r->json, member, strtod(text, NULL));
 }
 
 /* ---- reading keys ---- */
@@ -205,8 +189,9 @@ static dp_status read_model_type(reading *r) {
     }
     put_text(r, "model_type", type);
     if (!class_name) return DP_OK;
-    put_member(r, "architectures");
-    dp_buf_printf(&r->json, "[\"%s\"]", class_name);
+    dp_json_open(&r->json, "architectures", '[');
+    dp_json_add_text(&r->json, NULL, class_name);
+    dp_json_close(&r->json, ']');
     return DP_OK;
 }
 
@@ -251,15 +236,14 @@ static dp_status read_pattern(reading *r, int64_t period) {
         put_int(r, "sliding_window_pattern", period);
         return DP_OK;
     }
-    put_member(r, "layer_types");
-    dp_buf_char(&r->json, '[');
+    dp_json_open(&r->json, "layer_types", '[');
     for (int64_t i = 0; i < DP_MIN(layers, LAYERS_MAX); i++) {
         if (each && !dp_gguf_int_item(kinds, (uint64_t)i, &sliding))
             return dp_fail(DP_E_FORMAT, "metadata \"%s\": expected flags", key);
         if (!each) sliding = period == 0 || i % period != period - 1;
-        dp_buf_printf(&r->json, "%s\"%s\"", i ? "," : "", sliding ? "sliding_attention" : "full_attention");
+        dp_json_add_text(&r->json, NULL, sliding ? "sliding_attention" : "full_attention");
     }
-    dp_buf_char(&r->json, ']');
+    dp_json_close(&r->json, ']');
     return DP_OK;
 }
 
@@ -344,7 +328,7 @@ static dp_status read_rope_basics(reading *r) {
 /* ---- whole ---- */
 
 static dp_status read_all(reading *r) {
-    dp_buf_char(&r->json, '{');
+    dp_json_open(&r->json, NULL, '{');
     TRY(read_model_type(r));
     TRY(read_rows(r));
     TRY(read_vocabulary(r));
@@ -352,7 +336,7 @@ static dp_status read_all(reading *r) {
     TRY(read_family(r));
     TRY(read_rope_basics(r));
     TRY(dp_gguf_rope_read(r->c, r->g, r->architecture, &r->json));
-    dp_buf_char(&r->json, '}');
+    dp_json_close(&r->json, '}');
     if (r->json.failed) return dp_no_memory(r->json.size);
     char *text = dp_arena_copy(&r->c->arena, r->json.data, r->json.size);
     return text ? dp_json_parse(&r->c->arena, (dp_str){text, r->json.size}, &r->c->config) : dp_no_memory(r->json.size);

@@ -30,7 +30,7 @@ dp_status dp_gguf_rope_tensor(const dp_json *config, size_t i, dp_arena *arena, 
 
 /* ---- between the files of this table ---- */
 
-/* Appends the "rope_scaling" member (and what belongs to it), with a leading comma, when the metadata asks for any. */
+/* Adds the "rope_scaling" member (and what belongs to it) to the open object when the metadata asks for any. */
 dp_status dp_gguf_rope_read(dp_checkpoint *checkpoint, const dp_gguf *gguf, const char *architecture, dp_buf *json);
 dp_status dp_gguf_rope_put(const dp_json *config, const char *architecture, dp_gguf_kvs *kvs);
 

@@ -11,6 +11,8 @@
  * Members are read in both spellings, rope_scaling + rope_theta and rope_parameters. */
 #include "format/gguf_config.h"
 
+#include "base/json_write.h"
+
 #include <math.h>
 #include <stdio.h>
 
@@ -34,8 +36,17 @@ static dp_status get_number(const keys *k, const char *name, double *out) {
 /* ---- GGUF -> config ---- */
 
 static void put_number(dp_buf *json, const char *member, double value) {
-    dp_buf_printf(json, ",\"%s\":", member);
-    dp_json_put_double(json, (double)(float)value);
+    dp_json_add_double(json, member, (double)(float)value);
+}
+
+static void open_scaling(dp_buf *json, const char *type) {
+    dp_json_open(json, "rope_scaling", '{');
+    dp_json_add_text(json, "rope_type", type);
+    dp_json_add_text(json, "type", type);
+}
+
+static void put_original(dp_buf *json, double length) {
+    if (length > 0 && length < 1e9) dp_json_add_int(json, "original_max_position_embeddings", (int64_t)length);
 }
 
 static dp_status put_factors(dp_checkpoint *c, const char *tensor, const char *member, dp_buf *json) {
@@ -44,12 +55,9 @@ static dp_status put_factors(dp_checkpoint *c, const char *tensor, const char *m
     if (!t || t->dtype != DP_F32 || t->n_dims != 1 || t->shape[0] > FACTORS_MAX)
         return dp_fail(DP_E_FORMAT, "%s: expected up to %d F32 values", tensor, FACTORS_MAX);
     TRY(dp_checkpoint_read(c, t, 0, values, (size_t)t->size));
-    dp_buf_printf(json, ",\"%s\":[", member);
-    for (int64_t i = 0; i < t->shape[0]; i++) {
-        if (i) dp_buf_char(json, ',');
-        dp_json_put_double(json, (double)values[i]);
-    }
-    dp_buf_char(json, ']');
+    dp_json_open(json, member, '[');
+    for (int64_t i = 0; i < t->shape[0]; i++) dp_json_add_double(json, NULL, (double)values[i]);
+    dp_json_close(json, ']');
     return DP_OK;
 }
 
@@ -57,9 +65,9 @@ static dp_status read_longrope(dp_checkpoint *c, const keys *k, dp_buf *json) {
     double original = 0, attention = 0;
     TRY(get_number(k, "original_context_length", &original));
     TRY(get_number(k, "attn_factor", &attention));
-    if (original > 0 && original < 1e9) dp_buf_printf(json, ",\"original_max_position_embeddings\":%.0f", original);
-    dp_buf_str(json, ",\"rope_scaling\":{\"rope_type\":\"longrope\",\"type\":\"longrope\"");
-    if (original > 0 && original < 1e9) dp_buf_printf(json, ",\"original_max_position_embeddings\":%.0f", original);
+    put_original(json, original);
+    open_scaling(json, "longrope");
+    put_original(json, original);
     if (attention > 0) {
         put_number(json, "attention_factor", attention);
         put_number(json, "short_mscale", attention);
@@ -67,7 +75,7 @@ static dp_status read_longrope(dp_checkpoint *c, const keys *k, dp_buf *json) {
     }
     TRY(put_factors(c, "rope_factors_long.weight", "long_factor", json));
     TRY(put_factors(c, "rope_factors_short.weight", "short_factor", json));
-    dp_buf_char(json, '}');
+    dp_json_close(json, '}');
     return DP_OK;
 }
 
@@ -78,19 +86,19 @@ static dp_status read_yarn(const keys *k, double factor, dp_buf *json) {
     TRY(get_number(k, "yarn_beta_slow", &slow));
     TRY(get_number(k, "yarn_log_multiplier", &multiplier));
     TRY(get_number(k, "attn_factor", &attention));
-    dp_buf_str(json, ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"type\":\"yarn\"");
+    open_scaling(json, "yarn");
     put_number(json, "factor", factor);
     put_number(json, "beta_fast", fast);
     put_number(json, "beta_slow", slow);
-    if (original > 0 && original < 1e9) dp_buf_printf(json, ",\"original_max_position_embeddings\":%.0f", original);
+    put_original(json, original);
     if (multiplier > 0) {
         put_number(json, "mscale", multiplier / 0.1);
         put_number(json, "mscale_all_dim", multiplier / 0.1);
     } else if (attention > 0 && attention != 1) {
         put_number(json, "attention_factor", attention * (0.1 * log(factor) + 1));
     }
-    if (strcmp(k->architecture, "gpt-oss") == 0) dp_buf_str(json, ",\"truncate\":false");
-    dp_buf_char(json, '}');
+    if (strcmp(k->architecture, "gpt-oss") == 0) dp_json_add_bool(json, "truncate", false);
+    dp_json_close(json, '}');
     return DP_OK;
 }
 
@@ -110,9 +118,9 @@ dp_status dp_gguf_rope_read(dp_checkpoint *c, const dp_gguf *g, const char *arch
         return dp_fail(DP_E_FORMAT, "metadata \"%s.rope.scaling.factor\": expected a number above 0", architecture);
     if (dp_str_is(type, "yarn")) return read_yarn(&k, factor, json);
     if (!linear) return dp_fail(DP_E_UNSUPPORTED, "RoPE scaling type \"" DP_STR_FMT "\"", DP_STR_ARG(type));
-    dp_buf_str(json, ",\"rope_scaling\":{\"rope_type\":\"linear\",\"type\":\"linear\"");
+    open_scaling(json, "linear");
     put_number(json, "factor", factor);
-    dp_buf_char(json, '}');
+    dp_json_close(json, '}');
     return DP_OK;
 }
 

@@ -1,6 +1,7 @@
 /* rdrr_config.c: the configuration of an RDRR model. "config" is that of the source and is taken as it is; manifests
  * without one have an "architecture" object with names of their own. What either lacks (model_type, expert counts) is
  * filled in from the manifest's other fields. */
+#include "base/json_write.h"
 #include "format/builder.h"
 
 static const char *const members[][2] = {
@@ -16,33 +17,24 @@ static const char *const members[][2] = {
     {"rmsNormEps", "rms_norm_eps"},
 };
 
-static void put_key(dp_buf *json, const char *key) {
-    if (json->size > 1) dp_buf_char(json, ',');
-    dp_json_put_string(json, dp_str_of(key));
-    dp_buf_char(json, ':');
-}
-
 static void put_number(dp_buf *json, const dp_json *config, const char *key, const dp_json *value) {
     if (!value || value->type != DP_JSON_NUMBER || dp_json_find(config, key)) return;
-    put_key(json, key);
-    dp_json_put(json, value);
+    dp_json_add_value(json, key, value);
 }
 
 /* Fields that are missing from config, as members of a JSON object. */
 static void put_missing(const dp_json *manifest, const dp_json *config, dp_buf *json) {
     const dp_json *architecture = dp_json_find(manifest, "architecture"), *moe = dp_json_find(manifest, "moeConfig");
     const dp_json *type = dp_json_find(manifest, "modelType");
-    dp_buf_char(json, '{');
+    dp_json_open(json, NULL, '{');
     for (size_t i = 0; i < DP_COUNT(members); i++)
         put_number(json, config, members[i][1], dp_json_find(architecture, members[i][0]));
     if (!dp_json_find(config, "n_routed_experts") && !dp_json_find(config, "num_experts"))
         put_number(json, config, "num_local_experts", dp_json_find(moe, "numExperts"));
     put_number(json, config, "num_experts_per_tok", dp_json_find(moe, "numExpertsPerToken"));
-    if (type && type->type == DP_JSON_STRING && !dp_json_find(config, "model_type")) {
-        put_key(json, "model_type");
-        dp_json_put(json, type);
-    }
-    dp_buf_char(json, '}');
+    bool named = type && type->type == DP_JSON_STRING;
+    if (named && !dp_json_find(config, "model_type")) dp_json_add_value(json, "model_type", type);
+    dp_json_close(json, '}');
 }
 
 /* config's members, then the filled-in ones. */

@@ -6,6 +6,7 @@
  * Token types: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte. */
 #include <stdlib.h>
 
+#include "base/json_write.h"
 #include "text/tokenizer_parts.h"
 
 enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, BYTE = 6 };
@@ -46,13 +47,22 @@ static dp_status byte_level_fields(dp_tokenizer *t, const dp_gguf_vocab *v) {
             "GGUF: tokenizer.ggml.pre \"%s\" is a pre-tokenizer we do not have; the model's tokenizer.json would do",
             name);
     dp_buf pre = {0};
-    dp_buf_str(&pre, "{\"type\":\"Sequence\",\"pretokenizers\":[");
+    dp_json_open(&pre, NULL, '{');
+    dp_json_add_text(&pre, "type", "Sequence");
+    dp_json_open(&pre, "pretokenizers", '[');
     for (size_t i = 0; i < DP_COUNT(known->patterns) && known->patterns[i]; i++) {
-        dp_buf_str(&pre, "{\"type\":\"Split\",\"pattern\":{\"Regex\":");
-        dp_json_put_string(&pre, dp_str_of(known->patterns[i]));
-        dp_buf_str(&pre, "},\"behavior\":\"Isolated\",\"invert\":false},");
+        dp_json_open(&pre, NULL, '{');
+        dp_json_add_text(&pre, "type", "Split");
+        dp_json_open(&pre, "pattern", '{');
+        dp_json_add_text(&pre, "Regex", known->patterns[i]);
+        dp_json_close(&pre, '}');
+        dp_json_add_text(&pre, "behavior", "Isolated");
+        dp_json_add_bool(&pre, "invert", false);
+        dp_json_close(&pre, '}');
     }
-    dp_buf_str(&pre, "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":false}]}");
+    dp_json_add_raw(&pre, NULL, DP_LIT("{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":false}"));
+    dp_json_close(&pre, ']');
+    dp_json_close(&pre, '}');
     TRY(read_field(t, &pre, dp_tokenizer_read_pre_tokenizer));
     TRY(read_text_field(t, known->nfc ? "{\"type\":\"NFC\"}" : "null", dp_tokenizer_read_normalizer));
     t->bpe.ignore_merges = known->ignore_merges;
@@ -83,30 +93,48 @@ static dp_status sentencepiece_fields(dp_tokenizer *t, const dp_gguf_vocab *v) {
                            dp_tokenizer_read_decoder);
 }
 
+static void add_special_piece(dp_buf *text, dp_str token) {
+    dp_json_open(text, NULL, '{');
+    dp_json_open(text, "SpecialToken", '{');
+    dp_json_add_str(text, "id", token);
+    dp_json_add_int(text, "type_id", 0);
+    dp_json_close(text, '}');
+    dp_json_close(text, '}');
+}
+
+static void add_special_token(dp_buf *text, dp_str token, int32_t id) {
+    dp_json_key(text, token);
+    dp_json_open(text, NULL, '{');
+    dp_json_add_str(text, "id", token);
+    dp_json_add_ids(text, "ids", &id, 1);
+    dp_json_open(text, "tokens", '[');
+    dp_json_add_str(text, NULL, token);
+    dp_json_close(text, ']');
+    dp_json_close(text, '}');
+}
+
+#define SEQUENCE(name, type) DP_LIT("{\"Sequence\":{\"id\":\"" name "\",\"type_id\":" type "}}")
+
 static dp_status post_processor(dp_tokenizer *t, const dp_gguf_vocab *v) {
     bool bos = v->add_bos && v->bos >= 0, eos = v->add_eos && v->eos >= 0;
     if (!bos && !eos) return read_text_field(t, "null", dp_tokenizer_read_post_processor);
-    dp_buf text = {0}, specials = {0};
-    dp_buf_str(&text, "{\"type\":\"TemplateProcessing\",\"single\":[");
-    for (int behind = 0; behind < 2; behind++) {
-        if (behind) dp_buf_str(&text, "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}");
-        if (behind ? !eos : !bos) continue;
-        dp_str token = v->tokens[behind ? v->eos : v->bos];
-        dp_buf_str(&text, behind ? ",{\"SpecialToken\":{\"id\":" : "{\"SpecialToken\":{\"id\":");
-        dp_json_put_string(&text, token);
-        dp_buf_str(&text, behind ? ",\"type_id\":0}}" : ",\"type_id\":0}},");
-        if (specials.size) dp_buf_char(&specials, ',');
-        dp_json_put_string(&specials, token), dp_buf_str(&specials, ":{\"id\":");
-        dp_json_put_string(&specials, token);
-        dp_buf_printf(&specials, ",\"ids\":[%lld],\"tokens\":[", (long long)(behind ? v->eos : v->bos));
-        dp_json_put_string(&specials, token), dp_buf_str(&specials, "]}");
-    }
-    dp_buf_str(&text, "],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":"
-                      "1}}],\"special_tokens\":{");
-    dp_buf_append(&text, specials.data, specials.size);
-    dp_buf_str(&text, "}}");
-    text.failed = text.failed || specials.failed;
-    dp_buf_free(&specials);
+    dp_buf text = {0};
+    dp_json_open(&text, NULL, '{');
+    dp_json_add_text(&text, "type", "TemplateProcessing");
+    dp_json_open(&text, "single", '[');
+    if (bos) add_special_piece(&text, v->tokens[v->bos]);
+    dp_json_add_raw(&text, NULL, SEQUENCE("A", "0"));
+    if (eos) add_special_piece(&text, v->tokens[v->eos]);
+    dp_json_close(&text, ']');
+    dp_json_open(&text, "pair", '[');
+    dp_json_add_raw(&text, NULL, SEQUENCE("A", "0"));
+    dp_json_add_raw(&text, NULL, SEQUENCE("B", "1"));
+    dp_json_close(&text, ']');
+    dp_json_open(&text, "special_tokens", '{');
+    if (bos) add_special_token(&text, v->tokens[v->bos], (int32_t)v->bos);
+    if (eos) add_special_token(&text, v->tokens[v->eos], (int32_t)v->eos);
+    dp_json_close(&text, '}');
+    dp_json_close(&text, '}');
     return read_field(t, &text, dp_tokenizer_read_post_processor);
 }
 

@@ -70,7 +70,9 @@ static void write_document(dp_buf *buf) {
     dp_json_add_uint(buf, "most", UINT64_MAX);
     dp_json_add_text(buf, "none", NULL);
     dp_json_add_double(buf, "x", 0.5);
-    dp_json_add_raw(buf, "raw", "null");
+    dp_json_key(buf, (dp_str){"a\0b", 3});
+    dp_json_add_null(buf, NULL);
+    dp_json_add_raw(buf, "raw", DP_LIT("null"));
     dp_json_close(buf, '}');
 }
 
@@ -79,7 +81,7 @@ TEST(json_is_written_with_commas_where_they_are_due) {
                            "  \"list\": [\n"
                            "    {\"first\": true},\n"
                            "    {\"first\": false}\n"
-                           "  ], \"ids\": [1, -2, 3], \"most\": 18446744073709551615, \"none\": \"\", \"x\": 0.5, \"raw\": null}";
+                           "  ], \"ids\": [1, -2, 3], \"most\": 18446744073709551615, \"none\": \"\", \"x\": 0.5, \"a\\u0000b\": null, \"raw\": null}";
     dp_buf buf = {0};
     write_document(&buf);
     CHECK_MSG(buf.data && strcmp(buf.data, expected) == 0, "%s", buf.data);
