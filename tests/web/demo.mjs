@@ -1,12 +1,13 @@
 // demo.mjs: the demo page as a visitor uses it. Keeps screenshots in build/test-logs/web/.
 import { mkdirSync } from 'node:fs';
 import { expect, runTests, startChromium, startServer, test } from './browser.mjs';
+import { makeGate } from './support/gate.mjs';
 
 const shots = 'build/test-logs/web';
 mkdirSync(shots, { recursive: true });
-let slow = 0; // milliseconds before each shard
+const gate = makeGate(); // before each shard
 const server = await startServer(async (request) => {
-  if (slow && /shard_/.test(request.url)) await new Promise((resolve) => setTimeout(resolve, slow));
+  if (/shard_/.test(request.url)) await gate.pass();
   return false;
 });
 const context = await startChromium();
@@ -28,7 +29,7 @@ test('while a model comes the page says how much has, and it can be cancelled', 
   await page.setViewportSize({ width: 390, height: 780 });
   await page.goto(`${server.address_}/web/demo/`);
   await page.screenshot({ path: `${shots}/demo-phone-welcome.png` });
-  slow = 150;
+  gate.close(12);
   await page.click('#bundled');
   await page.waitForFunction(() => /MB of 6\.7 MB, .*\/s/.test(document.getElementById('progress-text').textContent));
   const part = Number(await page.getAttribute('#progress', 'aria-valuenow'));
@@ -38,7 +39,7 @@ test('while a model comes the page says how much has, and it can be cancelled', 
   await page.waitForSelector('#welcome:not([hidden])');
   expect(await page.isHidden('#error'), 'the cancellation is shown as an error');
   await page.waitForFunction(() => /incomplete/.test(document.getElementById('kept-list').textContent));
-  slow = 0;
+  gate.open();
 });
 
 test('the bundled model loads with a click and tells a story on the GPU', async () => {

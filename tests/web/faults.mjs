@@ -2,6 +2,7 @@
 // traps, memory that is refused, workers that are deaf. Each is told, and the same page goes on.
 import { readFileSync } from 'node:fs';
 import { expect, openPage, runTests, startChromium, startServer, test } from './browser.mjs';
+import { makeGate } from './support/gate.mjs';
 
 const MODEL = '/models/storyteller/';
 const PROMPT = 'Once upon a time';
@@ -30,13 +31,13 @@ function lessMemory(more) {
 }
 
 const within = (promise, seconds, what) => Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(new Error(`${what}: nothing after ${seconds} s`)), 1000 * seconds))]);
-let slow = 0; // milliseconds before each shard
+const gate = makeGate(); // before each shard
 const server = await startServer(async (request, response) => {
   if (request.url === '/small.wasm') {
     response.writeHead(200, { 'Content-Type': 'application/wasm' }).end(lessMemory(40)); // 64 kB each
     return true;
   }
-  if (slow && /shard_/.test(request.url)) await new Promise((resolve) => setTimeout(resolve, slow));
+  if (/shard_/.test(request.url)) await gate.pass();
   return false;
 });
 const context = await startChromium();
@@ -86,16 +87,12 @@ test('clearing the storage does not disturb a model that runs', async () => {
 test('clearing the storage in the middle of a download is told, and the next attempt works', async () => {
   await page.evaluate(() => engine.unload());
   await clearStorage();
-  slow = 150;
-  const pending = page.evaluate(async (from) => {
-    let started;
-    globalThis.downloading = new Promise((resolve) => started = resolve);
-    const onProgress = (p) => p.phase === 'download' && p.done > 5e5 && started();
-    return Doppler.load(from, { backend: 'cpu', onProgress }).then((engine) => engine.unload().then(() => 'none'), (error) => `${error.code}: ${error.message}`);
-  }, MODEL);
-  await page.waitForFunction(() => globalThis.downloading).then(() => page.evaluate(() => globalThis.downloading));
+  const middle = gate.close(12);
+  const pending = page.evaluate((from) => Doppler.load(from, { backend: 'cpu' })
+    .then((engine) => engine.unload().then(() => 'none'), (error) => `${error.code}: ${error.message}`), MODEL);
+  await middle;
   await clearStorage();
-  slow = 0;
+  gate.open();
   const code = await within(pending, 60, 'the download');
   expect(/^(storage|crashed): .*cleared/.test(code), `expected "storage" or "crashed", got ${code}`);
   expect(await works() === told, 'the model does not load again');

@@ -1,7 +1,7 @@
 // life.mjs: the life of a model in the browser: a download whose connections die, resume, reload, offline, shortage of storage, two
 // tabs, eviction. Damage is integrity.mjs's.
 import { expect, openPage, runTests, startChromium, startServer, test } from './browser.mjs';
-import { faults, faulty, loadIn, reset, shardRequests } from './support/faulty.mjs';
+import { faults, faulty, gate, loadIn, reset, shardRequests } from './support/faulty.mjs';
 
 const server = await startServer(faulty);
 const context = await startChromium();
@@ -42,12 +42,12 @@ test('a model is evicted', async () => {
 
 test('a reload in the middle continues the download and repeats no finished shard', async () => {
   reset();
-  faults.slow = 60;
+  const middle = gate.close(12);
   page.evaluate((from) => Doppler.load(from, { backend: 'cpu' }), URL_).catch(() => {});
-  for (let waited = 0; shardRequests().length < 10 && waited < 300; waited++) await page.waitForTimeout(100);
+  await middle;
   await page.close();
   const before = shardRequests();
-  expect(before.length > 6 && before.length < 49, `${before.length} shards were asked for before the reload`);
+  expect(before.length > 12 && before.length < 49, `${before.length} shards were asked for before the reload`);
   page = await openPage(context, server);
   const [half] = await list();
   expect(half && !half.complete, `unexpected ${JSON.stringify(half)}`);
@@ -60,7 +60,7 @@ test('a reload in the middle continues the download and repeats no finished shar
 test('a half-loaded model does not count', async () => {
   await clear();
   reset();
-  faults.slow = 60;
+  gate.close(3);
   const aborted = await page.evaluate(async (from) => {
     const stop = new AbortController();
     const onProgress = (p) => p.phase === 'download' && p.done > 0 && stop.abort();

@@ -1,8 +1,10 @@
 // faulty.mjs: the bundled model from a server with faults, which tests switch on, and a page that loads it and tells how that went.
 import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeGate } from './gate.mjs';
 
-export const faults = { cut: 0, slow: 0, damage: '', html: '', fail: 0, dieAfter: Infinity, requests: [] };
+export const gate = makeGate(); // before each shard
+export const faults = { cut: 0, damage: '', html: '', fail: 0, dieAfter: Infinity, requests: [] };
 
 /** Serves /faulty/ from the bundled model, with the faults that are in force. */
 export async function faulty(request, response) {
@@ -14,6 +16,7 @@ export async function faulty(request, response) {
     request.socket.destroy();
     return true;
   }
+  if (/shard_/.test(name)) await gate.pass();
   if (faults.fail-- > 0) {
     response.writeHead(503).end();
     return true;
@@ -49,14 +52,14 @@ export async function faulty(request, response) {
       response.destroy();
       return true;
     }
-    if (faults.slow) await new Promise((resolve) => setTimeout(resolve, faults.slow));
   }
   response.end();
   return true;
 }
 
 export function reset() {
-  Object.assign(faults, { cut: 0, slow: 0, damage: '', html: '', fail: 0, dieAfter: Infinity, requests: [] });
+  gate.open();
+  Object.assign(faults, { cut: 0, damage: '', html: '', fail: 0, dieAfter: Infinity, requests: [] });
 }
 export const shardRequests = () => faults.requests.filter((r) => r.name.startsWith('shard'));
 
