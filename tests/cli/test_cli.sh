@@ -58,6 +58,16 @@ number() { grep -oE "\"$1\": *-?[0-9.eE+-]+" "$tmp/out" | head -1 | sed 's/.*: *
 holds() { awk "BEGIN { exit !($1) }"; }
 # wait_for FILE: until it has content, at most 20 s
 wait_for() { local i; for i in $(seq 200); do [ -s "$1" ] && return 0; sleep 0.1; done; return 1; }
+# wait_ready PID: until that process has its own answer to SIGINT, at most 20 s; it is signal 2, bit 1 of Linux's mask
+wait_ready() {
+    local i mask
+    for i in $(seq 200); do
+        mask=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null)
+        [ $(((0x${mask:-0} >> 1) & 1)) = 1 ] && return 0
+        sleep 0.1
+    done
+    return 1
+}
 # flip FILE OFFSET: changes one byte
 flip() {
     local byte
@@ -369,11 +379,11 @@ test_interrupt() {
     expect "SIGTERM ends it too, --json stays whole" 130 out '"stop": "interrupted".*\}$'
     yes "The wind was strong that day." | head -4000 >long.txt
     "$doppler" perplexity "$model" long.txt --device cpu-ref >out 2>err & pid=$!
-    sleep 0.7; kill -INT $pid; code=0; wait $pid || code=$?
+    wait_ready $pid; kill -INT $pid; code=0; wait $pid || code=$?
     fails "SIGINT ends perplexity" 130 'interrupted'
     mkdir -p stopped
     "$doppler" convert "$model" stopped/new --quantize q6_k --threads 1 >out 2>err & pid=$!
-    sleep 0.02; kill -INT $pid 2>/dev/null; code=0; wait $pid || code=$?
+    wait_ready $pid; kill -INT $pid 2>/dev/null; code=0; wait $pid || code=$?
     if [ "$code" = 0 ]; then skip "SIGINT ends convert" "it was done before the signal came"
     else
         expect "SIGINT ends convert" 130
