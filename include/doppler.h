@@ -421,7 +421,8 @@ typedef struct dp_convert_result {
     uint64_t bytes_out; /* of all shards, or of the file */
 } dp_convert_result;
 /* Copies a checkpoint, its tensors as they are (quantize NULL: "keep") or quantised; result may be NULL. DP_E_ARG if something
- * is at the output's path that must not be replaced; DP_E_DISK_FULL comes before anything is written. */
+ * is at the output's path that must not be replaced; DP_E_DISK_FULL, and DP_E_CORRUPT if a shard of the input does not match its
+ * hash, come before anything is written. */
 dp_status dp_convert(const dp_convert_desc *desc, dp_convert_result *result);
 
 /* Writes a model of a published model's exact shapes with random, numerically tame weights, for benchmarks. */

@@ -261,7 +261,7 @@ static void report_text(const job *j) {
     printf("model      %s, %s, %s: %s parameters, %s\n", info->name, info->architecture, info->quantization,
            show_count((double)info->parameters), show_bytes((double)info->weight_bytes));
     printf("backend    %s\n", dp_engine_describe(j->s.engine));
-    printf("load       %.2f s\n", j->s.load_seconds);
+    printf("load       %.3f s\n", j->s.load_seconds);
     for (size_t i = 0; i < j->prefill_count; i++)
         printf("prefill    %.1f tokens/s (%d tokens in %.3f s)\n", j->prefills[i] / j->prefill_seconds[i],
                (int)j->prefills[i], j->prefill_seconds[i]);

@@ -177,9 +177,9 @@ static dp_status do_stats(chat *c, const char *argument) {
     fprintf(stderr, "model    %s, %s\n", dp_model_get_info(c->s.model)->name, dp_engine_describe(c->s.engine));
     fprintf(stderr, "context  %d of %d positions used\n", (int)dp_session_length(c->s.session),
             (int)dp_session_context(c->s.session));
-    fprintf(stderr, "prompt   %d tokens in %.2f s (%.1f tokens/s), %zu more from the cache\n", (int)r->prompt_tokens,
-            r->prefill_seconds, per_second(r->prompt_tokens, r->prefill_seconds), c->reused);
-    fprintf(stderr, "answer   %d tokens in %.2f s (%.1f tokens/s), seed %llu\n", (int)r->new_tokens, r->decode_seconds,
+    fprintf(stderr, "prompt   %d tokens in %s (%.1f tokens/s), %zu more from the cache\n", (int)r->prompt_tokens,
+            show_duration(r->prefill_seconds), per_second(r->prompt_tokens, r->prefill_seconds), c->reused);
+    fprintf(stderr, "answer   %d tokens in %s (%.1f tokens/s), seed %llu\n", (int)r->new_tokens, show_duration(r->decode_seconds),
             per_second(r->new_tokens, r->decode_seconds), (unsigned long long)set.sampling.seed);
     return DP_OK;
 }

@@ -149,7 +149,9 @@ const char *show_duration(double seconds) {
     char *text = rotating(&size);
     if (!(seconds < 360000)) seconds = 359999;
     long s = (long)(seconds + 0.5);
-    if (seconds < 9.95) snprintf(text, size, "%.1f s", seconds);
+    if (seconds < 0.00995) snprintf(text, size, "%.1f ms", seconds * 1e3);
+    else if (seconds < 0.995) snprintf(text, size, "%.0f ms", seconds * 1e3);
+    else if (seconds < 9.95) snprintf(text, size, "%.1f s", seconds);
     else if (s >= 3600)
         snprintf(text, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
     else

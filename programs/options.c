@@ -97,6 +97,7 @@ static dp_status parse_size(const option *o, const char *text) {
         return bad_value(o, text, expected);
     }
     if (value * unit > 9e18) return bad_value(o, text, "a size below 8 EiB");
+    if (value * unit < o->min) return bad_value(o, text, "at least 1M (a number without a unit is bytes)");
     *(uint64_t *)o->value = (uint64_t)(value * unit);
     return DP_OK;
 }
@@ -196,8 +197,8 @@ dp_status options_parse(const command *cmd, char **argv, int *count, bool *help)
         return dp_fail(DP_E_ARG, "missing argument; usage: doppler %s %s (see doppler %s --help)", cmd->name,
                        cmd->arguments, cmd->name);
     if (kept > cmd->most)
-        return dp_fail(DP_E_ARG, "unexpected argument \"%s\"; usage: doppler %s %s (put texts in quotes)",
-                       argv[cmd->most], cmd->name, cmd->arguments);
+        return dp_fail(DP_E_ARG, "unexpected argument \"%s\"; usage: doppler %s%s%s%s", argv[cmd->most], cmd->name,
+                       *cmd->arguments ? " " : "", cmd->arguments, strstr(cmd->arguments, "PROMPT") ? " (put texts in quotes)" : "");
     return DP_OK;
 }
 

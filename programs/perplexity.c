@@ -167,9 +167,9 @@ static dp_status report(const job *j) {
         printf("perplexity  %.6f +- %.6f\n"
                "loss        %.7f nats per token\n"
                "tokens      %llu in %llu %s\n"
-               "time        %.2f s (%.1f tokens/s)\n",
+               "time        %s (%.1f tokens/s)\n",
                exp(mean), exp(mean) * deviation, mean, (unsigned long long)j->tokens, (unsigned long long)j->sequences,
-               j->bar.unit ? "windows" : "lines", j->seconds, n / j->seconds);
+               j->bar.unit ? "windows" : "lines", show_duration(j->seconds), n / j->seconds);
         return DP_OK;
     }
     dp_buf out = {0};
@@ -200,8 +200,9 @@ static bool is_json_lines(const job *j) {
 }
 
 static dp_status run_job(job *j, char **arguments) {
-    j->file = arguments[1];
-    TRY(dp_file_load(j->file, (size_t)1 << 30, &j->text, &j->size));
+    bool from_stdin = strcmp(arguments[1], "-") == 0;
+    j->file = from_stdin ? "standard input" : arguments[1];
+    TRY(from_stdin ? stdin_read(&j->text, &j->size) : dp_file_load(j->file, (size_t)1 << 30, &j->text, &j->size));
     TRY(setup_open(&j->s, arguments[0]));
     TRY(setup_tokenizer(&j->s, &j->tokenizer));
     TRY(setup_session(&j->s, 0));
@@ -231,7 +232,8 @@ const command command_perplexity = {
     .details =
         "FILE is plain text, scored in overlapping windows of the context's size, or JSON lines with \"text\":\n"
         "each line is scored on its own, between the tokenizer's special tokens and an end token. The result\n"
-        "is exp of the mean loss of all predicted tokens. --context 4096 is the default where the model allows it.\n",
+        "is exp of the mean loss of all predicted tokens. --context 4096 is the default where the model allows it.\n"
+        "FILE - is standard input.\n",
     .examples = "  doppler perplexity model/ eval.jsonl\n"
                 "  doppler perplexity model.gguf wikitext.txt --context 512 --json\n"
                 "  doppler perplexity model/ eval.jsonl --device cpu-ref\n",

@@ -140,9 +140,9 @@ static void print_summary(const job *j) {
     fflush(stdout);
     char seed[32] = "greedy";
     if (set.sampling.temperature > 0) snprintf(seed, sizeof seed, "seed %llu", (unsigned long long)set.sampling.seed);
-    note("%s%d prompt tokens in %.2f s (%.1f tokens/s), %d new tokens in %.2f s (%.1f tokens/s), %s, %s",
-         stderr_is_terminal() ? "\n" : "", (int)r->prompt_tokens, r->prefill_seconds,
-         per_second(r->prompt_tokens, r->prefill_seconds), (int)r->new_tokens, r->decode_seconds,
+    note("%s%d prompt tokens in %s (%.1f tokens/s), %d new tokens in %s (%.1f tokens/s), %s, %s",
+         stderr_is_terminal() ? "\n" : "", (int)r->prompt_tokens, show_duration(r->prefill_seconds),
+         per_second(r->prompt_tokens, r->prefill_seconds), (int)r->new_tokens, show_duration(r->decode_seconds),
          per_second(r->new_tokens, r->decode_seconds), reasons[r->reason], seed);
 }
 

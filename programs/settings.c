@@ -46,10 +46,10 @@ const option_group engine_options = {"Engine", engine};
 static const option memory[] = {
     {"ram", 0, OPTION_SIZE, &set.ram, "SIZE",
      "memory this process may take: what does not fit is read from the model's files when needed (default: all that is free)",
-     0, 0},
+     1 << 20, 0},
     {"vram", 0, OPTION_SIZE, &set.vram, "SIZE",
      "graphics memory to take: experts that do not fit are paged through slots there, or layers (default: what there is)",
-     0, 0},
+     1 << 20, 0},
     {"slots", 0, OPTION_INT, &set.expert_slots, "N",
      "experts of each layer to keep in memory (default: as --ram allows)", 1, 65536},
     {"cache", 0, OPTION_CHOICE, &set.cache, "lrfu|lru",

@@ -26,7 +26,7 @@ static dp_status parse_device(const char *name, dp_engine_desc *desc) {
     char *end;
     long number = strncmp(name, "gpu:", 4) == 0 ? strtol(name + 4, &end, 10) : 0;
     if (number < 1 || number > 999 || *end)
-        return dp_fail(DP_E_ARG, "--device: expected auto, cpu, cpu-ref, gpu or gpu:N, found \"%s\"", name);
+        return dp_fail(DP_E_ARG, "device: expected auto, cpu, cpu-ref, gpu or gpu:N, found \"%s\"", name);
     desc->gpu_adapter = (int32_t)number;
     return DP_OK;
 }
@@ -62,12 +62,21 @@ static dp_status open_auto(setup *s, dp_engine_desc *desc, const char *model) {
     return status;
 }
 
+/* One that is not there would be missed only when it is needed. */
+static dp_status check_mirrors(void) {
+    for (size_t i = 0; i < set.mirrors.count; i++)
+        if (dp_path_what(set.mirrors.items[i]) != DP_PATH_FOLDER)
+            return dp_fail(DP_E_NOT_FOUND, "--mirror: %s is no folder", set.mirrors.items[i]);
+    return DP_OK;
+}
+
 dp_status setup_open(setup *s, const char *model) {
     dp_engine_desc desc;
     double start = dp_host_seconds();
     *s = (setup){0};
     TRY(setup_engine(&desc));
     TRY(dp_path_find(model, NULL));
+    TRY(check_mirrors());
     dp_status status = desc.backend == DP_BACKEND_AUTO ? open_auto(s, &desc, model) : open_model(s, &desc, model);
     s->load_seconds = dp_host_seconds() - start;
     return status;

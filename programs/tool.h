@@ -107,7 +107,7 @@ dp_status stdout_puts(const char *text);
 /* A line on stderr, unless --quiet. */
 void note(const char *format, ...) DP_PRINTF(1, 2);
 
-/* "1.23 GB" (powers of 1000), "10.8 M", "3.2 s" or "0:42". The texts live in a few rotating buffers. */
+/* "1.23 GB" (powers of 1000), "10.8 M", "1.9 ms", "3.2 s" or "0:42". The texts live in a few rotating buffers. */
 const char *show_bytes(double bytes);
 const char *show_count(double count);
 const char *show_duration(double seconds);

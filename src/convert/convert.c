@@ -77,7 +77,7 @@ static dp_status find_gguf_extra(const dp_checkpoint *checkpoint, dp_arena *aren
     return DP_OK;
 }
 
-static dp_status convert_source(const dp_convert_desc *desc, const dp_checkpoint *checkpoint, dp_source *source,
+static dp_status convert_source(const dp_convert_desc *desc, dp_checkpoint *checkpoint, dp_source *source,
                                 dp_convert_result *result) {
     dp_quantize quantize;
     dp_mixture mixture;
@@ -85,6 +85,7 @@ static dp_status convert_source(const dp_convert_desc *desc, const dp_checkpoint
     TRY(dp_quantize_parse(desc->output.quantize, &quantize));
     dp_mixture_init(&mixture, quantize, checkpoint->config, !has_tensor(source, "lm_head.weight"));
     dp_output output = {.to = desc->output,
+                        .input = checkpoint,
                         .name = desc->name ? desc->name : checkpoint->name,
                         .config = checkpoint->config,
                         .assets = &assets};
@@ -99,7 +100,7 @@ static dp_status convert_source(const dp_convert_desc *desc, const dp_checkpoint
     return status;
 }
 
-static dp_status convert_checkpoint(const dp_convert_desc *desc, const dp_checkpoint *checkpoint,
+static dp_status convert_checkpoint(const dp_convert_desc *desc, dp_checkpoint *checkpoint,
                                     dp_convert_result *result) {
     dp_source source = {0};
     TRY(dp_source_from_checkpoint(checkpoint, &source));

@@ -121,6 +121,7 @@ static dp_status remove_leftovers(const char *path) {
 static dp_status write_claimed(writing *w, const dp_output *output, const dp_buf *header) {
     TRY(remove_leftovers(output->to.path));
     TRY(dp_output_check(output, header->size + w->end));
+    TRY(dp_output_check_input(output));
     TRY(dp_writer_open(output->to.path, &w->writer));
     dp_status status = write_contents(w, output, header);
     if (status == DP_OK) return dp_writer_commit(w->writer);

@@ -27,6 +27,7 @@ void dp_assets_free(dp_assets *assets);
 
 typedef struct dp_output {
     dp_output_desc to;        /* as the caller asked, once settled without AUTO and zeroes */
+    dp_checkpoint *input;     /* its shards' hashes are checked before anything is written; NULL: made from nothing */
     const char *name;         /* modelId, general.name */
     const char *quantization; /* label of the whole, e.g. "Q4_K_M" */
     const char *source;       /* where it comes from, for the record: a file or folder name */
@@ -44,6 +45,8 @@ dp_status dp_manifest_write(const dp_plan *plan, const dp_layout *layout, const 
 
 /* DP_E_ARG if something is at output->to.path that must not be replaced; DP_E_DISK_FULL if `bytes` will not fit. */
 dp_status dp_output_check(const dp_output *output, uint64_t bytes);
+/* DP_E_CORRUPT if the input is not what its hashes promise: the output's hashes would vouch for it. */
+dp_status dp_output_check_input(const dp_output *output);
 /* Makes the output's folder and keeps others from writing the same output, until the claim is released. */
 dp_status dp_output_claim(const dp_output *output, dp_claim **out);
 /* "folder/.name.part" for "folder/name": where a folder grows. Trailing slashes are dropped. dp_free() it. */

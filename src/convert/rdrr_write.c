@@ -146,6 +146,7 @@ static dp_status write_and_publish(const dp_plan *plan, dp_layout *layout, const
     TRY(recover(output->to.path, at->old));
     TRY(dp_folder_remove(at->part));
     TRY(dp_output_check(output, dp_layout_bytes(layout)));
+    TRY(dp_output_check_input(output));
     dp_status status = write_contents(plan, layout, output, at->part);
     if (status == DP_OK) status = publish(at->part, at->old, output->to.path);
     if (status != DP_OK) {

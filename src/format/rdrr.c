@@ -255,11 +255,16 @@ static dp_status read_tensors(dp_checkpoint *c) {
 
 /* ---- whole ---- */
 
-static dp_status read_manifest(dp_checkpoint *c) {
+static dp_status read_head(dp_checkpoint *c) {
     TRY(check_version(c->manifest));
     TRY(text_of(c, dp_json_find(c->manifest, "modelId"), "modelId", &c->name));
     TRY(text_of(c, dp_json_find(c->manifest, "quantization"), "quantization", &c->quantization));
-    TRY(list_shards(c));
+    return list_shards(c);
+}
+
+static dp_status read_manifest(dp_checkpoint *c) {
+    dp_status status = read_head(c);
+    if (status != DP_OK) return status == DP_E_MEMORY ? status : dp_fail_in(status, "manifest.json");
     TRY(open_shards(c));
     TRY(read_tensors(c));
     TRY(dp_checkpoint_canonical_names(c));

@@ -76,7 +76,7 @@ static dp_status match(const hashing *h, const char **algorithm) {
         return DP_OK;
     }
     return dp_fail(DP_E_CORRUPT,
-                   "%s: its bytes match the manifest's hash %.16s... neither as SHA-256 nor as BLAKE3: fetch it again",
+                   "%s: damaged: neither its SHA-256 nor its BLAKE3 is the manifest's %.16s...: fetch it again",
                    h->name, h->shard->hash);
 }
 

@@ -130,6 +130,9 @@ test_usage() {
     run run --device gpu:1x x; fails "device with more behind it" 2 'gpu:N, found "gpu:1x"'
     run run "$model" "$fox" --device gpu --gpu-library /nowhere/libwebgpu.so; fails "no WebGPU" 17 'WebGPU.*setup_webgpu'
     run run a b c; fails "too many arguments" 2 'unexpected argument "c"'
+    run devices x; fails "an argument where none is taken" 2 'unexpected argument "x"; usage: doppler devices$'
+    run run --ram 8 x; fails "a budget of 8 bytes" 2 '--ram: expected at least 1M .*"8"'
+    run run "$fox" --mirror "$tmp/none"; fails "a mirror that is not there" 14 '--mirror: .*none is no folder'
     run inspect; fails "missing argument" 2 'usage: doppler inspect MODEL'
     run convert a b --shard-size 12Q; fails "bad size" 2 '--shard-size: expected a size such as 64M'
     run logits "$tmp" --ids 1; fails "logits without --output" 2 '--output'
@@ -269,6 +272,8 @@ test_perplexity() {
     run perplexity "$model" plain.txt --json; expect "plain text" 0 out '"perplexity": [0-9]'
     whole=$(number tokens)
     run perplexity "$model" plain.txt --context 8 --json; check "windows score every token once" test "$(number tokens)" = "$whole"
+    code=0; "$doppler" perplexity "$model" - --json <plain.txt >out 2>err || code=$?
+    check "plain text from a pipe" test "$code$(number tokens)" = "0$whole"
     run perplexity "$model" plain.txt; expect "for people" 0 out '^perplexity  [0-9.]+ \+- '
     # 1.347933 is the value of the weights before quantisation, 1.3483 and 1.3510 are the bars of the whole file; the scalar
     # reference takes minutes for that, so it does three lines, which stand at 1.355744 before quantisation.
@@ -294,25 +299,28 @@ test_files() {
     shard=$(cd copy && ls -S ./*.bin | head -1 | sed 's|./||')
     flip "copy/$shard" 1000
     run verify copy; expect "verify: a changed byte" 16 out "$shard"
+    run convert copy vouched; fails "a damaged model is not converted" 16 "copy/$shard: damaged"
+    check "nothing of it is left" test ! -e vouched
     run verify copy --json; expect "verify --json: a changed byte" 16 out "\"file\": \"[^\"]*$shard\""
     run run copy "$fox" --verify --quiet; fails "run --verify: a changed byte" 16 "$shard"
     cp "$model/$shard" "copy/$shard" && chmod u+w "copy/$shard"
     truncate -s -1 "copy/$shard"
-    run verify copy; expect "verify: a short shard" 16 out "^bad   $shard"
+    run verify copy; expect "verify: a short shard" 16 out "^bad   copy/$shard"
     run run copy "$fox" --quiet; expect "run: a short shard" "$code" err "^doppler: .*$shard"
     check "run: a short shard fails" test "$code" = 15
     rm "copy/$shard"
     run run copy "$fox" --quiet; fails "run: a missing shard" 14 "$shard"
     second=$(cd copy && ls -S ./*.bin | head -1 | sed 's|./||')
     truncate -s -1 "copy/$second"
-    run verify copy; expect "verify: a missing shard" 16 out "^bad   $shard"
-    expect "verify: the short one is named as well" 16 out "^bad   $second"
+    run verify copy; expect "verify: a missing shard" 16 out "^bad   copy/$shard"
+    expect "verify: the short one is named as well" 16 out "^bad   copy/$second"
     run verify garbage; fails "verify: nothing there" 14 'garbage'
 }
 
 test_convert() {
     run convert "$model" out.gguf; expect "RDRR to GGUF" 0 err 'out.gguf: [0-9]+ tensors'
     check "progress is silent without a terminal" test "$(grep -c "$(printf '[\r\033]')" err)" = 0
+    run verify out.gguf; expect "verify says what has no hashes" 0 out '^ok    out.gguf \(its structure'
     run convert out.gguf back; expect "GGUF to RDRR" 0 err '[0-9] shards'
     run verify back; expect "what was converted verifies" 0 out '^ok '
     run run "$model" "$fox" --greedy --quiet; cp out before

@@ -184,7 +184,7 @@ TEST(damaged_experts_are_named) {
     dp_engine *engine = paging_gpu(NULL);
     if (!engine) return;
     CHECK_OK(run_once(engine, storyteller(), NULL, 7, expected));
-    check_damage(engine, "flipped", false, DP_E_CORRUPT, "match the manifest's hash");
+    check_damage(engine, "flipped", false, DP_E_CORRUPT, "damaged: neither its SHA-256");
     check_damage(engine, "cut", true, DP_E_FORMAT, "truncated");
     dp_engine_close(engine);
 }

@@ -149,7 +149,7 @@ static void check_damage(const char *name, bool truncate, dp_status status, cons
     rig_close(&mirrored);
 }
 
-TEST(a_flipped_byte_names_expert_and_shard) { check_damage("flipped", false, DP_E_CORRUPT, "match the manifest's hash"); }
+TEST(a_flipped_byte_names_expert_and_shard) { check_damage("flipped", false, DP_E_CORRUPT, "damaged: neither its SHA-256"); }
 TEST(a_cut_shard_names_expert_and_shard) { check_damage("cut", true, DP_E_FORMAT, "truncated"); }
 
 /* A disk that fails for a moment: the pass fails, the session goes on as if nothing had been. */

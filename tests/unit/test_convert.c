@@ -359,6 +359,11 @@ TEST(verify_names_every_bad_shard) {
     CHECK(fclose(file) == 0);
     CHECK_FAILS(dp_verify(place("damaged"), &listing), DP_E_CORRUPT, "shard_00003.bin");
     CHECK(strcmp(bad, "shard_00003.bin ") == 0);
+    for (int i = 0; i < 2; i++) { /* new hashes would vouch for it */
+        desc = (dp_convert_desc){.input = place("damaged"), .output.path = place(i ? "vouched.gguf" : "vouched")};
+        CHECK_FAILS(dp_convert(&desc, NULL), DP_E_CORRUPT, "damaged/shard_00003.bin: damaged");
+    }
+    CHECK(entries_with("vouched") == 0);
     file = fopen(place("damaged/shard_00001.bin"), "wb"); /* nothing left of it */
     CHECK(file && fclose(file) == 0 && remove(place("damaged/shard_00002.bin")) == 0);
     bad[0] = 0;
