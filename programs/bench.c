@@ -102,9 +102,10 @@ static dp_status prepare(job *j) {
         j->total += (uint64_t)decode_tokens * (uint64_t)repeats;
     }
     TRY(setup_session(&j->s, longest));
-    if (longest > (size_t)dp_session_context(j->s.session))
-        return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit the context of %d positions; --context N sets its size",
-                       longest, (int)dp_session_context(j->s.session));
+    int32_t context = dp_session_context(j->s.session);
+    if (longest > (size_t)context)
+        return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit the context of %d positions%s", longest, (int)context,
+                       context < dp_model_get_info(j->s.model)->context ? "; --context N sets its size" : ": the model has no more");
     j->ids = dp_malloc(longest * sizeof *j->ids);
     j->token_times = dp_malloc(((size_t)decode_tokens * (size_t)repeats + 1) * sizeof *j->token_times);
     if (!j->ids || !j->token_times) return dp_no_memory(longest * sizeof *j->ids);
@@ -324,6 +325,10 @@ static void put_device_memory(const job *j, dp_buf *out) {
     dp_json_close(out, '}');
 }
 
+static dp_status profile(const job *j, dp_buf *json) {
+    return profile_report(j->s.session, j->ids, j->prefill_count ? j->prefills[0] : 0, json);
+}
+
 static dp_status report_json(const job *j) {
     const dp_model_info *info = dp_model_get_info(j->s.model);
     dp_buf out = {0};
@@ -344,13 +349,23 @@ static dp_status report_json(const job *j) {
     if (how_routed) dp_json_add_text(&out, "routing", how_routed);
     setup_put_paging(&j->s, &out);
     put_device_memory(j, &out);
+    dp_status status = profiling ? profile(j, &out) : DP_OK;
     dp_json_close(&out, '}');
-    return stdout_print(&out);
+    if (status == DP_OK) return stdout_print(&out);
+    dp_buf_free(&out);
+    return status;
+}
+
+static dp_status report(const job *j) {
+    if (set.json) return report_json(j);
+    report_text(j);
+    return profiling ? profile(j, NULL) : DP_OK;
 }
 
 static dp_status run(char **arguments, int count) {
     job j = {.bar = {.unit = "tokens"}};
     char *bundled = NULL;
+    if (forced && sampled) return dp_fail(DP_E_ARG, "--forced and --sampled: expected one of them");
     TRY(parse_lists(&j));
     TRY(routing_choose(how_routed));
     if (count == 0) TRY(setup_find_bundled(&bundled));
@@ -362,11 +377,7 @@ static dp_status run(char **arguments, int count) {
     dp_status status = setup_open(&j.s, count ? arguments[0] : bundled);
     if (status == DP_OK) status = measure(&j);
     progress_end(&j.bar);
-    if (status == DP_OK && set.json)
-        status = report_json(&j);
-    else if (status == DP_OK)
-        report_text(&j);
-    if (status == DP_OK && profiling && !set.json) status = profile_report(j.s.session, j.ids, j.prefill_count ? j.prefills[0] : 0);
+    if (status == DP_OK) status = report(&j);
     if (status == DP_OK) status = setup_finish(&j.s);
     setup_close(&j.s);
     dp_free(bundled);

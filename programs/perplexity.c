@@ -132,7 +132,9 @@ static dp_status score_windows(job *j, const int32_t *ids, size_t count) {
     TRY(begin_tokens(j, &first_token, &begin));
     if (room < begin + 2)
         return dp_fail(DP_E_CONTEXT, "a context of %zu positions is too small to predict anything", room);
-    size_t step = DP_MIN(stride ? (size_t)stride : room / 2, room - begin);
+    if ((size_t)stride > room - begin)
+        return dp_fail(DP_E_ARG, "--stride: windows of %zu tokens %d apart would leave tokens out", room - begin, (int)stride);
+    size_t step = stride ? (size_t)stride : DP_MIN(room / 2, room - begin);
     sequence = dp_malloc(room * sizeof *sequence);
     if (!sequence) return dp_no_memory(room * sizeof *sequence);
     dp_status status = DP_OK;

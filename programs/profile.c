@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/base.h"
+#include "base/json_write.h"
 #include "tool.h"
 
 enum { LINES_MAX = 64, TOKENS = 16 };
@@ -50,10 +50,9 @@ static int by_time(const void *a, const void *b) {
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-static void print_table(table *t, const char *what, int runs) {
+static void print_table(const table *t, const char *what, int runs) {
     double total = 0;
     for (size_t i = 0; i < t->count; i++) total += t->lines[i].seconds;
-    qsort(t->lines, t->count, sizeof t->lines[0], by_time);
     printf("\n%-24s %-12s %8s %12s %7s %10s\n", what, "op", "calls", "time", "share", "weights/s");
     for (size_t i = 0; i < t->count; i++) {
         const line *l = &t->lines[i];
@@ -65,6 +64,28 @@ static void print_table(table *t, const char *what, int runs) {
     printf("%-24s %-12s %8s %9.3f ms\n", "sum", "", "", total * 1e3 / runs);
 }
 
+static void put_table(const table *t, const char *key, int runs, dp_buf *json) {
+    dp_json_open(json, key, '[');
+    for (size_t i = 0; i < t->count; i++) {
+        const line *l = &t->lines[i];
+        dp_json_open(json, NULL, '{');
+        dp_json_add_text(json, "label", l->label);
+        dp_json_add_text(json, "op", l->op);
+        dp_json_add_int(json, "calls", l->calls / runs);
+        dp_json_add_double(json, "seconds", l->seconds / runs);
+        dp_json_add_uint(json, "weight_bytes", l->bytes / (uint64_t)runs);
+        dp_json_close(json, '}');
+    }
+    dp_json_close(json, ']');
+}
+
+static void report(table *t, bool decode, dp_buf *json) {
+    int runs = decode ? TOKENS : 1;
+    qsort(t->lines, t->count, sizeof t->lines[0], by_time);
+    if (json) put_table(t, decode ? "decode" : "prefill", runs, json);
+    else print_table(t, decode ? "decode, one token" : "prefill", runs);
+}
+
 static dp_status measure(dp_session *session, const int32_t *ids, size_t count, table *t) {
     dp_session_set_profile(session, add, t);
     dp_status status = dp_session_eval(session, ids, count, NULL);
@@ -72,18 +93,20 @@ static dp_status measure(dp_session *session, const int32_t *ids, size_t count, 
     return status;
 }
 
-dp_status profile_report(dp_session *session, const int32_t *ids, int32_t prompt) {
+dp_status profile_report(dp_session *session, const int32_t *ids, int32_t prompt, dp_buf *json) {
     table *t = dp_calloc(1, sizeof *t);
     if (!t) return dp_no_memory(sizeof *t);
     dp_status status = DP_OK;
     dp_session_truncate(session, 0);
+    if (json) dp_json_open(json, "profile", '{');
     if (prompt > TOKENS && prompt + TOKENS <= dp_session_context(session)) {
         status = measure(session, ids, (size_t)prompt, t);
-        if (status == DP_OK) print_table(t, "prefill", 1);
+        if (status == DP_OK) report(t, false, json);
     }
     *t = (table){0};
     for (int i = 0; status == DP_OK && i < TOKENS; i++) status = measure(session, ids, 1, t);
-    if (status == DP_OK) print_table(t, "decode, one token", TOKENS);
+    if (status == DP_OK) report(t, true, json);
+    if (json) dp_json_close(json, '}');
     dp_free(t);
     return status;
 }

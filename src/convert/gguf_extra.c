@@ -183,13 +183,3 @@ dp_status dp_gguf_extra_put(const dp_json *extra, dp_gguf_kvs *kvs) {
     }
     return DP_OK;
 }
-
-dp_str dp_gguf_extra_find(const dp_json *extra, const char *key) {
-    const dp_json *list = dp_json_find(extra, "metadata");
-    for (const dp_json *m = list && list->type == DP_JSON_ARRAY ? list->child : NULL; m; m = m->next) {
-        const dp_json *k = dp_json_find(m, "key"), *v = dp_json_find(m, "value");
-        if (k && v && k->type == DP_JSON_STRING && v->type == DP_JSON_STRING && dp_str_is(k->string, key))
-            return v->string;
-    }
-    return (dp_str){"", 0};
-}

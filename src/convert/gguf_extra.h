@@ -12,7 +12,5 @@
 dp_status dp_gguf_extra_collect(const dp_checkpoint *checkpoint, dp_arena *arena, const dp_json **out);
 /* Appends the metadata pairs to `kvs`. DP_E_FORMAT when `extra` is not as collect makes it. */
 dp_status dp_gguf_extra_put(const dp_json *extra, dp_gguf_kvs *kvs);
-/* The value of a string pair; empty if absent. */
-dp_str dp_gguf_extra_find(const dp_json *extra, const char *key);
 
 #endif

@@ -82,7 +82,6 @@ typedef struct dp_gguf_kvs {
 
 void dp_gguf_put_u16(dp_gguf_kvs *kvs, const char *key, uint16_t value);
 void dp_gguf_put_u32(dp_gguf_kvs *kvs, const char *key, uint32_t value);
-void dp_gguf_put_i32(dp_gguf_kvs *kvs, const char *key, int32_t value);
 void dp_gguf_put_f32(dp_gguf_kvs *kvs, const char *key, float value);
 void dp_gguf_put_bool(dp_gguf_kvs *kvs, const char *key, bool value);
 void dp_gguf_put_str(dp_gguf_kvs *kvs, const char *key, dp_str value);

@@ -48,11 +48,6 @@ void dp_gguf_put_u32(dp_gguf_kvs *kvs, const char *key, uint32_t value) {
     put_u32(&kvs->bytes, value);
 }
 
-void dp_gguf_put_i32(dp_gguf_kvs *kvs, const char *key, int32_t value) {
-    put_key(kvs, key, DP_GGUF_I32);
-    put_u32(&kvs->bytes, (uint32_t)value);
-}
-
 void dp_gguf_put_f32(dp_gguf_kvs *kvs, const char *key, float value) {
     put_key(kvs, key, DP_GGUF_F32);
     dp_buf_append(&kvs->bytes, &value, 4);

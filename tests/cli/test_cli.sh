@@ -214,6 +214,10 @@ test_run() {
     run run "$fox" --seed 18446744073709551615 --max-tokens 3 --json; expect "the largest seed" 0 out '"seed": 18446744073709551615'
     run run "$fox" --greedy --context 20; expect "context full" 0 err 'context full'
     run run "$fox" --system "Be brief."; expect "--system" 0 out '.'
+    run run "$fox" --greedy --max-tokens 9 --batch 1 --kv f32 --isa scalar --backend cpu --quiet
+    expect "another way to the same text" 0; check "which begins alike" test "$(cat out)" = "$(head -c $(($(wc -c <out) - 1)) greedy)"
+    run run "$fox" --greedy --max-tokens 60 --repetition-penalty 1.5 --repeat-last 32 --quiet
+    check "--repetition-penalty changes the text" test "$(cat out)" != "$(head -c "$(($(wc -c <out) - 1))" greedy)"
     run run "$fox" --raw --system x; fails "--system with --raw" 2 '--system'
     code=0; "$doppler" run "$fox" --max-tokens 5 >&- 2>err </dev/null || code=$?; : >out
     fails "standard output closed" 13 'standard output: Bad file'
@@ -274,6 +278,8 @@ test_perplexity() {
     run perplexity "$model" plain.txt --context 8 --json; check "windows score every token once" test "$(number tokens)" = "$whole"
     code=0; "$doppler" perplexity "$model" - --json <plain.txt >out 2>err || code=$?
     check "plain text from a pipe" test "$code$(number tokens)" = "0$whole"
+    run perplexity "$model" plain.txt --context 8 --stride 2 --json; check "closer windows score every token once" test "$(number tokens)" = "$whole"
+    run perplexity "$model" plain.txt --context 8 --stride 9; fails "windows that leave tokens out" 2 '--stride: windows of [0-9]+ tokens 9 apart'
     run perplexity "$model" plain.txt; expect "for people" 0 out '^perplexity  [0-9.]+ \+- '
     # 1.347933 is the value of the weights before quantisation, 1.3483 and 1.3510 are the bars of the whole file; the scalar
     # reference takes minutes for that, so it does three lines, which stand at 1.355744 before quantisation.
@@ -293,6 +299,7 @@ test_perplexity() {
 
 test_files() {
     run inspect "$model"; expect "inspect" 0 out 'mixtral'
+    run inspect "$model" --all; expect "inspect --all" 0 out 'layers.5.block_sparse_moe.experts.7.w3.weight'
     run inspect "$model" --json; expect "inspect --json" 0 out '^\{'
     run verify "$model"; expect "verify" 0 out '^ok '
     cp -r "$model" copy && chmod -R u+w copy
@@ -321,6 +328,8 @@ test_convert() {
     run convert "$model" out.gguf; expect "RDRR to GGUF" 0 err 'out.gguf: [0-9]+ tensors'
     check "progress is silent without a terminal" test "$(grep -c "$(printf '[\r\033]')" err)" = 0
     run verify out.gguf; expect "verify says what has no hashes" 0 out '^ok    out.gguf \(its structure'
+    run convert "$model" named --name foo --sharding layer --quiet; run inspect named --json
+    expect "convert --name --sharding" 0 out '"name": "foo"' out '"sharding": "layer"'
     run convert out.gguf back; expect "GGUF to RDRR" 0 err '[0-9] shards'
     run verify back; expect "what was converted verifies" 0 out '^ok '
     run run "$model" "$fox" --greedy --quiet; cp out before
@@ -366,6 +375,14 @@ test_bench() {
     run bench "$model" --prefill 8,16 --decode 4 --repeat 1 --json --no-bandwidth
     expect "bench --json" 0 out '"prefill": \[\{"tokens": 8' out '"bytes_per_token": [0-9]' out '"peak_memory_bytes": [0-9]'
     run bench "$model" --prefill 0 --decode 2 --repeat 1; expect "bench for people" 0 out '^decode .*tokens/s' out '^bandwidth .*/s'
+    run bench "$model" --prefill 8 --decode 4 --repeat 1 --no-bandwidth --depth 0,20 --sampled; expect "bench --depth --sampled" 0 out '4 tokens sampled .* after 20 others'
+    run bench "$model" --prefill 0 --decode 4 --repeat 1 --no-bandwidth --forced; expect "bench --forced" 0 out '4 tokens evaluated'
+    run bench "$model" --forced --sampled; fails "bench: two kinds of decoding" 2 '--forced and --sampled'
+    run bench "$model" --prefill 20 --decode 2 --repeat 1 --no-bandwidth --profile --device cpu
+    expect "bench --profile" 0 out '^prefill +op' out '^decode, one token' out '^lm_head +matmul +1 '
+    run bench "$model" --prefill 20 --decode 2 --repeat 1 --no-bandwidth --profile --json --device cpu
+    expect "bench --profile --json" 0 out '"profile": \{"prefill": \[\{"label": .*"decode": \[\{"label": '
+    run bench "$model" --depth 2000; fails "bench: more than the model's context" 18 'the model has no more'
     run bench "$model" --prefill 8,x; fails "bench: bad list" 2 '--prefill'
 }
 

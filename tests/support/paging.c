@@ -37,6 +37,14 @@ dp_status rig_run(rig *r, float *logits) {
     return dp_session_eval(r->session, ids, PAGING_TOKENS, logits);
 }
 
+void rig_check_damaged(rig *bad, rig *mirrored, dp_status status, const char *text, const float *expected, float *found) {
+    CHECK_FAILS(rig_run(bad, found), status, "layer 0, expert ");
+    CHECK_MSG(strstr(dp_error_message(), "shard_000") && strstr(dp_error_message(), text), "%s", dp_error_message());
+    CHECK_FAILS(rig_run(bad, found), status, text); /* and again, no worse */
+    CHECK_OK(rig_run(mirrored, found));
+    CHECK(memcmp(found, expected, PAGING_TOKENS * mirrored->vocab * sizeof(float)) == 0);
+}
+
 const char *paging_folder(const char *name) {
     const char *folder = test_file(name);
     if (dp_path_what(folder) != DP_PATH_FOLDER && (refmodel_write(name, "config.json", folder) || refmodel_add_tokenizer(folder))) return NULL;

@@ -34,6 +34,10 @@ void rig_close(rig *r);
 /* All logits of paging_ids in chunks of the session's batch. */
 dp_status rig_run(rig *r, float *logits);
 
+/* After paging_damage: one that has nothing else to read from fails with that status and text, naming expert and shard; one with
+ * a mirror gives the expected logits. */
+void rig_check_damaged(rig *bad, rig *mirrored, dp_status status, const char *text, const float *expected, float *found);
+
 /* A disk that fails: reads until one does; -1: all work. */
 typedef struct sick_disk {
     dp_pages *pages;
