@@ -104,8 +104,8 @@ static dp_status prepare(job *j) {
     TRY(setup_session(&j->s, longest));
     int32_t context = dp_session_context(j->s.session);
     if (longest > (size_t)context)
-        return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit the context of %d positions%s", longest, (int)context,
-                       context < dp_model_get_info(j->s.model)->context ? "; --context N sets its size" : ": the model has no more");
+        return dp_fail(DP_E_CONTEXT, "%zu tokens do not fit the context of %d positions: %s", longest, (int)context,
+                       setup_more_context(&j->s));
     j->ids = dp_malloc(longest * sizeof *j->ids);
     j->token_times = dp_malloc(((size_t)decode_tokens * (size_t)repeats + 1) * sizeof *j->token_times);
     if (!j->ids || !j->token_times) return dp_no_memory(longest * sizeof *j->ids);

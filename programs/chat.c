@@ -70,7 +70,7 @@ static dp_status generate(chat *c, const int32_t *ids, size_t count) {
 static void explain_end(const chat *c) {
     int32_t context = dp_session_context(c->s.session);
     if (c->last.reason == DP_STOP_CONTEXT)
-        note("[the context of %d positions is full; /reset starts anew, --context N makes it larger]", (int)context);
+        note("[the context of %d positions is full: /reset starts anew, %s]", (int)context, setup_more_context(&c->s));
     if (c->last.reason == DP_STOP_LENGTH) note("[ended after --max-tokens %d]", (int)set.max_tokens);
     if (c->last.reason == DP_STOP_CALLER) note("[stopped; /regenerate tries again]");
 }
@@ -84,9 +84,9 @@ static dp_status answer(chat *c) {
     dp_status status = DP_OK;
     if (count >= (size_t)context)
         status = dp_fail(DP_E_CONTEXT,
-                         "the conversation has %zu tokens, the context %d positions; /reset starts anew, "
-                         "/undo takes the last exchange back, --context N makes it larger",
-                         count, (int)context);
+                         "the conversation has %zu tokens, the context %d positions: /reset starts anew, "
+                         "/undo takes the last exchange back, %s",
+                         count, (int)context, setup_more_context(&c->s));
     if (status != DP_OK) {
         dp_free(ids);
         return status;

@@ -6,7 +6,7 @@
 #include "host/host.h"
 #include "tool.h"
 
-static const double REDRAW_SECONDS = 0.1;
+static const double REDRAW_SECONDS = 0.1, FIRST_SECONDS = 0.3; /* what ends before that shows nothing */
 
 static const char *amount(const progress *p, double value) { return p->unit ? show_count(value) : show_bytes(value); }
 
@@ -46,7 +46,7 @@ bool progress_update(void *user, const char *what, uint64_t done, uint64_t total
         p->first = done;
         p->start = now;
     }
-    if (now - p->last < REDRAW_SECONDS) return true;
+    if (now - p->last < REDRAW_SECONDS || (!p->shown && now - p->start < FIRST_SECONDS)) return true;
     p->last = now;
     p->shown = true;
     draw(p, what, DP_MIN(done, total), now);

@@ -107,9 +107,8 @@ static dp_status generate(job *j) {
     TRY(setup_session(&j->s, j->id_count + (size_t)(set.max_tokens ? set.max_tokens : 1024)));
     int32_t context = dp_session_context(j->s.session);
     if (j->id_count >= (size_t)context)
-        return dp_fail(DP_E_CONTEXT, "the prompt has %zu tokens, the context %d positions; shorten it%s", j->id_count,
-                       (int)context,
-                       context < dp_model_get_info(j->s.model)->context ? " or set --context" : ": the model has no more");
+        return dp_fail(DP_E_CONTEXT, "the prompt has %zu tokens, the context %d positions: %s", j->id_count, (int)context,
+                       setup_more_context(&j->s));
     dp_generate_desc desc = {
         .prompt = j->ids,
         .prompt_count = j->id_count,

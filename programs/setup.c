@@ -91,6 +91,11 @@ dp_status setup_session(setup *s, size_t positions) {
     return routing_attach(s);
 }
 
+const char *setup_more_context(const setup *s) {
+    bool more = dp_session_context(s->session) < dp_model_get_info(s->model)->context;
+    return more ? "--context N makes it larger" : "the model has no more";
+}
+
 void setup_close(setup *s) {
     if (s->session) (void)routing_finish(false);
     dp_session_free(s->session);

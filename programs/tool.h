@@ -65,6 +65,8 @@ dp_status setup_engine(dp_engine_desc *desc);
 dp_status setup_open(setup *s, const char *model);
 /* Adds a session for at least `positions`: enlarges the default context, never one that was asked for. */
 dp_status setup_session(setup *s, size_t positions);
+/* With a session: what to do, or not, about a context that is too small. */
+const char *setup_more_context(const setup *s);
 void setup_close(setup *s);
 /* When a command has done its work: finishes the recorded routing; with --paging, but not --json, notes what that did. */
 dp_status setup_finish(const setup *s);

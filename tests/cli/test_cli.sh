@@ -386,6 +386,26 @@ test_bench() {
     run bench "$model" --prefill 8,x; fails "bench: bad list" 2 '--prefill'
 }
 
+# type_keys KEYS...: each as soon as the line editor has asked for one more line
+type_keys() {
+    local lines=0 keys i
+    for keys in "$@"; do
+        lines=$((lines + 1))
+        for i in $(seq 200); do [ "$(grep -c '\[?2004h' typescript)" -ge $lines ] && break; sleep 0.1; done
+        printf '%b' "$keys"
+    done
+}
+
+test_terminal() {
+    if ! script --version 2>/dev/null | grep -q util-linux; then skip "keys on a terminal" "no script(1) of util-linux"; return; fi
+    : >typescript
+    type_keys 'helo\e[Dl\r' '/reset\r' 'again\e[A\e[A\001X\013\025second\r' '/save no.json\001\005\027two.json\r' '\004' |
+        script -qefc "'$doppler' chat --greedy --max-tokens 5" typescript >/dev/null; code=$?
+    expect "keys on a terminal: Ctrl-D leaves" 0
+    check "cursor keys, history, deleting" grep -q '^{"messages": \[{"role": "user", "content": "second"}' two.json
+    check "lines typed are kept" test "$(head -1 "$XDG_STATE_HOME/doppler/chat_history")" = hello
+}
+
 # Text of random tokens on the reference path: goes on for a while, until the context is full.
 slow_run="--device cpu-ref --temperature 100 --top-p 1 --min-p 0 --seed 1"
 
@@ -424,9 +444,9 @@ section help && test_help
 section usage && test_usage
 section bad_files && test_bad_files
 if [ -d "$model" ]; then
-    for s in run memory reference tokenize logits perplexity files convert chat bench interrupt; do section $s && test_$s; done
+    for s in run memory reference tokenize logits perplexity files convert chat terminal bench interrupt; do section $s && test_$s; done
 else
-    skip "run memory reference tokenize logits perplexity files convert chat bench interrupt" "***** models/storyteller is missing *****"
+    skip "run memory reference tokenize logits perplexity files convert chat terminal bench interrupt" "***** models/storyteller is missing *****"
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
