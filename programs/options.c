@@ -40,6 +40,12 @@ const char *options_nearest(const char *typed, const char *const *words) {
     return best;
 }
 
+/* With the arguments, since elsewhere model and prompt are options. */
+static dp_status unknown(const command *cmd, const char *dashes, const char *name) {
+    return dp_fail(DP_E_ARG, "unknown option %s%s; usage: doppler %s%s%s [options], see doppler %s --help", dashes, name, cmd->name,
+                   *cmd->arguments ? " " : "", cmd->arguments, cmd->name);
+}
+
 static dp_status unknown_option(const command *cmd, const char *name) {
     const char *words[128];
     size_t count = 0;
@@ -49,7 +55,7 @@ static dp_status unknown_option(const command *cmd, const char *name) {
     words[count] = NULL;
     const char *near = options_nearest(name, words);
     if (near) return dp_fail(DP_E_ARG, "unknown option --%s; did you mean --%s?", name, near);
-    return dp_fail(DP_E_ARG, "unknown option --%s; see doppler %s --help", name, cmd->name);
+    return unknown(cmd, "--", name);
 }
 
 /* ---- values ---- */
@@ -163,7 +169,7 @@ static dp_status parse_one(const command *cmd, char **argv, int count, int *i) {
         snprintf(typed, sizeof typed, DP_STR_FMT, DP_STR_ARG(name));
         return unknown_option(cmd, typed);
     }
-    if (!o) return dp_fail(DP_E_ARG, "unknown option -%c; see doppler %s --help", text[1], cmd->name);
+    if (!o) return unknown(cmd, "-", (const char[]){text[1], 0});
     if (is_long && name.p[name.n] == '=') value = name.p + name.n + 1;
     if (!is_long && text[2]) value = text + 2;
     if (o->type == OPTION_FLAG) {
