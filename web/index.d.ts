@@ -244,6 +244,8 @@ export interface GenerateOptions extends SamplingOptions {
   /** Add what the tokenizer puts in front of a text [true]. */
   special?: boolean;
   onPrefill?: (progress: { done: number; total: number }) => void;
+  /** Kernels that the GPU's driver compiles before they first run: `total` of those that the next step needs. */
+  onCompile?: (progress: { done: number; total: number }) => void;
   onEnd?: (stats: GenerationStats) => void;
 }
 
@@ -269,6 +271,9 @@ export interface CompletionOptions {
   max_completion_tokens?: number | null;
   seed?: number | null;
   stop?: string | string[] | null;
+  /** As in GenerateOptions. */
+  onPrefill?: (progress: { done: number; total: number }) => void;
+  onCompile?: (progress: { done: number; total: number }) => void;
   signal?: AbortSignal;
 }
 

@@ -122,6 +122,7 @@ export class Doppler {
       return await this.#client.call('generate', { ...args, request: samplingOf(options) }, { signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal, onEvent: (event) => {
         if (event.text) push(event.text);
         else if (event.prefill) options.onPrefill?.(event.prefill);
+        else if (event.compile) options.onCompile?.(event.compile);
       } });
     } finally {
       this.#running.delete(stop);

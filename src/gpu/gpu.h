@@ -115,6 +115,9 @@ typedef struct dp_gpu_dispatch {
 
 /* Parameter slots [first, first + count) of DP_GPU_PARAM_BYTES each; queued in order with submits. */
 dp_status dp_gpu_params(dp_gpu *gpu, uint32_t first, uint32_t count, const void *data);
+/* Has the pipelines of these dispatches compiled, side by side, where that is left to their first use; without it a submit does it,
+ * one by one. DP_WAITING where the host cannot wait: to be called again, until it gives DP_OK. */
+dp_status dp_gpu_prepare(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count);
 /* One compute pass; dispatches run in order and see each other's writes. */
 dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count);
 /* The same with a readback behind it, as dp_gpu_read_begin would give it, in one submit. range->size is not 0. */

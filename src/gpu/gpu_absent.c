@@ -78,6 +78,10 @@ dp_status dp_gpu_params(dp_gpu *gpu, uint32_t first, uint32_t count, const void 
     (void)gpu, (void)first, (void)count, (void)data;
     return absent();
 }
+dp_status dp_gpu_prepare(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
+    (void)gpu, (void)dispatches, (void)count;
+    return absent();
+}
 dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
     (void)gpu, (void)dispatches, (void)count;
     return absent();

@@ -351,10 +351,19 @@ static dp_status run(const token_run *r, bool resumes) {
     return DP_OK;
 }
 
+/* What puts a block's input back stands on no queue. All blocks have the same pipeline for it. */
+static dp_status prepare_back(const dp_plan *plan) {
+    for (size_t i = 0; i < plan->block_count; i++)
+        if (plan->blocks[i].back != SIZE_MAX)
+            return dp_gpu_prepare(plan->backend->gpu, &plan->planned[plan->blocks[i].back].dispatch, 1);
+    return DP_OK;
+}
+
 dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id) {
     token_run r = {plan, step, count, draw, step->trace || step->profile || plan->stream || (step->routing && !step->routing_blind)};
     bool resumes = dp_gpu_paged_resumes(plan, step);
     if (!resumes) {
+        TRY(prepare_back(plan));
         TRY(refresh(plan));
         TRY(prepare_wanted(plan, step));
     }

@@ -333,6 +333,7 @@ dp_status dp_gpu_step_queue(dp_plan *plan, const dp_step *step, size_t *count) {
 static dp_status run_locked(dp_plan *plan, const dp_step *step) {
     size_t count, done;
     TRY(dp_gpu_step_queue(plan, step, &count));
+    TRY(dp_gpu_prepare(plan->backend->gpu, plan->queue, count));
     TRY(dp_gpu_paged_run(plan, step, count, &done));
     TRY(dp_gpu_step_submit(plan, step, done, count));
     return dp_gpu_check(plan->backend->gpu);

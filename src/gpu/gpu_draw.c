@@ -187,12 +187,20 @@ dp_status dp_gpu_draw_again(dp_plan *plan, const dp_step *step) {
     return dp_gpu_write(plan->backend->gpu, plan->step, 0, words, sizeof words);
 }
 
+/* Puts the step's dispatches on the queue, those of the draw behind them. */
+static dp_status queue_up(dp_plan *plan, const dp_step *step, size_t *count) {
+    const dp_gpu_draws *d = plan->draws;
+    *count = 0;
+    if (step) TRY(dp_gpu_step_queue(plan, step, count));
+    memcpy(plan->queue + *count, d->chosen, d->chosen_count * sizeof *d->chosen);
+    return dp_gpu_prepare(plan->backend->gpu, plan->queue, *count + d->chosen_count);
+}
+
 /* Waits: what the step did is known only when its experts are. */
 static dp_status draw_paged(dp_plan *plan, const dp_step *step, size_t count) {
     dp_gpu_draws *d = plan->draws;
     draw_read *next = next_read(d);
     next->read = 0;
-    memcpy(plan->queue + count, d->chosen, d->chosen_count * sizeof *d->chosen);
     TRY(dp_gpu_paged_draw(plan, step, count, d->chosen_count, &next->id));
     d->count++;
     d->made++;
@@ -203,10 +211,10 @@ static dp_status draw_paged(dp_plan *plan, const dp_step *step, size_t count) {
 static dp_status draw(dp_plan *plan, const dp_step *step) {
     dp_gpu_draws *d = plan->draws;
     dp_gpu *gpu = plan->backend->gpu;
-    size_t count = 0, done = 0;
+    size_t count, done = 0;
     if (!d || !d->chosen_count) return dp_fail(DP_E_ARG, "a token is drawn before rules are set");
     if (d->count == DP_DRAWS_MOST) return dp_fail(DP_E_ARG, "more than %d draws under way", DP_DRAWS_MOST);
-    if (step) TRY(dp_gpu_step_queue(plan, step, &count));
+    TRY(queue_up(plan, step, &count));
     if (step && plan->block_count) return draw_paged(plan, step, count);
     if (step && plan->stream) {
         TRY(dp_gpu_step_submit(plan, step, 0, count));
@@ -214,14 +222,8 @@ static dp_status draw(dp_plan *plan, const dp_step *step) {
     }
     for (; d->count == 0 && count - done > DP_GPU_SUBMIT_PIECE; done += DP_GPU_SUBMIT_PIECE)
         TRY(dp_gpu_submit(gpu, plan->queue + done, DP_GPU_SUBMIT_PIECE));
-    const dp_gpu_dispatch *queue = d->chosen;
-    size_t total = d->chosen_count;
-    if (step) {
-        memcpy(plan->queue + count, d->chosen, d->chosen_count * sizeof *d->chosen);
-        queue = plan->queue + done;
-        total += count - done;
-    }
-    TRY(dp_gpu_submit_read(gpu, queue, total, &(dp_gpu_range){d->drawn, 0, 4}, &next_read(d)->read));
+    size_t total = count - done + d->chosen_count;
+    TRY(dp_gpu_submit_read(gpu, plan->queue + done, total, &(dp_gpu_range){d->drawn, 0, 4}, &next_read(d)->read));
     d->count++;
     d->made++;
     return dp_gpu_check(gpu);

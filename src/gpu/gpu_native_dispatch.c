@@ -258,6 +258,12 @@ static WGPUCommandEncoder encode_all(const dp_gpu *gpu, const dp_gpu_dispatch *d
     return encoder;
 }
 
+/* Pipelines are compiled when they are made. */
+dp_status dp_gpu_prepare(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
+    (void)gpu, (void)dispatches, (void)count;
+    return DP_OK;
+}
+
 dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
     TRY(check_dispatches(gpu, dispatches, count));
     return gpu_encoder_submit(gpu, encode_all(gpu, dispatches, count));

@@ -2,8 +2,8 @@
  * which keeps the objects and hands out handles. Sizes cross as doubles: JavaScript's integers end at 2^53.
  *
  * Functions marked `waits` may suspend (JSPI). Where the browser cannot suspend, making buffers and pipelines does not
- * wait for its result, whose error then comes with a later call; and a readback whose data is not there yet gives DP_WAITING,
- * so that the call that wanted it is made again. */
+ * wait for its result, whose error then comes with a later call; a readback whose data is not there yet, and pipelines that
+ * are not compiled yet, give DP_WAITING, so that the call that wanted them is made again. */
 #include "gpu/gpu.h"
 
 #include <stdio.h>
@@ -35,7 +35,7 @@ IMPORT(gpu_pipeline_free) void gpu_pipeline_free(uint32_t pipeline);
 IMPORT(gpu_bindings_new) int32_t gpu_bindings_new(uint32_t pipeline, const double *ranges, uint32_t count, uint32_t *out);
 IMPORT(gpu_bindings_free) void gpu_bindings_free(uint32_t bindings);
 IMPORT(gpu_params) int32_t gpu_params(uint32_t first, uint32_t count, const void *data);
-/* both wait, for pipelines that compile at their first dispatch */
+IMPORT(gpu_prepare) int32_t gpu_prepare(const dp_gpu_dispatch *dispatches, uint32_t count); /* waits */
 IMPORT(gpu_submit) int32_t gpu_submit(const dp_gpu_dispatch *dispatches, uint32_t count);
 IMPORT(gpu_submit_read) int32_t gpu_submit_read(const dp_gpu_dispatch *dispatches, uint32_t count, uint32_t buffer, double offset, uint32_t size,
                                                 uint32_t *out);
@@ -269,6 +269,11 @@ dp_status dp_gpu_params(dp_gpu *gpu, uint32_t first, uint32_t count, const void 
     if (first > DP_GPU_PARAM_SLOTS || count > DP_GPU_PARAM_SLOTS - first)
         return dp_fail(DP_E_ARG, "parameter slots %u + %u: there are %d", (unsigned)first, (unsigned)count, (int)DP_GPU_PARAM_SLOTS);
     return count ? done(gpu_params(first, count, data)) : DP_OK;
+}
+
+dp_status dp_gpu_prepare(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {
+    (void)gpu;
+    return done(gpu_prepare(dispatches, (uint32_t)count));
 }
 
 dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count) {

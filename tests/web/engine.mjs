@@ -179,20 +179,23 @@ test('on the CPU, with and without suspending (JSPI)', async () => {
   }
 });
 
-test('on the GPU of a browser that cannot suspend WebAssembly: the same texts, aborts, errors', async () => {
+test('on the GPU of a browser that cannot suspend WebAssembly: the same texts, aborts, errors; no pipeline is compiled while others wait', async () => {
   await page.evaluate(() => {
-    // a worker in which the interface is missing before anything of the package runs
+    // a worker in which the interface is missing before anything of the package runs, and in which compiling at once fails
     const module = (source) => URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
-    const without = module('delete WebAssembly.Suspending; delete WebAssembly.promising;');
+    const without = module('delete WebAssembly.Suspending; delete WebAssembly.promising; GPUDevice.prototype.createComputePipeline = () => { throw new Error("at once"); };');
     globalThis.oldWorker = () => new Worker(module(`import '${without}'; import '${location.origin}/web/src/worker.js';`), { type: 'module' });
   });
   const loaded = await page.evaluate(async () => {
     await globalThis.engine?.unload();
     globalThis.engine = await Doppler.load('/models/storyteller/', { backend: 'gpu', worker: oldWorker });
-    return { backend: engine.backend, jspi: (await engine.stats()).jspi };
+    const compiled = [];
+    await engine.generate('Once', { maxTokens: 1, onCompile: ({ done, total }) => compiled.push([done, total]) }).text();
+    return { backend: engine.backend, jspi: (await engine.stats()).jspi, compiled };
   });
   expect(loaded.backend === 'gpu' && loaded.jspi === false, JSON.stringify(loaded));
-  const few = { max_tokens: 8 }; // what it runs is compiled one by one, which takes SwiftShader its time
+  expect(loaded.compiled.length > 5 && loaded.compiled[0][0] === 1 && loaded.compiled.at(-1)[0] === loaded.compiled.at(-1)[1], `told of compilation: ${JSON.stringify(loaded.compiled)}`);
+  const few = { max_tokens: 8 };
   const told = (await story(few)).text;
   expect(told.length > 10 && STORY.startsWith(told), `expected the beginning of "${STORY}", got "${told}"`);
   const found = await page.evaluate(async (prompt) => {

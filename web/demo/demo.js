@@ -170,10 +170,11 @@ async function answer() {
   busy(true);
   toEnd();
   let content = '', usage, stopped = false;
+  const onCompile = ({ done, total }) => body.textContent = content || (done < total ? `Preparing the GPU, ${done} of ${total}` : '');
   const start = performance.now();
   let first, tokens = 0, shown = start;
   try {
-    for await (const chunk of await state.engine.chat.completions.create({ ...request(), signal: state.abort.signal })) {
+    for await (const chunk of await state.engine.chat.completions.create({ ...request(), onCompile, signal: state.abort.signal })) {
       const piece = chunk.choices[0].delta.content;
       usage = chunk.usage ?? usage;
       stopped = chunk.choices[0].finish_reason === 'abort';

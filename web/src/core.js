@@ -40,6 +40,7 @@ export class Core {
     core.jspi = jspi && hasJspi;
     core.gpu = new GpuHost({ gpu, canWait: core.jspi, strict });
     core.hooks = {};
+    core.gpu.onCompile = (done, total) => core.hooks.onCompile?.(done, total);
     core.breath = performance.now();
     const memory = () => core.exports.memory.buffer;
     core.gpu.memory = memory;
@@ -129,11 +130,11 @@ export class Core {
     return this.waiting[name](...values);
   }
 
-  /** The same for calls that cannot wait where there is no JSPI: they are made again once the GPU has answered. */
+  /** The same for calls that cannot wait where there is no JSPI: they are made again once the GPU has answered, unless it was aborted. */
   async step(name, ...values) {
     for (let again = 0; ; again = 1) {
       const status = await this.wait(name, ...values, again);
-      if (status !== WAITING) return status;
+      if (status !== WAITING || this.signal?.aborted) return status;
       await this.gpu.answer();
     }
   }
@@ -275,8 +276,8 @@ export class Core {
   }
 
   /** Generates behind the conversation `ids`; texts go to onText. An abort ends it with reason "abort". */
-  async generate(ids, options, { onText, onPrefill, signal } = {}) {
-    return this.during({ onText, onPrefill }, signal, async () => {
+  async generate(ids, options, { onText, onPrefill, onCompile, signal } = {}) {
+    return this.during({ onText, onPrefill, onCompile }, signal, async () => {
       const result = await this.begin(ids, options);
       try {
         while (this.readResult(result).more) {

@@ -3,7 +3,7 @@
 // Errors come in three ways: from error scopes around what is made, as uncaptured errors of what is queued, and as the loss
 // of the device. The first one is kept until a check. Where C can wait (JSPI), a check waits for the
 // results of what is being made, and so does making buffers once much is under way; otherwise they come with a later call, and
-// a readback that is not there yet gives WAITING.
+// a readback that is not there yet, or a pipeline that a step needs, gives WAITING.
 import { compilerMessage, describeAdapter, openDevice, Table } from './device.js';
 
 const OK = 0, ARG = 1, MEMORY = 2, UNSUPPORTED = 7, DEVICE = 11; // dp_status
@@ -16,7 +16,8 @@ const TIMED_MAX = 1024;
 const CANNOT_WAIT = 'this browser cannot suspend WebAssembly (no JSPI), and this needs to wait for the GPU';
 
 export class GpuHost {
-  /** @param {{gpu?: GPU, canWait: boolean, strict?: boolean}} options strict: making anything waits for its result */
+  /** @param {{gpu?: GPU, canWait: boolean, strict?: boolean}} options strict: making anything waits for its result.
+   * onCompile, set by the core: told how many of the pipelines that are wanted have been compiled. */
   constructor({ gpu = globalThis.navigator?.gpu, canWait, strict = false }) {
     this.gpu = gpu;
     this.canWait = canWait;
@@ -52,6 +53,7 @@ export class GpuHost {
     this.error = undefined;
     this.lost = undefined;
     this.making = new Set(); // results not waited for yet
+    this.compiling = { done: 0, total: 0 };
     this.refuse = false;
     this.unsure = 0;
     this.earlier = undefined; // settles with what was being made when results were waited for last
@@ -229,7 +231,7 @@ export class GpuHost {
     const read = this.reads.get(handle);
     if (!read) return this.fail(ARG, `no readback ${handle} under way`);
     if (!this.canWait && !read.ready && !read.error) {
-      this.awaited = read;
+      this.awaited = read.mapped;
       return WAITING;
     }
     this.reads.drop(handle);
@@ -241,7 +243,7 @@ export class GpuHost {
   /** What C could not wait for: resolves once it is there, or failed. */
   async answer() {
     try {
-      await this.awaited?.mapped;
+      await this.awaited;
     } catch (error) {
       await this.afterFailure(error);
     }
@@ -270,7 +272,7 @@ export class GpuHost {
     });
   }
 
-  /** Compiles a pipeline. Left to its first dispatch: plans name more of them than a short conversation ever runs. */
+  /** Compiles a pipeline at once: one that nobody has prepared, at its first dispatch. */
   compile(item) {
     const { label, code, entryPoint, constants, layout } = item;
     let module;
@@ -283,19 +285,43 @@ export class GpuHost {
     return result;
   }
 
-  /** The same for several at once: the browser compiles them side by side. Needs that C waits. */
-  async compileAll(items) {
-    await Promise.all(items.map(async (item) => {
-      const { label, code, entryPoint, constants, layout } = item;
-      const module = this.device.createShaderModule({ label, code });
-      try {
-        item.pipeline = await this.device.createComputePipelineAsync({ label, layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint, constants } });
-        item.code = '';
-      } catch (error) {
-        const message = await compilerMessage(module, label);
-        this.error ??= { status: DEVICE, message: message === label ? `${label}: ${error.message}` : message };
-      }
-    }));
+  /** The same aside: the browser compiles several side by side, and stalls nobody. */
+  async compileAside(item) {
+    const { device } = this, { label, code, entryPoint, constants, layout } = item;
+    const module = device.createShaderModule({ label, code });
+    try {
+      const made = await device.createComputePipelineAsync({ label, layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint, constants } });
+      item.pipeline ??= made;
+      item.code = '';
+      this.compiling.done++;
+      this.onCompile?.(this.compiling.done, this.compiling.total);
+    } catch (error) {
+      const message = await compilerMessage(module, label);
+      if (this.device === device) this.error ??= { status: DEVICE, message: message === label ? `${label}: ${error.message}` : message };
+      item.wanted = undefined; // whoever asks again is told again
+    }
+  }
+
+  /** The pipelines of these dispatches that are not compiled: plans name more of them than a short conversation ever runs. */
+  notCompiled(pointer, count) {
+    const words = new Uint32Array(this.memory(), pointer, 6 * count), found = new Set();
+    for (let at = 0; at < words.length; at += 6) {
+      const item = this.pipelines.get(words[at]);
+      if (item && !item.pipeline) found.add(item);
+    }
+    return [...found];
+  }
+
+  /** Compiles what these dispatches need. Where C cannot wait it comes again behind each one. */
+  prepareAll(pointer, count) {
+    const status = this.take(), missing = status === OK ? this.notCompiled(pointer, count) : [];
+    if (!missing.length) return status;
+    if (missing.every((item) => !item.wanted)) this.compiling = { done: 0, total: 0 };
+    this.compiling.total += missing.filter((item) => !item.wanted).length;
+    const wanted = missing.map((item) => item.wanted ??= this.compileAside(item));
+    if (this.canWait) return Promise.all(wanted).then(() => this.take());
+    this.awaited = Promise.race(wanted);
+    return WAITING;
   }
 
   newBindings(handle, ranges, count, out) {
@@ -369,22 +395,6 @@ export class GpuHost {
     for (let at = 0; at < words.length; at += 6) this.encode(pass, words, at, words[at - 6]);
     pass.end();
     return encoder;
-  }
-
-  /** The pipelines of these dispatches that have not been compiled yet. */
-  notCompiled(pointer, count) {
-    const words = new Uint32Array(this.memory(), pointer, 6 * count), found = new Set();
-    for (let at = 0; at < words.length; at += 6) {
-      const item = this.pipelines.get(words[at]);
-      if (item && !item.pipeline) found.add(item);
-    }
-    return [...found];
-  }
-
-  /** Runs `submit`, behind the compilation of what its dispatches need. */
-  compiled(pointer, count, submit) {
-    const missing = this.canWait ? this.notCompiled(pointer, count) : [];
-    return missing.length ? this.compileAll(missing).then(() => this.take() || submit()) : submit();
   }
 
   submit(pointer, count) {
@@ -493,13 +503,13 @@ export class GpuHost {
       gpu_bindings_new: (pipeline, ranges, count, out) => this.newBindings(pipeline, ranges >>> 0, count, out),
       gpu_bindings_free: (bindings) => this.bindings.drop(bindings),
       gpu_params: (first, count, pointer) => this.writeParams(first, count, pointer >>> 0),
-      gpu_submit: (pointer, count) => this.compiled(pointer >>> 0, count, () => this.submit(pointer >>> 0, count)),
-      gpu_submit_read: (pointer, count, buffer, offset, size, out) => this.compiled(pointer >>> 0, count,
-        () => this.submitRead(pointer >>> 0, count, buffer, offset, size, out)),
+      gpu_prepare: (pointer, count) => this.prepareAll(pointer >>> 0, count),
+      gpu_submit: (pointer, count) => this.submit(pointer >>> 0, count),
+      gpu_submit_read: (pointer, count, buffer, offset, size, out) => this.submitRead(pointer >>> 0, count, buffer, offset, size, out),
       gpu_submit_timed: (pointer, count, out) => (this.canWait ? this.submitTimed(pointer >>> 0, count, out >>> 0) : this.fail(UNSUPPORTED, CANNOT_WAIT)),
       gpu_wait: () => (this.canWait ? this.wait() : this.take()),
     };
   }
 }
 
-GpuHost.waiting = ['gpu_open', 'gpu_check', 'gpu_submit', 'gpu_submit_read', 'gpu_buffer_new', 'gpu_read_end', 'gpu_pipeline_new', 'gpu_submit_timed', 'gpu_wait'];
+GpuHost.waiting = ['gpu_open', 'gpu_check', 'gpu_prepare', 'gpu_buffer_new', 'gpu_read_end', 'gpu_pipeline_new', 'gpu_submit_timed', 'gpu_wait'];

@@ -172,6 +172,7 @@ export class Service {
     let first;
     const result = await core.generate(ids, request, { signal,
       onPrefill: (done, total) => tell({ prefill: { done, total } }),
+      onCompile: (done, total) => tell({ compile: { done, total } }),
       onText: (piece) => {
         first ??= performance.now() - start;
         tell({ text: piece });
