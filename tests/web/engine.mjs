@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { sendFile } from '../../tools/serve.mjs';
 import { expect, longestTask, openPage, runTests, startChromium, startServer, test } from './browser.mjs';
 
 const PROMPT = 'Tell me a story about a brave fox.';
@@ -25,9 +26,20 @@ async function nativeLogits() {
 const nativePromise = existsSync('build/webgpu/run') ? nativeLogits() : undefined;
 nativePromise?.catch(() => {}); // reported by the test
 
-const server = await startServer();
+const DENSE = 'tests/data/gguf/llama.Q4_K_M.gguf';
+const server = await startServer(async (request, response) => {
+  if (request.url !== '/dense.gguf') return false;
+  await sendFile(request, response, DENSE);
+  return true;
+});
 const context = await startChromium();
 const page = await openPage(context, server);
+await page.evaluate(() => {
+  // a worker in which JSPI is missing before anything of the package runs, and in which compiling at once fails
+  const module = (source) => URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
+  const without = module('delete WebAssembly.Suspending; delete WebAssembly.promising; GPUDevice.prototype.createComputePipeline = () => { throw new Error("at once"); };');
+  globalThis.oldWorker = () => new Worker(module(`import '${without}'; import '${location.origin}/web/src/worker.js';`), { type: 'module' });
+});
 
 /** Loads the bundled model in the page as globalThis.engine. */
 const load = (options = {}) => page.evaluate(async (o) => {
@@ -180,12 +192,6 @@ test('on the CPU, with and without suspending (JSPI)', async () => {
 });
 
 test('on the GPU of a browser that cannot suspend WebAssembly: the same texts, aborts, errors; no pipeline is compiled while others wait', async () => {
-  await page.evaluate(() => {
-    // a worker in which the interface is missing before anything of the package runs, and in which compiling at once fails
-    const module = (source) => URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
-    const without = module('delete WebAssembly.Suspending; delete WebAssembly.promising; GPUDevice.prototype.createComputePipeline = () => { throw new Error("at once"); };');
-    globalThis.oldWorker = () => new Worker(module(`import '${without}'; import '${location.origin}/web/src/worker.js';`), { type: 'module' });
-  });
   const loaded = await page.evaluate(async () => {
     await globalThis.engine?.unload();
     globalThis.engine = await Doppler.load('/models/storyteller/', { backend: 'gpu', worker: oldWorker });
@@ -230,6 +236,24 @@ test('experts paged on the GPU of such a browser: the same text, and after an ab
     return engine.generate(prompt, { temperature: 0, maxTokens: 8 }).text();
   }, PROMPT);
   expect(found.told.every((text) => text === whole), `expected "${whole}" twice, got ${JSON.stringify(found)}`);
+});
+
+test('a dense model that exceeds its budget of graphics memory, its layers sent for each token: the text of the native tool, with JSPI and without', async () => {
+  const tokens = 12, expected = execFileSync('build/doppler', ['run', DENSE, 'Once upon a time', '--raw', '--backend', 'cpu-ref', '--greedy', '--max-tokens', `${tokens}`, '--quiet'], { encoding: 'utf8' });
+  for (const suspends of [true, false]) {
+    const found = await page.evaluate(async ([jspi, maxTokens]) => {
+      await globalThis.engine?.unload();
+      const file = new File([await (await fetch('/dense.gguf')).blob()], 'dense.gguf'), vram = 0.9e6;
+      globalThis.engine = await Doppler.load(file, { backend: 'gpu', worker: jspi ? undefined : oldWorker, budgets: { vram, context: 64 } });
+      const text = () => engine.generate('Once upon a time', { temperature: 0, maxTokens }).text(), stop = new AbortController();
+      setTimeout(() => stop.abort(), 30);
+      const aborted = await engine.generate('There was', { temperature: 0, maxTokens, signal: stop.signal }).text().catch((error) => error.name);
+      const told = [await text(), await text()], { memory, paging } = await engine.stats();
+      return { told, aborted, used: memory.gpu, vram, streamed: paging.streamed };
+    }, [suspends, tokens]);
+    expect(found.told.every((text) => text.trim() === expected.trim()), `JSPI ${suspends}: expected "${expected}" twice, got ${JSON.stringify(found)}`);
+    expect(found.used < found.vram && found.streamed.units === 3 && found.streamed.passes > 2 * tokens && found.streamed.bytes > 20e6, `JSPI ${suspends}: ${JSON.stringify(found)}`);
+  }
 });
 
 test('left to itself the engine prefers the CPU to a GPU that is a program, says so, and answers', async () => {
