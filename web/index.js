@@ -48,10 +48,16 @@ const answering = (client, onProgress, onShortage) => async (event) => {
   return client.call('answer', { question: event.question, value: Boolean(value) });
 };
 
-/** Whether there is a folder for a model, seen from the page: a worker that hangs cannot tell. */
-async function isStored(key) {
-  const root = await navigator.storage.getDirectory();
-  return root.getDirectoryHandle('doppler').then((all) => all.getDirectoryHandle(key)).then(() => true, (error) => error.name !== 'NotFoundError');
+/** Marks the site's storage: returns a function that tells whether it was cleared since. The files' own storage cannot be asked: where
+ * a folder is opened during the clearing, or while a worker writes into what was cleared, Chromium's hangs for good, in all tabs of the site. */
+function markStorage() {
+  const MARK = 'doppler:writing';
+  try {
+    localStorage.setItem(MARK, '1');
+  } catch {
+    return () => false; // there is none, as a rule for files neither
+  }
+  return () => localStorage.getItem(MARK) === null;
 }
 
 async function filesOf(folder) {
@@ -106,7 +112,7 @@ export class Doppler {
     const request = { ...options, ...options.budgets, allowEviction: onShortage ? 'ask' : options.allowEviction };
     delete request.budgets;
     try {
-      return new Doppler(client, await client.call('load', { source: given, request }, { signal, onEvent: answering(client, onProgress, onShortage), expendable: true }));
+      return new Doppler(client, await client.call('load', { source: given, request }, { signal, onEvent: answering(client, onProgress, onShortage), expendable: true, wasCleared: markStorage() }));
     } catch (error) {
       client.close();
       throw error;
@@ -225,13 +231,13 @@ export class Doppler {
     if (sharding < 0) throw new DopplerError('argument', `convert: unknown sharding "${request.sharding}"`);
     throwIfAborted(signal);
     const title = folder?.name ?? titleOf(list), key = (request.key ?? `${title}-converted`).replace(/[^A-Za-z0-9._-]+/g, '-');
-    const client = new Client({ wasm, jspi, worker }); // its own: the cache answers meanwhile, and it may be ended
+    const wasCleared = markStorage(), client = new Client({ wasm, jspi, worker }); // its own: the cache answers meanwhile, and it may be ended
     try {
       return await client.call('convert', { files: list, title, key, request: { ...request, sharding, allowEviction: onShortage ? 'ask' : request.allowEviction } },
-        { signal, onEvent: answering(client, onProgress, onShortage), expendable: true, present: () => isStored(key) });
+        { signal, onEvent: answering(client, onProgress, onShortage), expendable: true, wasCleared });
     } catch (error) {
       client.close();
-      await helperClient().call('cacheDiscard', { key }).catch(() => {}); // what was written of it
+      if (!wasCleared()) await helperClient().call('cacheDiscard', { key }).catch(() => {}); // what was written of it
       throw error;
     } finally {
       client.close();

@@ -56,7 +56,7 @@ const told = await works();
 /** Starts a worker of the package with something of one's own in front, as globalThis.strange. */
 const strangeWorker = (source) => page.evaluate((text) => {
   const module = (code) => URL.createObjectURL(new Blob([code], { type: 'text/javascript' }));
-  globalThis.strange = () => globalThis.inner = new Worker(module(`import '${module(text)}'; import '${location.origin}/web/src/worker.js';`), { type: 'module' });
+  globalThis.strange = (name) => globalThis.inner = new Worker(module(`import '${module(text)}'; import '${location.origin}/web/src/worker.js';`), { type: 'module', name });
 }, source);
 
 test('a tab that is frozen in the middle of a text goes on when it wakes', async () => {
@@ -95,6 +95,27 @@ test('clearing the storage in the middle of a download is told, and the next att
   gate.open();
   const code = await within(pending, 60, 'the download');
   expect(/^(storage|crashed): .*cleared/.test(code), `expected "storage" or "crashed", got ${code}`);
+  expect(await works() === told, 'the model does not load again');
+});
+
+test('a storage that never answers, and a tab that holds a model and does nothing, are told', async () => {
+  await page.evaluate(() => engine.unload());
+  await strangeWorker(`const later = setTimeout, every = setInterval, now = performance.now.bind(performance);
+    self.setTimeout = (f, ms, ...rest) => later(f, ms / 100, ...rest);
+    self.setInterval = (f, ms, ...rest) => every(f, ms / 100, ...rest);
+    performance.now = () => now() * 1000;
+    if (self.name === 'mute') StorageManager.prototype.getDirectory = () => new Promise(() => {});`);
+  const [mute, held] = await page.evaluate(async (from) => {
+    const told = (source, name) => Doppler.load(source, { backend: 'cpu', worker: () => strange(name) }).then(() => 'none', (error) => `${error.code}: ${error.message}`);
+    const found = [await told(from, 'mute')], [{ key }] = await Doppler.cache.list();
+    const stop = new AbortController();
+    await new Promise((begun) => navigator.locks.request(`doppler:${key}`, () => new Promise((release) => (stop.signal.addEventListener('abort', release), begun()))));
+    found.push(await told({ key }, 'held'));
+    stop.abort();
+    return found;
+  }, MODEL);
+  expect(/^storage: .*not answered.*restart the browser/.test(mute), `the storage: ${mute}`);
+  expect(/^locked: .*not got on for/.test(held), `the lock: ${held}`);
   expect(await works() === told, 'the model does not load again');
 });
 

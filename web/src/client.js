@@ -2,7 +2,9 @@
 import { abortError, makeError, throwIfAborted, unpackError } from './errors.js';
 
 const DEAF = 1000; // milliseconds without an answer to an abort
-const PING = 3000, ANSWERS_MISSED = 3;
+const LOOK = 250; // milliseconds between two looks at whether the storage was cleared
+const CLEARING = 4000; // milliseconds: it takes a while, marks go first, and a worker that was ended lets go of its files seconds later
+const PING_LOOKS = 12, ANSWERS_MISSED = 3;
 
 export class Client {
   /** @param {{worker?: () => Worker, wasm?: string, jspi?: boolean}} options */
@@ -22,7 +24,7 @@ export class Client {
     if (!call) return;
     if (event) {
       if (event.phase) call.phase = event.phase;
-      if (event.phase === 'download' || (event.phase === 'convert' && call.present)) this.watch();
+      if (event.phase === 'download' || event.phase === 'convert') this.watch();
       call.onEvent?.(event);
       return;
     }
@@ -33,19 +35,27 @@ export class Client {
   }
 
   /**
-   * A worker may hang in a call to a storage that was cleared meanwhile: some browsers never end such a call. One that downloads
-   * answers otherwise; one that converts may be busy for long, but what it writes is there.
+   * A worker that writes into a storage that was cleared must end before anybody opens a folder there (see markStorage), and may hang
+   * in a call to it: some browsers never end such a call. One that downloads answers otherwise; one that converts may be busy for long.
    */
   watch() {
+    let looks = 0;
     this.unanswered ??= 0;
-    this.watching ??= setInterval(async () => {
-      const calls = [...this.calls.values()], converting = calls.find((call) => call.phase === 'convert' && call.present);
-      if (converting) {
-        if (!await converting.present().catch(() => true) && this.calls.size) this.crash('the storage that it writes to was cleared');
-      } else if (!calls.some((call) => call.phase === 'download')) this.rest();
+    this.watching ??= setInterval(() => {
+      const writing = [...this.calls.values()].filter(({ phase }) => phase === 'download' || phase === 'convert');
+      if (!writing.length) this.rest();
+      else if (writing.some((call) => call.wasCleared?.())) this.endCleared();
+      else if (++looks % PING_LOOKS || writing.some(({ phase }) => phase === 'convert')) return;
       else if (this.unanswered++ < ANSWERS_MISSED) this.worker.postMessage({ ping: true });
       else this.crash('it hangs; was the storage of the browser cleared?');
-    }, PING);
+    }, LOOK);
+  }
+
+  /** Told a moment later: whoever tries again must not open a folder before all is cleared. */
+  endCleared() {
+    this.rest();
+    this.worker.terminate();
+    setTimeout(() => this.crashed || this.crash('the storage that it writes to was cleared'), CLEARING);
   }
 
   rest() {
@@ -66,8 +76,8 @@ export class Client {
   }
 
   /** expendable: what this worker does may be lost: where it is deaf to an abort (C runs and cannot be suspended), it is ended.
-   * present: tells whether what it writes is still there. */
-  call(method, args, { signal, onEvent, transfer, present, expendable = false } = {}) {
+   * wasCleared: tells whether the storage that it writes to was cleared. */
+  call(method, args, { signal, onEvent, transfer, wasCleared, expendable = false } = {}) {
     throwIfAborted(signal);
     if (this.crashed) return Promise.reject(this.crashed);
     const id = this.next++;
@@ -82,7 +92,7 @@ export class Client {
         signal?.removeEventListener('abort', onAbort);
       };
       signal?.addEventListener('abort', onAbort, { once: true });
-      this.calls.set(id, { resolve, reject, onEvent, done, present });
+      this.calls.set(id, { resolve, reject, onEvent, done, wasCleared });
       this.worker.postMessage({ id, method, args }, transfer ?? []);
     });
   }

@@ -31,12 +31,39 @@ export function needStorage() {
   if (!navigator.storage?.getDirectory || !navigator.locks) throw new DopplerError('storage', 'this browser has no storage for files (OPFS); update it, or load a File, which needs none');
 }
 
+const ANSWER = 30000; // milliseconds
+const METHODS = ['getDirectoryHandle', 'getFileHandle', 'createSyncAccessHandle', 'getFile'];
+
+/** A storage that was cleared under open files may never answer again (Chromium): the wait becomes an error. */
+export function answered(promise, what) {
+  let timer;
+  const silence = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new DopplerError('storage', `the browser's storage has not answered for ${ANSWER / 1000} seconds (${what}); it may hang since it was cleared: ` +
+      'close all tabs of this site, or restart the browser, and load the model again')), ANSWER);
+  });
+  return Promise.race([promise, silence]).finally(() => clearTimeout(timer));
+}
+
+/** A handle whose answers, and those of the handles that it gives, are waited for as above. */
+function patient(handle) {
+  for (const name of METHODS) {
+    const ask = handle[name];
+    if (ask) handle[name] = async (...args) => {
+      const found = await answered(ask.apply(handle, args), name);
+      return found.kind ? patient(found) : found;
+    };
+  }
+  return handle;
+}
+
 async function root() {
   needStorage();
   try {
-    return await (await navigator.storage.getDirectory()).getDirectoryHandle(ROOT, { create: true });
+    const top = await answered(navigator.storage.getDirectory(), 'getDirectory');
+    return await patient(top).getDirectoryHandle(ROOT, { create: true });
   } catch (error) {
-    throw new DopplerError('storage', `the browser's storage cannot be used: ${error.message}`);
+    if (error instanceof DopplerError) throw error;
+    throw new DopplerError('storage', `the browser's storage cannot be used: ${error.message} If it was cleared a moment ago, load again; if that does not help, restart the browser`);
   }
 }
 

@@ -55,6 +55,27 @@ async function holdAlone(key, signal) {
   }
 }
 
+const STUCK = 300000, LOOK = 30000; // milliseconds
+
+/** The right to use a model. A tab that writes it is waited for as long as it gets on. */
+async function holdShared(key, signal) {
+  const stop = new AbortController(), name = store.lockName(key);
+  let wrote = performance.now(), before;
+  const watch = setInterval(async () => {
+    const now = await store.StoredModel.open(key).then((model) => model?.stamp()).catch(() => undefined);
+    if (now !== before) (before = now, wrote = performance.now());
+    else if (performance.now() - wrote > STUCK) stop.abort();
+  }, LOOK);
+  try {
+    return await holdLock(name, { mode: 'shared', signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal });
+  } catch (error) {
+    if (!stop.signal.aborted || signal?.aborted) throw error;
+    throw new DopplerError('locked', `${key}: another tab brings this model and has not got on for ${STUCK / 60000} minutes; close it, and load again`);
+  } finally {
+    clearInterval(watch);
+  }
+}
+
 /** A stored model that can be used as it is; undefined if something must be loaded. fit: nor one that could not be read before. */
 async function usable(key, fit = false) {
   const model = await store.StoredModel.open(key);
@@ -84,7 +105,7 @@ async function whyNot(key) {
 async function hold(key, url, request, context) {
   store.needStorage();
   for (let verify = url && request.verify, anew = Boolean(url); ; verify = anew = false) {
-    const release = await holdLock(store.lockName(key), { mode: 'shared', signal: context.signal });
+    const release = await holdShared(key, context.signal);
     try {
       const model = verify ? undefined : await usable(key, anew);
       if (model) return { model, release };
