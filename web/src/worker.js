@@ -1,5 +1,10 @@
 // worker.js: the dedicated worker that an engine of the page lives in. Messages in: {id, method, args} and {abort: id};
 // out: {id, result} or {id, error}, and {id, event} while it runs.
+import './core.js'; // what the modules below import in turn, so that all are fetched at once
+import './device.js';
+import './files.js';
+import './gpu.js';
+import './wasi.js';
 import { convertLocal } from './convert.js';
 import { fetchModel, folderUrl, isGgufUrl, sleep } from './download.js';
 import { CorruptError, DopplerError, isCrash, packError } from './errors.js';
@@ -35,10 +40,12 @@ const consentOf = ({ allowEviction }, { ask }) => (allowEviction === 'ask' ? (sh
 
 // ---- loading ----
 
-/** Takes a lock until the returned function is called; resolves to undefined if only a free one was wanted and it is not. */
+/** Takes a lock until the returned function is called, whose promise settles when others may have it; resolves to undefined if only
+ * a free one was wanted and it is not. */
 function holdLock(name, options) {
   return new Promise((resolve, reject) => {
-    navigator.locks.request(name, options, (lock) => (lock ? new Promise((release) => resolve(release)) : resolve(undefined))).catch(reject);
+    const over = navigator.locks.request(name, options, (lock) => (lock ? new Promise((release) => resolve(() => (release(), over))) : resolve(undefined)));
+    over.catch(reject);
   });
 }
 
@@ -114,7 +121,7 @@ async function hold(key, url, request, context) {
       release();
       throw error;
     }
-    release();
+    await release(); // else it is still in the way of the next one
     await bring(key, url, { ...request, verify }, context);
   }
 }
