@@ -8,6 +8,8 @@
 #   bench/paging.sh gpu [FOLDER] [LAYERS]           experts in a GPU's slots: gpt-oss-20b and Qwen3-30B-A3B shapes (30 GB below
 #                                                   FOLDER, less with only LAYERS), resident, under --vram, and half resident.
 #                                                   LAUNCH: what starts the program, e.g. "build/webgpu/run --nvidia"
+#   bench/paging.sh misses [FOLDER] [LAYERS]        of gpt-oss-20b shapes the experts that a GPU lacks: sent there, computed by the
+#                                                   CPU, whichever is faster, in turn (TURNS, default 2). LAUNCH as above
 # DOPPLER: the program, default build/doppler. Where /sys/fs/cgroup/memory can be written (root), `budget` runs in a control
 # group that is limited to RAM and prints what the kernel counted.
 set -eu
@@ -93,11 +95,30 @@ gpu() {
     gpu_shape qwen3-30b-a3b q4_k_m "${VRAM_QWEN3:-8G}" 64 "$dir" "${2:-}"
 }
 
+# What becomes of misses, taken in turn.
+misses() {
+    local dir=${1:-/tmp/doppler-bench} layers=${2:-} model turn way
+    model=$dir/gpt-oss-20b
+    mkdir -p "$dir"
+    "$doppler" synth --like gpt-oss-20b --quantize mxfp4 ${layers:+--layers "$layers"} --overwrite --quiet "$model"
+    gpu_run "$model" "resident"
+    for turn in $(seq "${TURNS:-2}"); do
+        for way in upload cpu auto; do
+            gpu_run "$model" "turn $turn, $way: half of the experts, local:0.4" --slots 16 --routing local:0.4 --misses $way
+            gpu_run "$model" "turn $turn, $way: half of the experts, uniform" --slots 16 --routing uniform --misses $way
+            gpu_run "$model" "turn $turn, $way: --vram ${VRAM_GPT_OSS:-4G}, local:0.4" --vram "${VRAM_GPT_OSS:-4G}" --routing local:0.4 --misses $way
+        done
+    done
+    gpu_run "$model" "resident, again"
+    rm -rf "${model:?}"
+}
+
 case ${1:-} in
 routing) routing ;;
 tiers) "$doppler" bench "$2" --tiers ;;
 budget) shift && budget "$@" ;;
 resident) shift && resident "$@" ;;
 gpu) shift && gpu "$@" ;;
-*) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+misses) shift && misses "$@" ;;
+*) sed -n '2,15s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

@@ -140,6 +140,12 @@ typedef struct dp_model dp_model;
  * longest ago; or, in dp_cache_replay only, what is needed last. */
 typedef enum dp_cache_policy { DP_CACHE_LRFU = 0, DP_CACHE_LRU = 1, DP_CACHE_BELADY = 2 } dp_cache_policy;
 
+/* What becomes of experts that a token chose and no slot on the GPU holds; a prompt's are always taken there. UPLOAD: they are taken to
+ * slots before the token goes on: its logits are exactly those of a model that is there as a whole. CPU: the CPU computes them where they
+ * lie in host memory, as it rounds, and a few are taken to slots beside that, those used most of late. AUTO: whichever took less time,
+ * measured as it goes, so that the same seed need not give the same text. */
+typedef enum dp_misses { DP_MISSES_UPLOAD = 0, DP_MISSES_CPU = 1, DP_MISSES_AUTO = 2 } dp_misses;
+
 /* Budgets. With `ram`, this process stays below that many bytes of memory: weights that do not fit are read from the
  * checkpoint's files when they are needed, experts into a number of slots per layer that the budget allows. Without it,
  * weights are mapped if they fit what memory is free, else the budget is most of that. Reading checks the hashes of
@@ -157,6 +163,7 @@ typedef struct dp_model_desc {
     int32_t expert_slots; /* of each layer, overrides what the budget allows; 0: by the budget */
     int32_t context, batch; /* of the session that a budget leaves room for, as in dp_session_desc; 0: the defaults */
     dp_cache_policy cache;
+    dp_misses misses; /* of a GPU's slots */
     /* [mirror_count] folders with copies of the files, tried where a read or a hash fails. Needed until the model is closed. */
     const char *const *mirrors;
     size_t mirror_count;
@@ -203,6 +210,9 @@ typedef struct dp_paging_stats {
     /* Layers that pass through a GPU's slots: passes through the model, bytes sent, seconds that sending kept the host busy. */
     uint64_t streamed_passes, streamed_bytes;
     double streamed_seconds;
+    /* Of the misses on a GPU: those that the CPU computed, their bytes, and seconds that this took. */
+    uint64_t computed, computed_bytes;
+    double compute_seconds;
 } dp_paging_stats;
 
 void dp_model_paging(dp_model *model, dp_paging_stats *stats);

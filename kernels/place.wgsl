@@ -18,5 +18,5 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     let expert = expert_for(thread, expert_of(thread));
     placed[thread] = f32(slot_of(expert));
     placed[CHOICES + thread] = f32(expert);
-    placed[2u * CHOICES + thread] = share_of(thread);
+    placed[2u * CHOICES + thread] = share_for(thread, expert, share_of(thread));
 }

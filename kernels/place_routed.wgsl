@@ -1,6 +1,7 @@
 // Computes:  where the experts are that route.wgsl has chosen for one token, for products that are not fused; and what
 //            place_keep.wgsl says. FUSED: for choose_placed.wgsl; their shares route.wgsl has put behind.
-// Shapes:    ids, places [CHOICES]: slot | expert << 16. FUSED: places [2][CHOICES]: slots, experts, as floats.
+// Shapes:    ids, places [CHOICES]: slot | expert << 16. FUSED: places [4][CHOICES]: slots, experts, shares, as floats, and
+//            the shares as route.wgsl left them.
 // Bindings:  0 ids, 5 places, and those of place_keep.wgsl.
 // Work:      grid (1 + p.row / 64, 1 or 0).
 // Limits:    64 choices. Behind place_keep.wgsl.
@@ -18,6 +19,8 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     if (FUSED == 1u) {
         places[thread] = bitcast<u32>(f32(slot_of(expert)));
         places[CHOICES + thread] = bitcast<u32>(f32(expert));
+        let share = bitcast<f32>(places[3u * CHOICES + thread]);
+        places[2u * CHOICES + thread] = bitcast<u32>(share_for(thread, expert, share));
     } else {
         places[thread] = slot_of(expert) | (expert << 16u);
     }

@@ -1,7 +1,7 @@
 // Computes:  the k experts of each token and their weights. KIND 0: softmax, then top k. 1: softmax over the top k.
 //            2: sigmoid with correction bias, best groups first (DeepSeek-V3). 3: sparsemixer (Phi-MoE).
 // Shapes:    logits [tokens][experts], correction [experts], weights [tokens][k], ids [tokens][k]; PLACES: of one token,
-//            too, placed [3][k] as choose_placed.wgsl reads it.
+//            too, placed [3][k] as choose_placed.wgsl reads it, and the weights again.
 // Bindings:  0 logits, 1 correction (any buffer when CORRECTION is false), 2 weights, 3 ids, 4 placed (any buffer without
 //            PLACES), 5 params.
 // Work:      one workgroup a token, which scans all experts for each choice; ties go to the lower index.
@@ -147,7 +147,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         for (var i = 0u; i < p.k; i++) {
             let share = chosen[i] / sum * p.scale;
             weights[at.x * p.k + i] = share;
-            if (PLACES) { placed[2u * p.k + i] = share; }
+            if (PLACES) {
+                placed[2u * p.k + i] = share;
+                placed[3u * p.k + i] = share;
+            }
         }
     }
 }

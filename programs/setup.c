@@ -41,7 +41,7 @@ static dp_status open_model(setup *s, const dp_engine_desc *desc, const char *mo
     TRY(dp_engine_open(desc, &s->engine));
     dp_model_desc how = {.verify = set.verify, .progress = progress_update, .user = &bar,
                          .ram = set.ram, .vram = set.vram, .expert_slots = set.expert_slots,
-                         .cache = (dp_cache_policy)set.cache, .mirrors = (const char *const *)set.mirrors.items,
+                         .cache = (dp_cache_policy)set.cache, .misses = (dp_misses)set.misses, .mirrors = (const char *const *)set.mirrors.items,
                          .mirror_count = set.mirrors.count, .context = set.context, .batch = set.batch};
     dp_status status = dp_model_open(s->engine, model, &how, &s->model);
     progress_end(&bar);
@@ -126,6 +126,9 @@ static void note_paging(const setup *s) {
         note("paging: below that %d to %d slots a layer in host memory (%s), %llu hits, %llu misses; %s read from files in %llu reads",
              (int)p.host_slots_least, (int)p.host_slots_most, show_bytes((double)p.host_bytes), (unsigned long long)p.host_hits,
              (unsigned long long)p.host_misses, show_bytes((double)p.file_bytes), (unsigned long long)p.file_reads);
+    if (p.computed)
+        note("paging: %llu of the misses (%s) computed by the CPU, in %.2f ms each", (unsigned long long)p.computed,
+             show_bytes((double)p.computed_bytes), p.compute_seconds * 1e3 / (double)p.computed);
     if (p.streamed_passes)
         note("paging: %s sent to the GPU in %llu passes of %d layers: %s each, in %.2f ms of the host's time",
              show_bytes((double)p.streamed_bytes), (unsigned long long)p.streamed_passes, (int)p.streamed_units,

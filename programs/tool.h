@@ -26,6 +26,7 @@ typedef struct settings {
     uint64_t ram, vram; /* budgets */
     int32_t expert_slots;
     int cache; /* dp_cache_policy */
+    int misses; /* dp_misses */
     text_list mirrors;
     bool paging_stats;
     const char *record_routing; /* file; NULL: not */

@@ -14,6 +14,9 @@ typedef struct dp_cpu_desc {
 } dp_cpu_desc;
 dp_status dp_cpu_open(const dp_cpu_desc *desc, dp_backend **out);
 
+/* Computes experts of a program that another backend runs, which must live as long (cpu_experts.c). */
+dp_status dp_cpu_experts_open(const dp_cpu_desc *desc, const dp_program *program, struct dp_experts **out);
+
 /* ---- inside the backend ---- */
 
 enum { DP_KV_PAGE = 128 }; /* positions per page */
@@ -71,6 +74,9 @@ dp_status dp_cpu_run_op(dp_cpu_run *run, const dp_cpu_table *table, size_t index
 dp_status dp_cpu_trace_op(const dp_cpu_run *run, const dp_op *op);
 /* The whole program where weights are paged (cpu_paged.c). */
 dp_status dp_cpu_run_paged(dp_cpu_run *run, const dp_cpu_table *table);
+/* The op that writes what `reader` reads as its source; NULL if that is of another kind. */
+const dp_op *dp_cpu_writer_of(const dp_program *program, const dp_op *reader, dp_op_kind kind);
+float **dp_cpu_plan_slots(dp_plan *plan); /* rows of the program's slots, for who puts something there */
 /* Nothing behind the last layer is needed when nobody wants logits. */
 static inline bool dp_cpu_wants(const dp_cpu_run *run, const dp_op *op) {
     return op->dst < 0 || run->program->slots[op->dst].rows != DP_ROWS_OUTPUTS || run->step->outputs > 0;

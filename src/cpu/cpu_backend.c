@@ -86,6 +86,8 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
     return DP_OK;
 }
 
+float **dp_cpu_plan_slots(dp_plan *plan) { return plan->slots; }
+
 /* ---- run ---- */
 
 dp_status dp_cpu_trace_op(const dp_cpu_run *run, const dp_op *op) {

@@ -127,7 +127,7 @@ static dp_status run_groups(dp_cpu_run *run, const dp_cpu_table *table, pair_vie
 
 /* ---- what the next layer will likely use ---- */
 
-static const dp_op *writer_of(const dp_program *program, const dp_op *reader, dp_op_kind kind) {
+const dp_op *dp_cpu_writer_of(const dp_program *program, const dp_op *reader, dp_op_kind kind) {
     for (const dp_op *op = reader; op-- > program->ops;)
         if (op->dst == reader->src) return op->kind == kind ? op : NULL;
     return NULL;
@@ -138,8 +138,8 @@ static bool find_ahead(const dp_program *program, size_t from, const dp_op *ops[
     const dp_op *route = program->ops + from, *end = program->ops + program->op_count;
     while (route < end && route->kind != DP_OP_ROUTE) route++;
     ops[2] = route;
-    ops[1] = route < end ? writer_of(program, route, DP_OP_MATMUL) : NULL;
-    ops[0] = ops[1] ? writer_of(program, ops[1], DP_OP_NORM) : NULL;
+    ops[1] = route < end ? dp_cpu_writer_of(program, route, DP_OP_MATMUL) : NULL;
+    ops[0] = ops[1] ? dp_cpu_writer_of(program, ops[1], DP_OP_NORM) : NULL;
     return ops[0] != NULL;
 }
 

@@ -3,6 +3,9 @@
 
 #include "cpu/cpu.h"
 #include "gpu/gpu_backend.h"
+#include "graph/experts.h"
+
+#include <stdio.h>
 
 /* A GPU that is no program on the CPU: such a one would be slower than our own. */
 static bool real_gpu(const dp_gpu_desc *desc) {
@@ -30,6 +33,8 @@ dp_status dp_engine_open(const dp_engine_desc *desc, dp_engine **out) {
     dp_engine *engine = dp_calloc(1, sizeof *engine);
     if (!engine) return dp_no_memory(sizeof *engine);
     engine->reference = desc->backend == DP_BACKEND_CPU_REF;
+    engine->threads = desc->threads;
+    snprintf(engine->isa, sizeof engine->isa, "%s", desc->cpu_isa ? desc->cpu_isa : "");
     dp_status status = open_backend(desc, &engine->backend);
     if (status != DP_OK) {
         dp_free(engine);
@@ -94,6 +99,19 @@ static dp_status verify_shards(const dp_checkpoint *checkpoint, const dp_model_d
     return DP_OK;
 }
 
+/* The CPU computes what a GPU's slots lack, if that is wanted; what it takes counts in the budget of host memory. */
+static dp_status open_experts(dp_model *model, dp_misses misses) {
+    const dp_engine *engine = model->engine;
+    const dp_cpu_desc desc = {.threads = engine->threads, .isa = engine->isa[0] ? engine->isa : NULL};
+    if ((unsigned)misses > DP_MISSES_AUTO) return dp_fail(DP_E_ARG, "misses is %d, expected upload, cpu or auto", (int)misses);
+    if (misses == DP_MISSES_UPLOAD || !engine->backend->api->device_bytes || !dp_residency_is_paged(&model->residency)) return DP_OK;
+    TRY(dp_cpu_experts_open(&desc, model->built->program, &model->experts));
+    model->experts->misses = misses;
+    model->built->program->experts = model->experts;
+    model->residency.base += model->experts->bytes;
+    return DP_OK;
+}
+
 static dp_status load_weights(dp_model *model, const dp_model_desc *desc) {
     dp_backend *backend = model->engine->backend;
     dp_residency *residency = &model->residency;
@@ -104,6 +122,7 @@ static dp_status load_weights(dp_model *model, const dp_model_desc *desc) {
                          : copies                         ? DP_WEIGHTS_READER
                                                           : DP_WEIGHTS_HERE;
     TRY(dp_weights_load(model->built, how, &model->weights, desc->progress, desc->user));
+    TRY(open_experts(model, desc->misses));
     TRY(dp_residency_open(residency, model->built, desc));
     return backend->api->load(backend, model->built->program, desc->progress, desc->user);
 }
@@ -144,6 +163,7 @@ void dp_model_close(dp_model *model) {
     if (!model) return;
     dp_tokenizer_close(model->tokenizer);
     if (model->built) model->engine->backend->api->unload(model->engine->backend, model->built->program);
+    if (model->experts) model->experts->api->close(model->experts);
     dp_residency_close(&model->residency);
     dp_weights_free(&model->weights);
     dp_builder_free(model->built);

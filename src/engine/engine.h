@@ -10,6 +10,8 @@
 struct dp_engine {
     dp_backend *backend;
     bool reference;
+    int32_t threads; /* as asked for; 0: all */
+    char isa[16];    /* the same, "": the best */
 };
 
 struct dp_model {
@@ -18,6 +20,7 @@ struct dp_model {
     dp_builder *built; /* program, weight sources, shape */
     dp_weights weights;
     dp_residency residency;
+    struct dp_experts *experts; /* computes what a GPU's slots lack; NULL: nobody does */
     dp_tokenizer *tokenizer; /* NULL if the checkpoint has none */
     dp_model_info info;
 };

@@ -56,6 +56,14 @@ static void put_streamed(const dp_paging_stats *s, dp_buf *out) {
     dp_json_close(out, '}');
 }
 
+static void put_computed(const dp_paging_stats *s, dp_buf *out) {
+    dp_json_open(out, "computed", '{');
+    dp_json_add_uint(out, "experts", s->computed);
+    dp_json_add_uint(out, "bytes", s->computed_bytes);
+    dp_json_add_double(out, "seconds", s->compute_seconds);
+    dp_json_close(out, '}');
+}
+
 /* Host memory below a device's slots. */
 static void put_host(const dp_residency *residency, const dp_paging_stats *s, dp_buf *out) {
     dp_json_open(out, "host", '{');
@@ -85,6 +93,7 @@ dp_status dp_model_paging_json(dp_model *model, char **json) {
     put_counts(&s, &out);
     if (residency->device) dp_json_add_uint(&out, "vramBudget", residency->vram);
     if (residency->device) put_streamed(&s, &out);
+    if (residency->device && residency->pages) put_computed(&s, &out);
     if (residency->device && residency->pages) put_host(residency, &s, &out);
     put_layers(residency->pages, residency->device, &out);
     dp_json_close(&out, '}');

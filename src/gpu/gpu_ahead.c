@@ -1,27 +1,46 @@
 /* gpu_ahead.c: single tokens of a model whose experts share slots. The device knows which expert is in which slot and runs on
  * behind each router, up to the end of the token where experts are likely to be there, on the supposition that they are. Each
  * layer's choice is noted and read with the token. Where one was in no slot, what ran behind was for nothing: the host brings it,
- * the layer's input is put back and the device runs from there again. Keys and values of such runs are overwritten. */
+ * the layer's input is put back and the device runs from there again. Keys and values of such runs are overwritten. Or the host computes
+ * it (gpu_missed.c): then the device stops before it adds the experts' outputs to the residual. */
 #include "gpu/gpu_decode.h"
 #include "graph/pager.h"
 
 #define LIKELY 0.5  /* chances below it are not worth running on for */
 #define FORGET 0.25 /* the weight of the last token in what is known of a layer */
 
-enum { DRAWN, IDS }; /* words of the record: the token drawn, then the experts of each block */
+enum { DRAWN, IDS }; /* words of the record: the token drawn, then the experts of each block; their shares; the last block's row */
 
 struct dp_gpu_ahead {
     dp_gpu_buffer table, record;
     uint32_t *slots;   /* the table: slots of each block's experts, then the experts that somebody wants of each */
     size_t slot_words, words; /* in it; the latter also for those wanted */
     uint32_t *used;    /* the record */
-    size_t used_words;
+    size_t used_words, shares, row, record_words; /* of it: those always read; where what only the host's part needs begins; all */
     size_t *places;    /* [blocks]: where in the queue their experts are placed */
     uint64_t changes;  /* of the pager, as of the table */
     bool wanting;      /* some are wanted */
 };
 
 /* ---- life ---- */
+
+/* Columns of the largest row that the host may compute experts for. */
+static size_t row_columns(const dp_plan *plan) {
+    int32_t most = 0;
+    for (size_t i = 0; i < plan->block_count; i++) {
+        int32_t row = dp_gpu_missed_row(plan->program, plan->blocks[i].first - 1);
+        if (row >= 0) most = DP_MAX(most, plan->program->slots[row].cols);
+    }
+    return (size_t)most;
+}
+
+static void lay_out_record(dp_plan *plan, dp_gpu_ahead *a, size_t ids) {
+    size_t columns = row_columns(plan);
+    a->used_words = a->shares = a->row = a->record_words = IDS + ids;
+    if (!columns) return;
+    a->row = a->shares + ids;
+    a->record_words = a->row + columns;
+}
 
 static dp_status make(dp_plan *plan, dp_gpu_ahead *a) {
     dp_gpu *gpu = plan->backend->gpu;
@@ -31,19 +50,21 @@ static dp_status make(dp_plan *plan, dp_gpu_ahead *a) {
         plan->blocks[i].choice = (uint32_t)ids;
         plan->blocks[i].back = SIZE_MAX;
         plan->blocks[i].found = LIKELY;
+        plan->blocks[i].row = -1;
         a->slot_words += (size_t)plan->blocks[i].experts;
         ids += (size_t)plan->blocks[i].k;
     }
     a->words = a->slot_words + ids;
-    a->used_words = IDS + ids;
+    lay_out_record(plan, a, ids);
     a->changes = UINT64_MAX;
     a->slots = dp_malloc(a->words * sizeof *a->slots);
-    a->used = dp_malloc(a->used_words * sizeof *a->used);
+    a->used = dp_malloc(a->record_words * sizeof *a->used);
     a->places = dp_malloc(plan->block_count * sizeof *a->places);
-    if (!a->slots || !a->used || !a->places) return dp_no_memory((a->words + a->used_words) * 4);
+    if (!a->slots || !a->used || !a->places) return dp_no_memory((a->words + a->record_words) * 4);
     memset(a->slots, 0xFF, a->words * sizeof *a->slots); /* DP_GPU_NO_PLACE */
     TRY(dp_gpu_storage_new(gpu, a->words * 4, "table", &a->table));
-    return dp_gpu_buffer_new(gpu, a->used_words * 4, "record", &a->record);
+    if (a->record_words > a->row) TRY(dp_gpu_missed_new(plan, a->record_words - a->row));
+    return dp_gpu_buffer_new(gpu, a->record_words * 4, "record", &a->record);
 }
 
 dp_status dp_gpu_ahead_new(dp_plan *plan) {
@@ -59,19 +80,21 @@ void dp_gpu_ahead_free(dp_plan *plan) {
     dp_free(a->slots);
     dp_free(a->used);
     dp_free(a->places);
+    dp_free(plan->missed.outputs);
     dp_free(a);
     plan->ahead = NULL;
 }
 
 uint64_t dp_gpu_ahead_bytes(const dp_program *program) {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, seen = 0;
     for (size_t i = 1; i < program->op_count; i++) {
         const dp_op *op = &program->ops[i];
         if (op->kind != DP_OP_ROUTE) continue;
         uint64_t row = (uint64_t)program->slots[program->ops[i - 1].src].cols, experts = (uint64_t)program->slots[op->src].cols;
-        bytes += row * 4 + row / 16 * 44 + (experts + 2 * (uint64_t)op->route.k) * 4;
+        bytes += row * 4 + row / 16 * 44 + (experts + 3 * (uint64_t)op->route.k) * 4;
+        seen = DP_MAX(seen, row * 4);
     }
-    return bytes;
+    return bytes + seen;
 }
 
 dp_gpu_buffer dp_gpu_ahead_drawn(const dp_plan *plan) { return plan->ahead ? plan->ahead->record : 0; }
@@ -106,30 +129,48 @@ typedef struct placing {
     int32_t block;
     const dp_kernel_variant *variant;
     dp_gpu_range from, to;
-    int32_t row, packed; /* slots whose row and packed twin are all that a run from `resume` on needs; row -1: it cannot be resumed */
+    int32_t row, packed; /* slots whose row and packed twin are all that a run from `resume` on needs */
+    bool resumes;        /* there are such */
     size_t resume;
+    bool fused;          /* the products behind it are two, and the second adds to that row */
 } placing;
+
+/* Where placing is to put what the host needs to compute what of the block is in no slot. */
+static void show_shares(const dp_planner *p, dp_gpu_block *b, const placing *how, uint32_t words[2]) {
+    const dp_gpu_ahead *a = p->plan->ahead;
+    b->row = how->row;
+    b->scale = how->variant->kernel == DP_KERNEL_PLACE ? p->plan->program->ops[b->first - 1].route.scale : 1;
+    words[0] = (uint32_t)a->shares + b->choice;
+    words[1] = (uint32_t)a->row;
+}
+
+static bool can_compute(const dp_planner *p, const dp_gpu_block *b, const placing *how) {
+    return how->fused && how->row >= 0 && dp_gpu_missed_row(p->plan->program, b->first - 1) == how->row;
+}
 
 static dp_status add_place(dp_planner *p, const placing *how) {
     dp_plan *plan = p->plan;
     dp_gpu_block *b = &plan->blocks[how->block - 1];
     dp_gpu_range nothing = dp_decode_whole(plan->backend->nothing), sink = dp_decode_whole(plan->backend->sink),
                  kept = sink, packed = nothing;
-    uint32_t words[2] = {0, 0}; /* that are kept */
+    uint32_t words[2] = {0, 0}, seen[2] = {0, 0}; /* that are kept; where the host sees some */
+    bool seeing = can_compute(p, b, how);
     b->back = SIZE_MAX;
+    b->row = -1;
     b->resume = how->resume;
-    if (how->row >= 0) {
+    if (seeing) show_shares(p, b, how, seen);
+    if (seeing || how->resumes) {
         words[0] = dp_decode_cols(p, how->row);
-        words[1] = how->packed < 0 ? 0 : dp_decode_cols(p, how->packed) / 16 * 11;
+        words[1] = how->packed < 0 || !how->resumes ? 0 : dp_decode_cols(p, how->packed) / 16 * 11;
         TRY(dp_decode_buffer(p, ((uint64_t)words[0] + words[1]) * 4, NULL, "kept", &kept.buffer));
-        if (how->packed >= 0) TRY(dp_decode_packed(p, how->packed, &packed));
-        TRY(add_back(p, b, kept, dp_decode_slot(p, how->row), words[1] ? packed : sink, words));
+        if (words[1]) TRY(dp_decode_packed(p, how->packed, &packed));
     }
+    if (how->resumes) TRY(add_back(p, b, kept, dp_decode_slot(p, how->row), words[1] ? packed : sink, words));
     dp_recipe r = {.variant = *how->variant,
-                   .ranges = {how->from, dp_decode_whole(plan->ahead->table), how->row < 0 ? nothing : dp_decode_slot(p, how->row), packed,
+                   .ranges = {how->from, dp_decode_whole(plan->ahead->table), words[0] ? dp_decode_slot(p, how->row) : nothing, packed,
                               dp_decode_whole(plan->ahead->record), how->to, kept},
                    .range_count = 7,
-                   .params = {b->table, (uint32_t)plan->ahead->slot_words + b->choice, IDS + b->choice, words[0], words[1]},
+                   .params = {b->table, (uint32_t)plan->ahead->slot_words + b->choice, IDS + b->choice, words[0], words[1], seen[0], seen[1]},
                    .grid = {1 + (words[0] + words[1] + 63) / 64, 1, 1},
                    .planned = {.rows = DP_GRID_TOKENS, .axis = 1, .at_most = 1}};
     return dp_gpu_plan_add(p, &r);
@@ -146,7 +187,7 @@ static bool is_router_fused(const dp_planner *p) {
 dp_status dp_gpu_place_fused(dp_planner *p, const dp_kernel_variant *variant, int32_t from, int32_t residual, int32_t packed) {
     bool back = is_router_fused(p) && needs_only(p, p->index - 1, residual, packed);
     return add_place(p, &(placing){dp_gpu_block_of(p->plan, p->index + 1), variant, dp_decode_slot(p, from),
-                                   dp_decode_whole(p->plan->placed), back ? residual : -1, packed, p->index - 1});
+                                   dp_decode_whole(p->plan->placed), residual, packed, back, p->index - 1, true});
 }
 
 /* The last op up to the router where a single slot holds all that is needed, and none of the ops between them writes to it. */
@@ -165,9 +206,10 @@ static int32_t find_row(const dp_planner *p, size_t *resume) {
 
 dp_status dp_gpu_place_routed(dp_planner *p) {
     const dp_kernel_variant v = {DP_KERNEL_PLACE_ROUTED, DP_F32, {(uint32_t)p->op->route.k}};
-    placing how = {dp_gpu_block_of(p->plan, p->index + 1), &v, dp_decode_slot(p, p->op->dst2), dp_decode_whole(p->plan->places), -1, -1, 0};
+    placing how = {dp_gpu_block_of(p->plan, p->index + 1), &v, dp_decode_slot(p, p->op->dst2), dp_decode_whole(p->plan->places), -1, -1, false, 0, false};
     if (!how.block) return DP_OK;
     how.row = find_row(p, &how.resume);
+    how.resumes = how.row >= 0;
     return add_place(p, &how);
 }
 
@@ -230,13 +272,25 @@ static void find_places(const token_run *r) {
     }
 }
 
-/* Behind the dispatches that are worth running before the host looks again, where block's choice is to be seen next. */
-static size_t window_end(const token_run *r, size_t block) {
+/* Whether the host may compute what of the block is in no slot. Then a stop is not right behind the choice but one dispatch further. */
+static bool computes(const token_run *r, size_t block) { return r->plan->missed.computes && r->plan->blocks[block].row >= 0; }
+
+static size_t stop_behind(const token_run *r, size_t block) { return r->plan->ahead->places[block] + 1 + computes(r, block); }
+
+/* Where the token stands: what runs next, and the first block whose experts are not known to be there. */
+typedef struct standing {
+    size_t from, to, block;
+    bool stops; /* at that block: something is missing */
+    dp_gpu_read read;
+} standing;
+
+/* Behind the dispatches that are worth running before the host looks again, where a block's choice is to be seen next. */
+static size_t window_end(const token_run *r, const standing *at) {
     double chance = 1;
-    for (; block < r->plan->block_count; block++) {
+    for (size_t block = at->block; block < r->plan->block_count; block++) {
         const dp_gpu_block *b = &r->plan->blocks[block];
         chance *= b->found;
-        if (r->watched || b->back == SIZE_MAX || chance < LIKELY) return r->plan->ahead->places[block] + 1;
+        if (r->watched || at->stops || b->back == SIZE_MAX || chance < LIKELY) return stop_behind(r, block);
     }
     return r->count;
 }
@@ -253,7 +307,8 @@ static dp_status submit_watched(const token_run *r, size_t from, size_t to, bool
 static dp_status submit_window(const token_run *r, size_t from, size_t to, bool places, dp_gpu_read *read) {
     dp_plan *plan = r->plan;
     dp_gpu *gpu = plan->backend->gpu;
-    dp_gpu_range record = {plan->ahead->record, 0, plan->ahead->used_words * 4};
+    bool part = plan->missed.computes && places; /* of a row that the host may compute something of */
+    dp_gpu_range record = {plan->ahead->record, 0, (part ? plan->ahead->record_words : plan->ahead->used_words) * 4};
     size_t end = to + (to == r->count ? r->draw : 0);
     if (r->watched) {
         TRY(submit_watched(r, from, to, places));
@@ -278,26 +333,48 @@ static void show(const token_run *r, const dp_gpu_block *b, int32_t *ids, bool *
     r->plan->ahead->wanting |= *changed;
 }
 
-/* Sees to it that a block's experts are there; *again: it is to run again with what there is now. */
-static dp_status settle(const token_run *r, dp_gpu_block *b, bool *again) {
+/* Has the device know what is in the block's slots now. */
+static dp_status tell_slots(dp_plan *plan, const dp_gpu_block *b) {
+    dp_pager *pager = plan->program->pager;
+    if (plan->ahead->changes == pager->changes) return DP_OK;
+    copy_row(plan, b);
+    plan->ahead->changes = pager->changes;
+    return write_table(plan, b->table, (size_t)b->experts);
+}
+
+/* Has what is missing of the block that the window stopped at computed. */
+static dp_status compute(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids) {
+    const dp_gpu_ahead *a = plan->ahead;
+    TRY(dp_gpu_missed_add(plan, b, ids, (const float *)(const void *)(a->used + a->shares + b->choice),
+                          (const float *)(const void *)(a->used + a->row)));
+    return tell_slots(plan, b);
+}
+
+/* Sees to it that a block's experts are there, or computed; *again: it is to run again with what there is now. */
+static dp_status settle(const token_run *r, standing *at, bool *again) {
     dp_plan *plan = r->plan;
     dp_pager *pager = plan->program->pager;
+    dp_gpu_block *b = &plan->blocks[at->block];
     int32_t *ids = (int32_t *)plan->ahead->used + IDS + b->choice;
     show(r, b, ids, again);
-    bool found = pager->api->found(pager, b->layer, ids, (size_t)b->k);
+    bool found = pager->api->found(pager, b->layer, ids, (size_t)b->k), here = computes(r, at->block);
+    at->stops = !found && here && at->to != stop_behind(r, at->block);
+    *again |= at->stops;
+    if (at->stops) return DP_OK;
+    at->block++;
     b->found += FORGET * ((found ? 1.0 : 0.0) - b->found);
+    if (!found) dp_gpu_missed_count(plan, b, ids);
+    if (!found && here) return compute(plan, b, ids);
     if (!found) {
         TRY(dp_gpu_paged_bring_all(plan, b, ids));
-        copy_row(plan, b);
-        TRY(write_table(plan, b->table, (size_t)b->experts));
-        plan->ahead->changes = pager->changes;
+        TRY(tell_slots(plan, b));
     }
     if (*again) TRY(write_table(plan, plan->ahead->slot_words + b->choice, (size_t)b->k));
     *again |= !found;
     return DP_OK;
 }
 
-/* From where the queue goes on once a block's experts are there, having run up to `to` without them. */
+/* From where the queue goes on to run a block again, having run up to `to`. */
 static dp_status go_back(const token_run *r, size_t block, size_t to, size_t *from) {
     const dp_plan *plan = r->plan;
     const dp_gpu_block *b = &plan->blocks[block];
@@ -312,19 +389,15 @@ static dp_status go_back(const token_run *r, size_t block, size_t to, size_t *fr
     return dp_gpu_submit(plan->backend->gpu, &plan->planned[b->back].dispatch, 1);
 }
 
-/* Where the token stands: what runs next, and the first block whose experts are not known to be there. */
-typedef struct standing {
-    size_t from, to, block;
-    dp_gpu_read read;
-} standing;
-
 /* Behind a window whose record is here. */
 static dp_status settle_all(const token_run *r, standing *at) {
     const dp_gpu_ahead *a = r->plan->ahead;
-    bool again = false;
-    while (at->block < r->plan->block_count && a->places[at->block] < at->to && !again)
-        TRY(settle(r, &r->plan->blocks[at->block++], &again));
-    if (again) return go_back(r, at->block - 1, at->to, &at->from);
+    while (at->block < r->plan->block_count && a->places[at->block] < at->to) {
+        size_t block = at->block;
+        bool again = false;
+        TRY(settle(r, at, &again));
+        if (again) return go_back(r, block, at->to, &at->from);
+    }
     at->from = at->to;
     return DP_OK;
 }
@@ -332,11 +405,11 @@ static dp_status settle_all(const token_run *r, standing *at) {
 static dp_status run(const token_run *r, bool resumes) {
     dp_plan *plan = r->plan;
     const dp_gpu_ahead *a = plan->ahead;
-    standing at = {0, 0, 0, 0};
-    if (resumes) at = (standing){plan->paused.from, plan->paused.to, plan->paused.block, plan->paused.read};
+    standing at = {.from = 0};
+    if (resumes) at = (standing){plan->paused.from, plan->paused.to, plan->paused.block, false, plan->paused.read};
     while (at.from < r->count) {
         if (!resumes) {
-            at.to = window_end(r, at.block);
+            at.to = window_end(r, &at);
             bool sees = at.block < plan->block_count && a->places[at.block] < at.to;
             if (!sees && !r->draw) return dp_gpu_step_submit(plan, r->step, at.from, at.to);
             TRY(submit_window(r, at.from, at.to, sees && at.to < r->count, &at.read));
@@ -363,12 +436,14 @@ dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, siz
     token_run r = {plan, step, count, draw, step->trace || step->profile || plan->stream || (step->routing && !step->routing_blind)};
     bool resumes = dp_gpu_paged_resumes(plan, step);
     if (!resumes) {
+        dp_gpu_missed_begin(plan, !r.watched);
         TRY(prepare_back(plan));
         TRY(refresh(plan));
         TRY(prepare_wanted(plan, step));
     }
     find_places(&r);
     TRY(run(&r, resumes));
+    dp_gpu_missed_end(plan);
     if (draw) memcpy(id, &plan->ahead->used[DRAWN], sizeof *id);
     return DP_OK;
 }

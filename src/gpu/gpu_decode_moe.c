@@ -111,7 +111,7 @@ static dp_status place(dp_planner *p, const moe *m) {
 }
 
 static dp_status route(dp_planner *p, const moe *m) {
-    if (!p->plan->routed) TRY(dp_decode_buffer(p, 3 * DP_DECODE_CHOICES_MOST * 4, NULL, "routed", &p->plan->routed));
+    if (!p->plan->routed) TRY(dp_decode_buffer(p, 4 * DP_DECODE_CHOICES_MOST * 4, NULL, "routed", &p->plan->routed));
     return dp_gpu_plan_route(p, m->route, p->plan->routed);
 }
 

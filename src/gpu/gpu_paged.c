@@ -42,7 +42,7 @@ dp_status dp_gpu_paged_new(dp_plan *plan) {
     plan->pairs = dp_malloc(pairs * sizeof *plan->pairs);
     if (!plan->pairs) return dp_no_memory(pairs * sizeof *plan->pairs);
     TRY(dp_gpu_storage_new(gpu, (uint64_t)pairs * 4, "places", &plan->places));
-    TRY(dp_gpu_buffer_new(gpu, 3 * (uint64_t)k * 4, "placed", &plan->placed));
+    TRY(dp_gpu_buffer_new(gpu, 4 * (uint64_t)k * 4, "placed", &plan->placed));
     return dp_gpu_ahead_new(plan);
 }
 
@@ -120,7 +120,7 @@ static dp_status read_ids(const block_run *run) {
     return dp_gpu_write(gpu, run->plan->slots[run->block->ids], 0, ids, run->pairs * 4);
 }
 
-static dp_status bring(const dp_plan *plan, const dp_gpu_block *b, const dp_page_group *group) {
+dp_status dp_gpu_paged_bring(const dp_plan *plan, const dp_gpu_block *b, const dp_page_group *group) {
     dp_gpu_puts puts = {.backend = plan->backend, .program = plan->program};
     for (int32_t e = 0; e < b->experts; e++) {
         if (!group->member[e] || !group->arrives[e]) continue;
@@ -135,7 +135,7 @@ dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *b, const int
     TRY(pager->api->want(pager, b->layer, ids, (size_t)b->k));
     do {
         TRY(pager->api->next(pager, &group));
-        TRY(bring(plan, b, &group));
+        TRY(dp_gpu_paged_bring(plan, b, &group));
     } while (group.count);
     pager->api->done(pager);
     return DP_OK;
@@ -156,7 +156,7 @@ static dp_status run_groups(const block_run *run) {
     while (status == DP_OK) {
         status = pager->api->next(pager, &group);
         if (status != DP_OK || !group.count) break;
-        status = bring(run->plan, run->block, &group);
+        status = dp_gpu_paged_bring(run->plan, run->block, &group);
         for (size_t i = 0; i < run->pairs; i++) {
             uint32_t e = run->plan->pairs[i];
             places[i] = group.member[e] ? (uint32_t)group.slot[e] | e << 16 : DP_GPU_NO_PLACE;

@@ -143,7 +143,20 @@ typedef struct dp_gpu_block {
     size_t back;            /* the dispatch that puts its input back; SIZE_MAX: there is none */
     size_t resume;          /* the op from which it then runs */
     double found;           /* in how many tokens, of late, all its experts were in slots */
+    int32_t row;            /* the slot that its sum is added to, where the host can compute what is in no slot; -1: it cannot */
+    float scale;            /* of its shares */
 } dp_gpu_block;
+
+/* Who computes a token's experts that are in no slot (gpu_missed.c). */
+typedef struct dp_gpu_missed {
+    bool computes; /* the host does; else they are brought */
+    double start;  /* of the token under way */
+    uint64_t count; /* of its experts that are in no slot */
+    float *outputs; /* [choices][columns], then the sum */
+    /* DP_MISSES_AUTO: the tokens, and the least that one took for each expert when these were brought, were computed */
+    uint64_t tokens;
+    double seconds[2];
+} dp_gpu_missed;
 
 typedef struct dp_gpu_draws dp_gpu_draws; /* gpu_draw.c */
 typedef struct dp_gpu_ahead dp_gpu_ahead; /* gpu_ahead.c */
@@ -185,6 +198,7 @@ struct dp_plan {
     uint32_t *pairs;      /* [tokens * k] */
     dp_gpu_stream *stream; /* of a program whose layers pass through slots, else NULL */
     dp_gpu_ahead *ahead;
+    dp_gpu_missed missed;
 };
 
 typedef struct dp_planner {
@@ -263,7 +277,8 @@ uint32_t dp_gpu_expert_room(const dp_program *program, const dp_op *op);
 dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, size_t *done);
 /* A single token's step and, behind it on the queue, `draw` dispatches that draw the next one. */
 dp_status dp_gpu_paged_draw(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id);
-/* Takes the experts that the pager brings to a block's slots: all of a token's. */
+/* Takes the experts that the pager brings to a block's slots: a group's, all of a token's. */
+dp_status dp_gpu_paged_bring(const dp_plan *plan, const dp_gpu_block *block, const dp_page_group *group);
 dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *block, const int32_t *ids);
 /* Whether this is the step that is paused, which then goes on where it was. Forgets one that it is not. */
 bool dp_gpu_paged_resumes(dp_plan *plan, const dp_step *step);
@@ -282,6 +297,18 @@ dp_gpu_buffer dp_gpu_ahead_drawn(const dp_plan *plan); /* where a token that is 
 dp_status dp_gpu_place_fused(dp_planner *planner, const dp_kernel_variant *variant, int32_t from, int32_t residual, int32_t packed);
 dp_status dp_gpu_place_routed(dp_planner *planner);
 dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id);
+
+/* ---- what a single token's experts that are in no slot make of it, computed by the host (gpu_missed.c) ---- */
+
+/* The slot whose row the host needs to do that for the mixture behind op `route`; -1: it cannot. */
+int32_t dp_gpu_missed_row(const dp_program *program, size_t route);
+dp_status dp_gpu_missed_new(dp_plan *plan, size_t columns); /* of the largest row */
+/* A token begins, which may be computed so; lacks experts of a block; ends. */
+void dp_gpu_missed_begin(dp_plan *plan, bool may);
+void dp_gpu_missed_count(dp_plan *plan, const dp_gpu_block *block, const int32_t *ids);
+void dp_gpu_missed_end(dp_plan *plan);
+/* Adds the sum to the block's row on the device, whose content is `row`, and brings what the pager would have there. */
+dp_status dp_gpu_missed_add(dp_plan *plan, const dp_gpu_block *block, const int32_t *ids, const float *shares, const float *row);
 
 /* Brings what the dispatch at `from` of the queue reads to its slot; *end: the first behind it, up to `to`, that wants
  * something else brought. */

@@ -10,7 +10,8 @@ typedef struct dp_pager dp_pager;
 /* Some of a layer's experts whose weights stand in dp_weight.expert[] until the next call.
  * On a device with slots of its own a member belongs into slot[member] there; weights stand in dp_weight.expert[] only of
  * those that `arrive`: the backend takes them to their slots. The others are in theirs. A slot is given to nobody else before
- * the next call, and, as long as there are others, not within the step. */
+ * the next call, and, as long as there are others, not within the step. Behind `borrow` members' weights stand in
+ * dp_weight.expert[], and those that arrive are for later steps. */
 typedef struct dp_page_group {
     const bool *member; /* [experts]; NULL: all that the step wants */
     int32_t count;      /* 0: all have been handed out */
@@ -30,6 +31,11 @@ typedef struct dp_pager_api {
     dp_status (*plain)(dp_pager *pager, const dp_op *op);
     /* A step is going to use these experts of a layer; ids may repeat. Reads what is missing, without waiting. */
     dp_status (*want)(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count);
+    /* The same on a device, of which the step uses what is in no slot in host memory: only that is handed out, and some of it
+     * is to arrive beside that, as it comes in use. */
+    dp_status (*borrow)(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count);
+    /* So many of the borrowed have been computed in that time. */
+    void (*computed)(dp_pager *pager, int32_t count, double seconds);
     /* The next of the wanted experts that are in memory; waits for at least one. Those handed out before may go. */
     dp_status (*next)(dp_pager *pager, dp_page_group *group);
     /* The next token of a later layer will likely use these: what is missing may be read while nothing else is. */

@@ -115,6 +115,7 @@ typedef struct dp_program {
     size_t kv_count, kv_capacity;
     dp_weight_reader reader; /* for weights whose data is NULL; set by the engine, may have no function if there are none */
     struct dp_pager *pager; /* pager.h: NULL if every weight is resident */
+    struct dp_experts *experts; /* experts.h: computes what a device's slots lack; NULL: it is brought there */
     void *device;   /* what the backend's load made of the weights; the backend's own */
     int32_t logits; /* slot [O][vocab] */
     int32_t vocab;

@@ -68,6 +68,10 @@ int32_t dp_cache_choose(const dp_cache *cache, bool (*may)(const void *user, int
     return best;
 }
 
+bool dp_cache_prefers(const dp_cache *cache, int32_t expert, int32_t slot) {
+    return cache->holds[slot] < 0 || worth(cache, expert) > worth(cache, cache->holds[slot]);
+}
+
 void dp_cache_put(dp_cache *cache, int32_t slot, int32_t expert) {
     if (cache->holds[slot] >= 0) cache->slot_of[cache->holds[slot]] = -1;
     cache->holds[slot] = expert;

@@ -26,6 +26,8 @@ void dp_cache_step(dp_cache *cache);
 void dp_cache_use(dp_cache *cache, int32_t expert);
 /* An empty slot, or else the slot whose expert is worth least, among those that may(user, slot) allows; -1: none. */
 int32_t dp_cache_choose(const dp_cache *cache, bool (*may)(const void *user, int32_t slot), const void *user);
+/* Whether an expert is worth more than the one in that slot, which may be empty. */
+bool dp_cache_prefers(const dp_cache *cache, int32_t expert, int32_t slot);
 void dp_cache_put(dp_cache *cache, int32_t slot, int32_t expert); /* what the slot held leaves; expert -1: only that */
 
 #endif

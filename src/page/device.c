@@ -1,7 +1,10 @@
 /* device.c: see device.h. A step first gets what is in slots, so that the device computes while the host reads; then what
  * arrives. A slot whose expert the step has not got yet is taken by nobody; one that it is done with only if there is no
- * other, so that a token's experts are all there at once wherever there are slots enough. */
+ * other, so that a token's experts are all there at once wherever there are slots enough. What a step borrows is computed in host
+ * memory; of that a slot gets what fills an empty one, and of the rest a few, if they are worth more than what they replace. */
 #include "page/device.h"
+
+enum { ADMIT_EVERY = 32 }; /* borrowed experts: bringing one costs about as much as computing some ten */
 
 enum { IDLE, WANTED, WAITS, HANDED, GIVEN }; /* not wanted; wanted; in host memory; in the last group; in an earlier one */
 
@@ -28,9 +31,9 @@ static void put(dp_device *d, dp_device_layer *l, int32_t slot, int32_t expert) 
 }
 
 static void end_step(dp_device *d) {
-    if (d->now) memset(d->state, IDLE, (size_t)d->most_experts);
+    if (d->now) memset(d->state, IDLE, (size_t)d->most_experts), memset(d->comes, 0, (size_t)d->most_experts);
     d->now = NULL;
-    d->hits_left = false;
+    d->hits_left = d->borrows = false;
     d->missing = 0;
 }
 
@@ -61,7 +64,41 @@ static dp_status want_locked(dp_device *d, dp_device_layer *l, const int32_t *id
     return mark(d, l, ids, count, missing);
 }
 
-static dp_status want(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count) {
+typedef struct choice {
+    const dp_device *device;
+    uint8_t most; /* the state up to which an expert may lose its slot, IDLE apart */
+} choice;
+
+static bool may_go(const void *user, int32_t slot) {
+    const choice *c = user;
+    int32_t expert = c->device->now->cache.holds[slot];
+    return expert < 0 || c->device->state[expert] == IDLE || c->device->state[expert] == c->most;
+}
+
+/* Which of the borrowed get slots, for later steps: decided now, whatever is then read first. */
+static void admit(dp_device *d, const int32_t *missing) {
+    const dp_cache *cache = &d->now->cache;
+    int32_t empty = 0;
+    for (int32_t s = 0; s < cache->slots; s++) empty += cache->holds[s] < 0;
+    for (int32_t i = 0; i < d->missing; i++) {
+        bool fills = empty > 0;
+        int32_t slot = fills || ++d->borrowed < ADMIT_EVERY ? -1 : dp_cache_choose(cache, may_go, &(choice){d, IDLE});
+        d->comes[missing[i]] = fills || (slot >= 0 && dp_cache_prefers(cache, missing[i], slot));
+        if (fills) empty--;
+        else if (d->comes[missing[i]]) d->borrowed = 0;
+    }
+}
+
+/* What is in slots is not handed out. */
+static void borrow_locked(dp_device *d, const int32_t *missing) {
+    for (int32_t e = 0; e < d->now->experts; e++)
+        if (d->state[e] == WANTED && d->now->cache.slot_of[e] >= 0) d->state[e] = GIVEN;
+    d->hits_left = false;
+    d->borrows = true;
+    admit(d, missing);
+}
+
+static dp_status begin(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count, bool borrows) {
     dp_device *d = of(pager);
     dp_device_layer *l = layer_of(d, layer);
     if (!l) return dp_fail(DP_E_ARG, "layer %d has no paged experts", (int)layer);
@@ -69,11 +106,15 @@ static dp_status want(dp_pager *pager, int32_t layer, const int32_t *ids, size_t
     if (!missing) return dp_no_memory((size_t)l->experts * sizeof *missing);
     dp_mutex_lock(d->lock);
     dp_status status = want_locked(d, l, ids, count, missing);
+    if (status == DP_OK && borrows) borrow_locked(d, missing);
     dp_mutex_unlock(d->lock);
     if (status == DP_OK && d->missing) status = d->host->api->want(d->host, layer, missing, (size_t)d->missing);
     dp_free(missing);
     return status;
 }
+
+static dp_status want(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count) { return begin(pager, layer, ids, count, false); }
+static dp_status borrow(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count) { return begin(pager, layer, ids, count, true); }
 
 static bool are_there(const dp_device_layer *l, const int32_t *ids, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -96,25 +137,17 @@ static bool found(dp_pager *pager, int32_t layer, const int32_t *ids, size_t cou
     return all;
 }
 
-typedef struct choice {
-    const dp_device *device;
-    uint8_t most; /* the state up to which an expert may lose its slot, IDLE apart */
-} choice;
-
-static bool may_go(const void *user, int32_t slot) {
-    const choice *c = user;
-    int32_t expert = c->device->now->cache.holds[slot];
-    return expert < 0 || c->device->state[expert] == IDLE || c->device->state[expert] == c->most;
-}
-
-/* Gives an expert that is in host memory a slot; false if this group's members have all that may be taken. */
+/* Gives an expert that is in host memory a slot; false if this group's members have all that may be taken. What is borrowed takes
+ * none that the step uses. */
 static bool place(dp_device *d, int32_t expert) {
     dp_device_layer *l = d->now;
     int32_t slot = dp_cache_choose(&l->cache, may_go, &(choice){d, IDLE});
-    if (slot < 0) slot = dp_cache_choose(&l->cache, may_go, &(choice){d, GIVEN});
+    if (slot < 0 && !d->borrows) slot = dp_cache_choose(&l->cache, may_go, &(choice){d, GIVEN});
     if (slot < 0) return false;
     if (l->cache.holds[slot] >= 0) l->counts.evictions++;
     put(d, l, slot, expert);
+    l->counts.reads++;
+    l->counts.bytes += l->expert_bytes;
     return true;
 }
 
@@ -135,10 +168,9 @@ static void hand_out_arrived(dp_device *d, dp_page_group *group) {
     dp_device_layer *l = d->now;
     for (int32_t e = 0; e < l->experts; e++) {
         if (d->state[e] != WAITS) continue;
-        if (!place(d, e)) return;
-        hand_out(d, e, true, group);
-        l->counts.reads++;
-        l->counts.bytes += l->expert_bytes;
+        bool arrives = (!d->borrows || d->comes[e]) && place(d, e);
+        if (!arrives && !d->borrows) return;
+        hand_out(d, e, arrives, group);
         d->missing--;
     }
 }
@@ -198,6 +230,13 @@ static void done(dp_pager *pager) {
     if (d->host) d->host->api->done(d->host);
 }
 
+static void computed(dp_pager *pager, int32_t count, double seconds) {
+    dp_device *d = of(pager);
+    dp_mutex_lock(d->lock);
+    if (d->now) d->now->counts.computed += (uint64_t)count, d->now->counts.compute_seconds += seconds;
+    dp_mutex_unlock(d->lock);
+}
+
 /* ---- plain weights ---- */
 
 static const dp_stream *stream(dp_pager *pager) { return of(pager)->stream; }
@@ -227,6 +266,7 @@ void dp_device_stats(dp_device *d, dp_paging_stats *out) {
     for (size_t i = 0; i < d->layer_count; i++) {
         const dp_device_layer *l = &d->layers[i];
         dp_page_counts_add(&sum, &l->counts);
+        out->computed_bytes += l->counts.computed * l->expert_bytes;
         out->expert_bytes += (uint64_t)l->cache.slots * l->expert_bytes;
         out->resident_experts += resident(l);
         out->slots_least = i ? DP_MIN(out->slots_least, l->cache.slots) : l->cache.slots;
@@ -266,6 +306,8 @@ static void share(dp_pager *pager, void (*task)(void *user, int32_t i), void *us
 }
 
 static const dp_pager_api api = {.want = want,
+                                 .borrow = borrow,
+                                 .computed = computed,
                                  .next = next,
                                  .done = done,
                                  .share = share,
@@ -297,7 +339,8 @@ static dp_status start(dp_device *d, dp_pages *pages, dp_cache_policy policy, co
     d->state = dp_calloc(n, sizeof *d->state);
     d->member = dp_calloc(n, sizeof *d->member);
     d->arrives = dp_calloc(n, sizeof *d->arrives);
-    return d->state && d->member && d->arrives ? DP_OK : dp_no_memory(3 * n);
+    d->comes = dp_calloc(n, sizeof *d->comes);
+    return d->state && d->member && d->arrives && d->comes ? DP_OK : dp_no_memory(4 * n);
 }
 
 dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *slot_counts, const dp_stream *streamed, dp_device **out) {
@@ -321,5 +364,6 @@ void dp_device_free(dp_device *d) {
     dp_free(d->state);
     dp_free(d->member);
     dp_free(d->arrives);
+    dp_free(d->comes);
     dp_free(d);
 }

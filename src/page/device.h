@@ -25,10 +25,13 @@ typedef struct dp_device {
     dp_device_layer *now; /* NULL: none */
     uint8_t *state;       /* [most_experts]: what the step wants of an expert */
     bool *member, *arrives; /* [most_experts]: of the group handed out last */
+    bool *comes;          /* [most_experts]: what is borrowed and gets a slot */
     bool hits_left;       /* those in slots have not been handed out yet */
+    bool borrows;         /* the others are used in host memory */
     int32_t missing;      /* to be had from the host */
     double asked;         /* when the step asked for them */
     double waited;        /* seconds that passes waited for the host's tier */
+    int32_t borrowed;     /* since the last of these came to a slot that was not empty */
     const dp_stream *stream;     /* NULL: all plain weights stay on the device */
     dp_page_counts stream_counts; /* steps: passes through the model */
 } dp_device;

@@ -30,6 +30,8 @@ void dp_page_counts_add(dp_page_counts *sum, const dp_page_counts *c) {
     sum->reads += c->reads;
     sum->bytes += c->bytes;
     sum->evictions += c->evictions;
+    sum->computed += c->computed;
+    sum->compute_seconds += c->compute_seconds;
     for (int i = 0; i < DP_LATENCY_BUCKETS; i++) sum->latency.count[i] += c->latency.count[i];
     sum->latency.total += c->latency.total;
     sum->latency.sum += c->latency.sum;
@@ -44,6 +46,8 @@ void dp_page_counts_put(const dp_page_counts *sum, dp_paging_stats *out) {
     out->guesses_used = sum->guesses_used;
     out->reads = sum->reads;
     out->read_bytes = sum->bytes;
+    out->computed = sum->computed;
+    out->compute_seconds = sum->compute_seconds;
     out->latency_mean = sum->latency.total ? sum->latency.sum / (double)sum->latency.total : 0;
     out->latency_p50 = dp_latency_at(&sum->latency, 0.5);
     out->latency_p95 = dp_latency_at(&sum->latency, 0.95);
@@ -101,6 +105,7 @@ void dp_page_counts_json(const dp_page_counts *c, int32_t layer, int32_t slots, 
     dp_json_add_uint(out, "steps", c->steps);
     dp_json_add_uint(out, "hits", c->hits);
     dp_json_add_uint(out, "misses", c->misses);
+    dp_json_add_uint(out, "computed", c->computed);
     dp_json_add_uint(out, "evictions", c->evictions);
     dp_json_add_uint(out, "reads", c->reads);
     dp_json_add_uint(out, "bytes", c->bytes);

@@ -20,6 +20,8 @@ typedef struct dp_latency {
 
 typedef struct dp_page_counts {
     uint64_t steps, hits, misses, guesses, guesses_used, reads, bytes, evictions; /* reads: not of guesses that were wrong */
+    uint64_t computed;       /* of the misses: those that a device did not wait for, since the CPU computed them */
+    double compute_seconds;
     dp_latency latency; /* from asking for a unit to having it, of units that were waited for */
 } dp_page_counts;
 

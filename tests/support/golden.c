@@ -65,7 +65,7 @@ void golden_check(const char *what, const char *path, const char *golden_file, c
     dp_model *model = NULL;
     CHECK_OK(golden_load(golden_file, &g));
     CHECK_OK(dp_engine_open(&how->engine, &engine));
-    CHECK_OK(dp_model_open(engine, path, NULL, &model));
+    CHECK_OK(dp_model_open(engine, path, &how->model, &model));
     compare(what, model, &g, 64, how);
     if (!how->no_singles) compare(what, model, &g, 1, how);
     compare(what, model, &g, 7, how);

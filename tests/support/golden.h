@@ -6,6 +6,7 @@
 
 typedef struct golden_how {
     dp_engine_desc engine;
+    dp_model_desc model;
     dp_kv_type kv;
     double tolerance; /* of the relative logit error */
     double singles;   /* the same when the prompt runs token by token; 0: the same */
