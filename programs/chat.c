@@ -111,7 +111,7 @@ static void try_answer(chat *c) {
     if (status == DP_E_CANCELLED)
         note("[stopped]");
     else
-        fprintf(stderr, "doppler: %s\n", dp_error_message());
+        complain("doppler: ", dp_error_message());
 }
 
 /* ---- commands ---- */
@@ -246,7 +246,7 @@ static char *history_path(void) {
 
 static dp_status take_line(chat *c, const char *line) {
     if (line[0] == '/') {
-        if (run_command(c, line) != DP_OK) fprintf(stderr, "%s\n", dp_error_message());
+        if (run_command(c, line) != DP_OK) complain("", dp_error_message());
         return DP_OK;
     }
     if (!line[strspn(line, " \n\t")]) return DP_OK;

@@ -107,6 +107,12 @@ dp_status stdout_print(dp_buf *buf) {
 
 dp_status stdout_puts(const char *text) { return puts(text) < 0 ? stdout_write("", 1) : DP_OK; }
 
+void complain(const char *prefix, const char *message) {
+    fputs(prefix, stderr);
+    for (; *message; message++) fputc((unsigned char)*message < ' ' || *message == 127 ? '?' : *message, stderr);
+    fputc('\n', stderr);
+}
+
 void note(const char *format, ...) {
     if (set.quiet) return;
     va_list args;

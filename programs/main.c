@@ -61,7 +61,7 @@ static int finish(dp_status status) {
     if (status == DP_OK && fflush(stdout) != 0) status = stdout_write("", 1);
     if (status != DP_OK) {
         fflush(stdout);
-        fprintf(stderr, "doppler: %s\n", status == DP_E_CANCELLED ? "interrupted" : dp_error_message());
+        complain("doppler: ", status == DP_E_CANCELLED ? "interrupted" : dp_error_message());
     }
     dp_free(set.stops.items);
     dp_free(set.mirrors.items);

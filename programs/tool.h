@@ -107,6 +107,8 @@ dp_status stdout_write(const void *data, size_t size);
 dp_status stdout_print(dp_buf *buf);
 /* The same for a string. */
 dp_status stdout_puts(const char *text);
+/* An error, in one line on stderr, without what a name out of a file could make a terminal do. */
+void complain(const char *prefix, const char *message);
 /* A line on stderr, unless --quiet. */
 void note(const char *format, ...) DP_PRINTF(1, 2);
 

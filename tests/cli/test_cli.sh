@@ -133,6 +133,7 @@ test_usage() {
     run devices x; fails "an argument where none is taken" 2 'unexpected argument "x"; usage: doppler devices$'
     run run --ram 8 x; fails "a budget of 8 bytes" 2 '--ram: expected at least 1M .*"8"'
     run run "$fox" --mirror "$tmp/none"; fails "a mirror that is not there" 14 '--mirror: .*none is no folder'
+    run inspect $'a\nb\033[31m.gguf'; fails "control characters in a name" 14 '^doppler: a\?b\?\[31m.gguf: no such file'
     run inspect; fails "missing argument" 2 'usage: doppler inspect MODEL'
     run convert a b --shard-size 12Q; fails "bad size" 2 '--shard-size: expected a size such as 64M'
     run logits "$tmp" --ids 1; fails "logits without --output" 2 '--output'
