@@ -188,21 +188,24 @@ export const isGgufUrl = (url) => /\.gguf$/i.test(new URL(url, globalThis.locati
 
 // ---- shards ----
 
-/** Bytes, rate and time left, told a few times a second. */
+/** Bytes, rate and time left, told a few times a second, also while nothing comes: a connection that stands still shows. */
 class Meter {
   constructor(total, done, tell) {
-    Object.assign(this, { total, done, tell, recent: [], last: 0 });
+    Object.assign(this, { total, done, tell, recent: [[performance.now(), done]], timer: setInterval(() => this.say(), 200) });
   }
   add(bytes) {
     this.done += bytes;
-    const now = performance.now();
-    if (now - this.last < 100 && this.done < this.total) return;
-    this.last = now;
-    this.recent.push([now, this.done]);
-    while (this.recent.length > 2 && now - this.recent[0][0] > 5000) this.recent.shift();
-    const [then, before] = this.recent[0];
+  }
+  say() {
+    const now = performance.now(), [then, before] = this.recent[0];
     const bytesPerSecond = now > then ? Math.max(0, (this.done - before) / (now - then) * 1000) : 0;
+    this.recent.push([now, this.done]);
+    while (now - this.recent[0][0] > 5000) this.recent.shift();
     this.tell({ phase: 'download', done: this.done, total: this.total, bytesPerSecond, secondsLeft: bytesPerSecond ? (this.total - this.done) / bytesPerSecond : undefined });
+  }
+  stop() {
+    clearInterval(this.timer);
+    if (this.done === this.total) this.say();
   }
 }
 
@@ -338,13 +341,14 @@ async function bring(key, url, { verifier, onProgress, signal, verify, consent }
   }
   await model.openForWriting();
   const arrived = () => plan.shards.reduce((sum, _, i) => sum + model.arrivedBytes(i), 0), total = plan.shards.reduce((sum, s) => sum + s.size, 0);
+  const download = new Download(model, plan, verifier, undefined, signal);
   try {
-    const download = new Download(model, plan, verifier, undefined, signal);
     if (verify || ill) await verifyStored(download, onProgress);
     download.meter = new Meter(total, arrived(), onProgress);
     if (arrived() < total) await makeRoom(total - arrived(), key, consent);
     await download.all();
   } finally {
+    download.meter?.stop();
     work.left = total - arrived();
     model.closeWriting();
   }
