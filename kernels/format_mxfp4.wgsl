@@ -9,17 +9,13 @@ fn fp4(nibble: vec4u) -> vec4f {
     let magnitude = select(normal, 0.5 * vec4f(m), m < vec4u(2u));
     return select(magnitude, -magnitude, nibble >= vec4u(8u));
 }
-fn four_nibbles(w: u32) -> vec4u { return bytes_of(w) & vec4u(15u); }
+fn four(w: u32, d: f32) -> vec4f { return d * fp4(vec4u(w, w >> 8u, w >> 16u, w >> 24u) & vec4u(15u)); }
 
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
     let block = row * chunks + c;
     let q = wq[block];
-    let e = (ws[block / 4u] >> (block % 4u * 8u)) & 255u;
+    let h = q >> vec4u(4u);
+    let e = (ws[block >> 2u] >> ((block & 3u) * 8u)) & 255u;
     let d = bitcast<f32>(e << 23u); // e is 0 only for values below 2^-126, which become 0
-    var out: array<vec4f, 8>;
-    for (var i = 0u; i < 4u; i++) {
-        out[i] = d * fp4(four_nibbles(q[i]));
-        out[i + 4u] = d * fp4(four_nibbles(q[i] >> 4u));
-    }
-    return out;
+    return array<vec4f, 8>(four(q.x, d), four(q.y, d), four(q.z, d), four(q.w, d), four(h.x, d), four(h.y, d), four(h.z, d), four(h.w, d));
 }

@@ -2,29 +2,31 @@
 // wq: eight vec2u a super-block, one a chunk; ws: twelve words: eight of third bits, three of scales, d.
 @group(0) @binding(0) var<storage, read> wq: array<vec2u>;
 
-// q - 4: two bits of w, the third out of h.
-fn three_bits(w: u32, h: u32, shift: u32, bit: u32) -> vec4f {
-    let low = (bytes_of(w) >> vec4u(shift)) & vec4u(3u);
-    let high = (bytes_of(h) >> vec4u(bit)) & vec4u(1u);
-    return vec4f(vec4i(low | (high << vec4u(2u))) - vec4i(4));
+// Scales of the parts: nibbles of `low`, two more bits of `high`, both at `shift` and 16 further.
+fn scales_of(low: u32, high: u32, d: f32) -> vec2f {
+    let s = (low & 0x000f000fu) | ((high & 0x00030003u) << 4u);
+    return d * (vec2f(vec2i(vec2u(s & 0xffffu, s >> 16u))) - 32.0);
+}
+// q - 4 of four columns: two bits, and a third as the lowest bit of each byte of h.
+fn four(q: u32, h: u32, scale: f32) -> vec4f {
+    return scale * PLACES * (in_place(q | ((h & 0x01010101u) << 2u)) - 4.0 / PLACES);
 }
 
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
     let at = row * chunks + c;
     let q = wq[at];
-    let base = at / 8u * 12u;
+    let base = (at >> 3u) * 12u;
     let d = unpack2x16float(ws[base + 11u]).x;
-    let h = base + at % 4u * 2u;
-    let half = at % 8u / 4u;
-    let first = half * 8u + at % 4u / 2u; // sub-block of the columns at l; each 32 further is 2 on
-    var out: array<vec4f, 8>;
-    for (var part = 0u; part < 4u; part++) {
-        let s = first + 2u * part;
-        let low = (ws[base + 8u + s % 8u / 4u] >> (s % 4u * 8u + s / 8u * 4u)) & 15u;
-        let high = (ws[base + 10u] >> (s % 4u * 8u + s / 4u * 2u)) & 3u;
-        let scale = d * (f32(low | (high << 4u)) - 32.0);
-        out[2u * part] = scale * three_bits(q.x, ws[h], 2u * part, 4u * half + part);
-        out[2u * part + 1u] = scale * three_bits(q.y, ws[h + 1u], 2u * part, 4u * half + part);
-    }
-    return out;
+    let half = (c >> 2u) & 1u;
+    let a = ws[base + (c & 3u) * 2u] >> (half * 4u);
+    let b = ws[base + (c & 3u) * 2u + 1u] >> (half * 4u);
+    let shift = ((c >> 1u) & 1u) * 8u; // of the byte with the scale of the columns at l; 32 further it is two bytes on
+    let nibble = shift + half * 4u;
+    let bits = ws[base + 10u] >> (shift + half * 4u);
+    let s = scales_of(ws[base + 8u] >> nibble, bits, d);
+    let t = scales_of(ws[base + 9u] >> nibble, bits >> 2u, d);
+    return array<vec4f, 8>(four(two_bits(q.x, 0u), a, s.x), four(two_bits(q.y, 0u), b, s.x),
+                           four(two_bits(q.x, 2u), a >> 1u, s.y), four(two_bits(q.y, 2u), b >> 1u, s.y),
+                           four(two_bits(q.x, 4u), a >> 2u, t.x), four(two_bits(q.y, 4u), b >> 2u, t.x),
+                           four(two_bits(q.x, 6u), a >> 3u, t.y), four(two_bits(q.y, 6u), b >> 3u, t.y));
 }

@@ -2,14 +2,13 @@
 // wq: one vec4u a block; ws: (d, m) f16 a word.
 @group(0) @binding(0) var<storage, read> wq: array<vec4u>;
 
+fn four(q: u32, dm: vec2f) -> vec4f { return dm.x * PLACES * in_place(q) + dm.y; }
+
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
     let block = row * chunks + c;
     let q = wq[block];
     let dm = unpack2x16float(ws[block]);
-    var out: array<vec4f, 8>;
-    for (var i = 0u; i < 4u; i++) {
-        out[i] = dm.x * low_nibbles(q[i]) + dm.y;
-        out[i + 4u] = dm.x * high_nibbles(q[i]) + dm.y;
-    }
-    return out;
+    return array<vec4f, 8>(
+        four(low_nibbles(q.x), dm), four(low_nibbles(q.y), dm), four(low_nibbles(q.z), dm), four(low_nibbles(q.w), dm),
+        four(high_nibbles(q.x), dm), four(high_nibbles(q.y), dm), four(high_nibbles(q.z), dm), four(high_nibbles(q.w), dm));
 }

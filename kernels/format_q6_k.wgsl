@@ -3,23 +3,27 @@
 // scales, d.
 @group(0) @binding(0) var<storage, read> wq: array<vec4u>;
 
-fn two_bits(w: u32, shift: u32) -> vec4f { return vec4f(((bytes_of(w) >> vec4u(shift)) & vec4u(3u)) * 16u); }
+// Four columns: nibbles, two more bits, and a scale, the byte of `scales` at `shift`.
+fn four(nibbles: u32, bits: u32, scale: f32) -> vec4f {
+    return scale * PLACES * (in_place(nibbles | (bits << 4u)) - 32.0 / PLACES);
+}
+fn scale_at(scales: u32, shift: u32) -> f32 { return f32(i32(scales << (24u - shift)) >> 24u); }
 
 fn load_chunk(row: u32, chunks: u32, c: u32) -> array<vec4f, 8> {
     let at = row * chunks + c;
     let q = wq[at];
-    let base = at / 8u * 21u;
-    let in_block = c % 8u;
+    let base = (at >> 3u) * 21u;
+    let a = ws[base + (c & 7u) * 2u];
+    let b = ws[base + (c & 7u) * 2u + 1u];
+    let scales = base + 16u + ((c >> 2u) & 1u) * 2u;
+    let low = ws[scales];      // of the columns at l and l + 32
+    let high = ws[scales + 1u]; // l + 64, l + 96
+    let shift = ((c >> 1u) & 1u) * 8u;
     let d = unpack2x16float(ws[base + 20u]).x;
-    let first = in_block / 4u * 8u + in_block % 4u / 2u; // scale of the columns at l; each 32 further is 2 on
-    var out: array<vec4f, 8>;
-    for (var part = 0u; part < 4u; part++) {
-        let s = first + 2u * part;
-        let sc = d * f32(i32(ws[base + 16u + s / 4u] << (24u - s % 4u * 8u)) >> 24u);
-        for (var i = 0u; i < 2u; i++) {
-            let w = q[part % 2u * 2u + i] >> (part / 2u * 4u);
-            out[2u * part + i] = sc * (low_nibbles(w) + two_bits(ws[base + 2u * in_block + i], 2u * part) - 32.0);
-        }
-    }
-    return out;
+    let s = d * vec4f(scale_at(low, shift), scale_at(low, shift + 16u), scale_at(high, shift), scale_at(high, shift + 16u));
+    return array<vec4f, 8>(
+        four(low_nibbles(q.x), two_bits(a, 0u), s.x), four(low_nibbles(q.y), two_bits(b, 0u), s.x),
+        four(low_nibbles(q.z), two_bits(a, 2u), s.y), four(low_nibbles(q.w), two_bits(b, 2u), s.y),
+        four(high_nibbles(q.x), two_bits(a, 4u), s.z), four(high_nibbles(q.y), two_bits(b, 4u), s.z),
+        four(high_nibbles(q.z), two_bits(a, 6u), s.w), four(high_nibbles(q.w), two_bits(b, 6u), s.w));
 }

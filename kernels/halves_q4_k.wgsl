@@ -1,28 +1,12 @@
 // Q4_K for the matrix units, as halves.wgsl: two nibbles at once become f16 by standing behind the bits of 1024. Scales are
 // rounded to f16, as the weights themselves would be. Behind format_q4_k.wgsl.
-@group(0) @binding(1) var<storage, read> headers: array<vec4u>; // d and dmin, scales; stands where ws stands
-
 struct Raw { quants: vec4u, header: vec4u, c: u32 }
 
 fn in_order(x: vec4f) -> vec4f { return x.xzyw; }
 
 fn fetch_chunk(row: u32, chunks: u32, c: u32) -> Raw {
     let at = row * chunks + c;
-    return Raw(wq[at], headers[at / 8u], c % 8u);
-}
-
-// Scale and min of the low nibbles' sub-block, then of the high nibbles'.
-fn scales_of(h: vec4u, c: u32) -> vec4f {
-    let shift = c / 2u % 2u * 16u;
-    var sc = (h.y >> shift) & 0x3f3fu;
-    var m = (h.z >> shift) & 0x3f3fu;
-    if (c >= 4u) {
-        let both = h.w >> shift;
-        sc = (both & 0x0f0fu) | (((h.y >> shift) & 0xc0c0u) >> 2u);
-        m = ((both >> 4u) & 0x0f0fu) | (((h.z >> shift) & 0xc0c0u) >> 2u);
-    }
-    let d = unpack2x16float(h.x);
-    return vec4f(d.x * f32(sc & 255u), d.y * f32(m & 255u), d.x * f32(sc >> 8u), d.y * f32(m >> 8u));
+    return Raw(wq[at], ws[at >> 3u], c);
 }
 
 fn weights(w: u32, mask: u32, scale: f16, low: f16) -> u32 {

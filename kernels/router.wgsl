@@ -19,7 +19,7 @@ fn normed(i: u32) -> vec4f { return src[i] * (gain[i] + vec4f(bitcast<f32>(OFFSE
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
     var sum = vec4f(0.0);
     //#each p PLAIN
-    for (var i = thread; i < 8u * CHUNKS; i += THREADS) { sum = fma(normed(i), bitcast<vec4f>(wq[at.x * 8u * CHUNKS + i]), sum); }
+    for (var i = thread; i < 8u * CHUNKS; i += THREADS) { sum = fma(normed(i), wq[at.x * 8u * CHUNKS + i], sum); }
     //#end
     //#each c CODED
     for (var c = thread; c < CHUNKS; c += THREADS) {

@@ -247,7 +247,7 @@ static dp_status matvec_part(planner *p, const matvec_desc *m, const dp_gpu_part
     const dp_weight *w = &p->plan->program->weights[op->weight];
     uint32_t chunks = (uint32_t)w->cols / 32, lanes = lanes_for(chunks), dst_cols = cols(p, op->dst) / m->times;
     bool alone = caps_of(p)->slow_barriers, placed = m->ids && p->block;
-    uint32_t threads = alone ? 32 : caps_of(p)->clears_slowly ? DP_MAX(lanes, 32u) : 128;
+    uint32_t threads = alone ? 4 : caps_of(p)->clears_slowly ? DP_MAX(lanes, 32u) : 128;
     recipe r = {
         .variant =
             alone ? (dp_kernel_variant){DP_KERNEL_MATVEC_ROWS, w->dtype, {op->bias >= 0, m->ids, placed, threads}}
@@ -257,7 +257,7 @@ static dp_status matvec_part(planner *p, const matvec_desc *m, const dp_gpu_part
         .range_count = 6,
         .params = {rows, chunks, m->src_cols, dst_cols, m->src_stride, m->src_offset, m->dst_stride, m->dst_offset,
                    m->row_stride, m->row_offset, m->src_share, part->first, part->count},
-        .grid = {ceil_div(rows, alone ? threads : 4 * (threads / lanes)), 1, m->depth},
+        .grid = {ceil_div(rows, alone ? 8 * threads : 4 * (threads / lanes)), 1, m->depth},
         .planned = {.rows = rows_of(p, op->dst), .axis = 1, .times = m->times, .at_most = m->at_most}};
     return dp_gpu_plan_add(p, &r);
 }
