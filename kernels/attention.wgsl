@@ -4,8 +4,8 @@
 //            in kv_write.wgsl.
 // Bindings:  0 step, 1 q, 2 cache, 3 sinks (any buffer when SINKS is false), 4 dst or partial, 5 params; behind
 //            attention_params.wgsl.
-// Work:      one workgroup a (split, head, token): grid (SPLITS, heads, tokens).
-// Limits:    k_dim <= 2 * PAIRS, v_dim <= 1024, both even.
+// Work:      one workgroup a (split, head, token): grid (SPLITS, heads, tokens). THREADS: few where barriers are slow.
+// Limits:    k_dim <= 2 * PAIRS, v_dim <= 2 * COLUMNS * THREADS, both even; COLUMNS <= 8, THREADS a power of two <= 64.
 @group(0) @binding(0) var<storage, read> step: Step;
 @group(0) @binding(1) var<storage, read> q: array<vec2f>;
 @group(0) @binding(2) var<storage, read> cache: array<u32>;
@@ -16,16 +16,17 @@ override SINKS: bool = false;
 override SPLITS: u32 = 1;
 override EXACT: bool = false; // the cache is f32
 override PAIRS: u32 = 512;    // of columns of a query
-const TILE = 64u; // keys a round, one a thread
-const COLUMNS = 8u; // pairs of output columns a thread may own: 64 * 8 * 2 = 1024
+override THREADS: u32 = 64;
+override COLUMNS: u32 = 8; // pairs of output columns a thread owns
+const TILE = 64u;          // keys a round
 var<workgroup> query: array<vec2f, PAIRS>;
 var<workgroup> score: array<f32, 64>;
-var<workgroup> reduced: array<f32, 64>;
+var<workgroup> reduced: array<f32, THREADS>;
 
 fn most(value: f32, thread: u32) -> f32 {
     reduced[thread] = value;
     workgroupBarrier();
-    for (var half = TILE / 2u; half > 0u; half /= 2u) {
+    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
         if (thread < half) { reduced[thread] = max(reduced[thread], reduced[thread + half]); }
         workgroupBarrier();
     }
@@ -48,13 +49,13 @@ fn score_of(key: u32, kv_head: u32) -> f32 {
     return sum;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
     let head = at.y;
     let kv_head = head / (p.heads / p.kv_heads);
     let position = step.position + at.z;
     let row = at.z * p.heads + head;
-    for (var i = thread; i < p.k_words; i += TILE) { query[i] = q[row * p.k_words + i]; }
+    for (var i = thread; i < p.k_words; i += THREADS) { query[i] = q[row * p.k_words + i]; }
     workgroupBarrier();
 
     var first = 0u;
@@ -72,22 +73,26 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     let stride = select(p.v_words, p.k_words, latent);
     let values = select((p.kv_heads * p.k_words + kv_head * p.v_words) * p.capacity, kv_head * p.capacity * p.k_words, latent);
     for (var tile = begin; tile < end; tile += TILE) {
-        var mine = -1e30;
-        if (tile + thread < end) { mine = score_of(tile + thread, kv_head); }
-        let new_top = max(top, most(mine, thread));
-        score[thread] = select(0.0, exp(mine - new_top), tile + thread < end);
+        let n = min(TILE, end - tile);
+        var mine = top;
+        for (var j = thread; j < n; j += THREADS) {
+            let value = score_of(tile + j, kv_head);
+            score[j] = value;
+            mine = max(mine, value);
+        }
+        let new_top = most(mine, thread);
+        for (var j = thread; j < n; j += THREADS) { score[j] = exp(score[j] - new_top); }
         workgroupBarrier();
         let keep = exp(top - new_top);
         top = new_top;
         sum *= keep;
         for (var c = 0u; c < COLUMNS; c++) { out[c] *= keep; }
-        let n = min(TILE, end - tile);
         for (var j = 0u; j < n; j++) {
             let weight = score[j];
             sum += weight;
             let value = values + (tile + j) % p.capacity * stride;
             for (var c = 0u; c < COLUMNS; c++) {
-                let word = thread + c * TILE;
+                let word = thread + c * THREADS;
                 if (word < out_words) { out[c] += weight * cached(value + word); }
             }
         }
@@ -96,7 +101,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     if (SPLITS > 1u) {
         let base = (row * SPLITS + at.x) * (p.v_dim + 2u);
         for (var c = 0u; c < COLUMNS; c++) {
-            let word = thread + c * TILE;
+            let word = thread + c * THREADS;
             if (word < out_words) {
                 dst[base + 2u * word] = out[c].x;
                 dst[base + 2u * word + 1u] = out[c].y;
@@ -116,7 +121,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         total = sum * factor + exp(sinks[head] - sink_top);
     }
     for (var c = 0u; c < COLUMNS; c++) {
-        let word = thread + c * TILE;
+        let word = thread + c * THREADS;
         if (word < out_words) {
             let value = out[c] * (factor / total);
             dst[row * p.v_dim + 2u * word] = value.x;

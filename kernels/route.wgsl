@@ -17,12 +17,12 @@ override KIND: u32 = 0;
 override CORRECTION: bool = false;
 override PLACES: bool = false;
 override EXPERTS: u32 = 512;
+override THREADS: u32 = 64; // few where barriers are slow
 const NONE = -3.0e38;
-const THREADS = 64u;
 var<workgroup> score: array<f32, EXPERTS>;  // what is chosen by; NONE once taken
 var<workgroup> weight: array<f32, EXPERTS>; // what a choice weighs
-var<workgroup> best_value: array<f32, 64>;
-var<workgroup> best_index: array<u32, 64>;
+var<workgroup> best_value: array<f32, THREADS>;
+var<workgroup> best_index: array<u32, THREADS>;
 var<workgroup> rank: array<f32, 64>;
 var<workgroup> chosen: array<f32, 32>;
 
@@ -65,29 +65,29 @@ fn total(value: f32, thread: u32) -> f32 {
 // Keeps the experts of the top_groups groups with the largest sum of their two best scores.
 fn mask_groups(thread: u32) {
     let size = p.experts / p.groups;
-    if (thread < p.groups) {
+    for (var group = thread; group < p.groups; group += THREADS) {
         var first = NONE;
         var second = NONE;
-        for (var e = thread * size; e < (thread + 1u) * size; e++) {
+        for (var e = group * size; e < (group + 1u) * size; e++) {
             if (score[e] > first) { second = first; first = score[e]; }
             else if (score[e] > second) { second = score[e]; }
         }
-        rank[thread] = first + second;
+        rank[group] = first + second;
     }
     workgroupBarrier();
-    if (thread < p.groups) {
+    for (var group = thread; group < p.groups; group += THREADS) {
         var better = 0u;
         for (var g = 0u; g < p.groups; g++) {
-            if (rank[g] > rank[thread] || (rank[g] == rank[thread] && g < thread)) { better++; }
+            if (rank[g] > rank[group] || (rank[g] == rank[group] && g < group)) { better++; }
         }
         if (better >= p.top_groups) {
-            for (var e = thread * size; e < (thread + 1u) * size; e++) { score[e] = NONE; }
+            for (var e = group * size; e < (group + 1u) * size; e++) { score[e] = NONE; }
         }
     }
     workgroupBarrier();
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
     let row = at.x * p.experts;
     for (var e = thread; e < p.experts; e += THREADS) {

@@ -96,7 +96,7 @@ static dp_status norm(planner *p) {
     recipe r = {
         .variant = {DP_KERNEL_NORM,
                     DP_F32,
-                    {op->norm.kind == DP_NORM_LAYER, op->bias >= 0, in_place, caps_of(p)->clears_slowly ? 64 : 256}},
+                    {op->norm.kind == DP_NORM_LAYER, op->bias >= 0, in_place, caps_of(p)->slow_barriers ? 4 : caps_of(p)->clears_slowly ? 64 : 256}},
         .ranges = {whole(p->plan->step), in_place ? nothing(p) : slot(p, op->src), vector(p, op->weight),
                    vector(p, op->bias), slot(p, op->dst)},
         .range_count = 5,
@@ -142,7 +142,7 @@ dp_status dp_gpu_plan_route(planner *p, const dp_op *op, dp_gpu_buffer placed) {
         return dp_fail(DP_E_UNSUPPORTED, "%u experts, %d per token: the GPU router takes up to 512 and 32",
                        cols(p, op->src), (int)op->route.k);
     recipe r = {
-        .variant = {DP_KERNEL_ROUTE, DP_F32, {kinds[op->route.kind], op->bias >= 0, cols(p, op->src), placed != 0}},
+        .variant = {DP_KERNEL_ROUTE, DP_F32, {kinds[op->route.kind], op->bias >= 0, cols(p, op->src), placed != 0, caps_of(p)->slow_barriers ? 4 : 64}},
         .ranges = {slot(p, op->src), vector(p, op->bias), slot(p, op->dst), slot(p, op->dst2),
                    whole(placed ? placed : p->plan->backend->sink)},
         .range_count = 5,
@@ -177,9 +177,11 @@ static dp_status attention(planner *p) {
     const dp_gpu_kv_layer *layer = &p->kv->layers[op->attention.kv];
     uint32_t v_dim = (uint32_t)(s->v_dim ? s->v_dim : s->latent), heads = (uint32_t)op->attention.heads;
     bool sinks = op->weight >= 0;
+    uint32_t threads = caps_of(p)->slow_barriers ? 4 : 64;
+    while (threads * 16 < v_dim) threads *= 2;
     if (s->k_dim > 1024 || v_dim > 1024)
         return dp_fail(DP_E_UNSUPPORTED, "heads of %d and %u columns: the GPU takes up to 1024", (int)s->k_dim, v_dim);
-    recipe r = {.variant = {DP_KERNEL_ATTENTION, DP_F32, {sinks, 1, p->kv->exact, (uint32_t)s->k_dim / 2}},
+    recipe r = {.variant = {DP_KERNEL_ATTENTION, DP_F32, {sinks, 1, p->kv->exact, (uint32_t)s->k_dim / 2, threads, ceil_div(v_dim, 2 * threads)}},
                 .ranges = {whole(p->plan->step), slot(p, op->src), whole(layer->buffer), vector(p, op->weight),
                            slot(p, op->dst)},
                 .range_count = 5,
