@@ -10,6 +10,7 @@ const TIMESTAMPS = 4, NO_F16_NO_SUBGROUPS = 3; // flags of gpu_open, as gpu_web.
 const REASONS = ['stop', 'stop', 'length', 'context', 'abort'];
 const REQUEST_BYTES = 56;
 const BREATH = 30; // milliseconds that the worker may be deaf to its messages
+const TELL = 50;   // milliseconds between two words of progress
 
 /** Whether WebAssembly can wait for promises here. */
 export const hasJspi = typeof WebAssembly.Suspending === 'function' && typeof WebAssembly.promising === 'function';
@@ -56,9 +57,18 @@ export class Core {
     const functions = { ...this.gpu.imports(),
       on_text: (pointer, size) => this.report('onText', this.text(pointer, size)),
       on_prefill: (done, total) => this.report('onPrefill', done, total),
-      on_progress: (what, done, total) => this.report('onProgress', this.text(what), done, total) };
+      on_progress: (what, done, total) => (this.tells(what, done, total) ? this.report('onProgress', this.text(what), done, total) : this.report()) };
     if (this.jspi) for (const name of [...GpuHost.waiting, 'on_text', 'on_prefill', 'on_progress']) functions[name] = new WebAssembly.Suspending(functions[name]);
     return functions;
+  }
+
+  /** Progress is told some times a second, its first and last word always: a message for each of a thousand tensors costs more than
+   * its reading. what: the text's address. */
+  tells(what, done, total) {
+    const now = performance.now();
+    if (this.told?.what === what && done < total && now - this.told.at < TELL) return false;
+    this.told = { what, at: now };
+    return true;
   }
 
   /** Calls a hook; where C can wait and has not for a while, messages are read. 0 asks C to stop. */
@@ -194,6 +204,7 @@ export class Core {
   async during(hooks, signal, work) {
     this.hooks = hooks;
     this.signal = signal;
+    this.told = undefined;
     this.breath = performance.now();
     try {
       return await work();
