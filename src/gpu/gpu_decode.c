@@ -160,6 +160,19 @@ static dp_status norms(dp_planner *p, size_t *ops) {
     return DP_OK;
 }
 
+static void forget_twin(dp_planner *p, int32_t slot) {
+    if (slot >= 0) p->twins[slot].valid = false;
+}
+
+/* What ops leave of packed twins: those of what they write are stale but for the one that they have packed. */
+static void note_twins(dp_planner *p, size_t ops) {
+    for (size_t i = 0; i < ops; i++) {
+        forget_twin(p, dp_decode_op(p, i)->dst);
+        forget_twin(p, dp_decode_op(p, i)->dst2);
+    }
+    if (p->packed_slot >= 0) p->twins[p->packed_slot] = (dp_packed_twin){true, p->packed_norm};
+}
+
 dp_status dp_gpu_fuse(dp_planner *p, size_t *ops) {
     static dp_status (*const parts[])(dp_planner *, size_t *) = {norms, dp_decode_moe, dp_decode_product, dp_decode_attention};
     const dp_op *op = dp_decode_op(p, 0);
@@ -167,5 +180,6 @@ dp_status dp_gpu_fuse(dp_planner *p, size_t *ops) {
     if (!p->plan->backend->fuses) return DP_OK;
     for (size_t i = 0; i < DP_COUNT(parts) && !*ops; i++) TRY(parts[i](p, ops));
     if (!*ops && (op->dst == p->packed_slot || op->dst2 == p->packed_slot)) p->packed_slot = -1;
+    note_twins(p, DP_MAX(*ops, 1));
     return DP_OK;
 }

@@ -58,6 +58,8 @@ void dp_decode_constants(const dp_planner *p, dp_kernel_variant *variant, const 
 }
 
 dp_status dp_decode_source(dp_planner *p, const dp_op *op, dp_gpu_range *out) {
+    const dp_packed_twin *twin = &p->twins[op->src];
+    if (p->packed_slot != op->src && twin->valid) p->packed_slot = op->src, p->packed_norm = twin->norm;
     if (p->packed_slot != op->src) TRY(dp_decode_pack_row(p, op->src));
     return dp_decode_packed(p, op->src, out);
 }

@@ -392,16 +392,25 @@ void dp_gpu_plan_clear(dp_plan *plan) {
     plan->kv = NULL;
 }
 
+static dp_status plan_ops(planner *p) {
+    const dp_program *program = p->plan->program;
+    size_t fused_to = 0;
+    for (p->index = 0; p->index < program->op_count; p->index++) {
+        p->op = &program->ops[p->index];
+        dp_status status = plan_op(p, &fused_to);
+        if (status != DP_OK) return dp_fail_in(status, "%s", p->op->label);
+        dp_gpu_prefill_written(p);
+    }
+    return DP_OK;
+}
+
 dp_status dp_gpu_plan_build(dp_plan *plan, const dp_kv *kv) {
     dp_gpu_plan_clear(plan);
     planner p = {.plan = plan, .kv = kv, .packed_slot = -1, .halves_slot = -1, .grouped_slot = -1};
-    size_t fused_to = 0;
-    for (p.index = 0; p.index < plan->program->op_count; p.index++) {
-        p.op = &plan->program->ops[p.index];
-        dp_status status = plan_op(&p, &fused_to);
-        if (status != DP_OK) return dp_fail_in(status, "%s", p.op->label);
-        dp_gpu_prefill_written(&p);
-    }
+    p.twins = dp_calloc(plan->program->slot_count + 1, sizeof *p.twins);
+    dp_status status = p.twins ? plan_ops(&p) : dp_no_memory(plan->program->slot_count * sizeof *p.twins);
+    dp_free(p.twins);
+    TRY(status);
     plan->queue = dp_malloc((plan->planned_count + DP_GPU_DRAW_DISPATCHES) * sizeof *plan->queue);
     plan->queue_ops = dp_malloc(plan->planned_count * sizeof *plan->queue_ops);
     if (!plan->queue || !plan->queue_ops) return dp_no_memory(plan->planned_count * sizeof *plan->queue);

@@ -201,13 +201,20 @@ struct dp_plan {
     dp_gpu_missed missed;
 };
 
+/* A slot's packed twin, as long as the slot is not written anew: what packs others leaves it as it is. */
+typedef struct dp_packed_twin {
+    bool valid;
+    const dp_op *norm; /* dp_planner.packed_norm of it */
+} dp_packed_twin;
+
 typedef struct dp_planner {
     dp_plan *plan;
     const dp_op *op;
     size_t index;
     const dp_kv *kv;
     dp_when when;        /* of the dispatches added now */
-    int32_t packed_slot; /* the slot whose packed twin is up to date in one-token steps; -1: none */
+    dp_packed_twin *twins; /* [slots]: as of the ops that are planned */
+    int32_t packed_slot; /* the slot whose packed twin is used now, up to date in one-token steps; -1: none */
     const dp_op *packed_norm; /* the norm whose factor it wants yet, with sums of squares behind it; NULL: none */
     bool joined;         /* q, k and v are in plan->joined and not in their slots */
     bool routed;         /* the router of a mixture of experts that is fused stands right before */

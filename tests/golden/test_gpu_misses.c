@@ -60,7 +60,7 @@ static void check_mixture(dp_engine *engine, dp_engine *reference, const char *n
 
 TEST(logits_of_mixtures) {
     static const char *const cases[][2] = {
-        {"mixtral", "q8_0"}, {"mixtral", "q4_k_m"}, {"phimoe", "q8_0"}, {"qwen3-moe", "q4_k_m"}, {"gpt-oss", "mxfp4"}};
+        {"mixtral", "q8_0"}, {"mixtral", "q4_k_m"}, {"phimoe", "q8_0"}, {"qwen3-moe", "q4_k_m"}, {"gpt-oss", "mxfp4"}, {"deepseek-v3", "q8_0"}};
     dp_engine *engine = paging_gpu(NULL), *reference;
     if (!engine) return;
     CHECK_OK(dp_engine_open(&(dp_engine_desc){.backend = DP_BACKEND_CPU_REF}, &reference));

@@ -67,8 +67,11 @@ TEST(slots_of_mixtures) {
 }
 
 TEST(slots_of_quantised_files) {
+    char shared[400];
     dp_engine *engine = paging_gpu(NULL);
+    CHECK_OK(paging_convert("deepseek-v3", ".rdrr", "q8_0", DP_SHARD_EXPERT, shared));
     if (engine) check_model(engine, test_path("tests/data/gguf/mixtral.Q4_K_M.gguf"), 2);
+    if (engine) check_model(engine, shared, 4);
     dp_engine_close(engine);
 }
 
