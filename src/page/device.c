@@ -196,7 +196,9 @@ static dp_status ask_host(dp_device *d) {
     dp_page_group group;
     double start = dp_host_seconds();
     TRY(d->host->api->next(d->host, &group));
+    dp_mutex_lock(d->lock);
     d->waited += dp_host_seconds() - start;
+    dp_mutex_unlock(d->lock);
     for (int32_t e = 0; e < d->now->experts && group.count; e++)
         if (d->state[e] == WANTED && (!group.member || group.member[e])) d->state[e] = WAITS;
     return group.count ? DP_OK : dp_fail(DP_E_ARG, "layer %d: experts are missing that nobody reads", (int)d->now->layer);
