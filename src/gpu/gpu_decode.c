@@ -54,9 +54,9 @@ dp_status dp_decode_read_vector(const dp_planner *p, int32_t weight, float *out,
 
 dp_status dp_decode_packed(dp_planner *p, int32_t slot, dp_gpu_range *out) {
     dp_plan *plan = p->plan;
-    uint64_t groups = (uint64_t)plan->program->slots[slot].cols / 16; /* 16 bytes twice, scale, sum, sum of squares each */
+    uint64_t bytes = dp_decode_packed_words((uint64_t)plan->program->slots[slot].cols) * 4;
     uint64_t made = DP_DECODE_CHOICES_MOST * 16; /* four words for each choice behind experts' products */
-    if (!plan->packed[slot]) TRY(dp_gpu_buffer_new(plan->backend->gpu, groups * 44 + made, "packed", &plan->packed[slot]));
+    if (!plan->packed[slot]) TRY(dp_gpu_buffer_new(plan->backend->gpu, bytes + made, "packed", &plan->packed[slot]));
     *out = dp_decode_whole(plan->packed[slot]);
     return DP_OK;
 }

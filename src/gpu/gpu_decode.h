@@ -20,6 +20,8 @@ bool dp_decode_unread(const dp_planner *p, int32_t slot, size_t ahead);
 
 /* ---- packed activations (kernels/pack.wgsl) ---- */
 
+/* Words of a packed row: of each 16 columns bytes twice, scale, sum, sum of squares. */
+static inline uint64_t dp_decode_packed_words(uint64_t cols) { return cols / 16 * 11; }
 dp_status dp_decode_packed(dp_planner *p, int32_t slot, dp_gpu_range *out);
 dp_status dp_decode_pack_row(dp_planner *p, int32_t slot);
 

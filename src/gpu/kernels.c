@@ -108,7 +108,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
 static const struct {
     const char *name, *order;
 } formats[DP_DTYPE_COUNT] = {
-    [DP_F32] = {"format_f32", "order_plain"},   [DP_F16] = {"format_f16", "order_plain"},   [DP_BF16] = {"format_bf16", "order_plain"},
+    [DP_F32] = {"format_f32", "order_plain"},   [DP_F16] = {"format_f16", "order_stored"},  [DP_BF16] = {"format_bf16", "order_stored"},
     [DP_Q4_0] = {"format_q4_0", "order_plain"}, [DP_Q4_1] = {"format_q4_1", "order_plain"}, [DP_Q5_0] = {"format_q5_0", "order_plain"},
     [DP_Q5_1] = {"format_q5_1", "order_plain"}, [DP_Q8_0] = {"format_q8_0", "order_plain"}, [DP_Q2_K] = {"format_q2_k", "order_parts"},
     [DP_Q3_K] = {"format_q3_k", "order_parts"}, [DP_Q4_K] = {"format_q4_k", "order_pairs"}, [DP_Q5_K] = {"format_q5_k", "order_pairs"},

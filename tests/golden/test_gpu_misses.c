@@ -163,12 +163,7 @@ TEST(a_read_error_passes) {
     rig_close(&r);
     for (int n = 0; n < 30; n += 13) {
         CHECK_OK(rig_open(&r, engine, storyteller(), &desc, 1));
-        sick_disk_install(&disk, r.model);
-        atomic_init(&disk.countdown, n);
-        CHECK_FAILS(rig_run(&r, found), DP_E_IO, "Input/output error");
-        CHECK_MSG(strstr(dp_error_message(), "layer ") && strstr(dp_error_message(), "expert "), "%s", dp_error_message());
-        atomic_store(&disk.countdown, -1);
-        CHECK_OK(rig_run(&r, found));
+        rig_check_sick(&r, &disk, n, found);
         CHECK(ref_relative_error(found, expected, TOKENS * r.vocab) < 2e-2);
         rig_close(&r);
     }

@@ -100,3 +100,12 @@ void sick_disk_install(sick_disk *disk, dp_model *model) {
     disk->pages->units.read_user = disk;
     disk->pages->units.read = sick_read;
 }
+
+void rig_check_sick(rig *r, sick_disk *disk, int reads, float *found) {
+    sick_disk_install(disk, r->model);
+    atomic_init(&disk->countdown, reads);
+    CHECK_FAILS(rig_run(r, found), DP_E_IO, "Input/output error");
+    CHECK_MSG(strstr(dp_error_message(), "layer ") && strstr(dp_error_message(), "expert "), "%s", dp_error_message());
+    atomic_store(&disk->countdown, -1);
+    CHECK_OK(rig_run(r, found));
+}

@@ -44,5 +44,8 @@ typedef struct sick_disk {
     atomic_int countdown;
 } sick_disk;
 void sick_disk_install(sick_disk *disk, dp_model *model);
+/* Lets the read after `reads` others fail, which a run must tell, naming layer and expert; a second run then gives `found`. The disk
+ * must live as long as the model. */
+void rig_check_sick(rig *r, sick_disk *disk, int reads, float *found);
 
 #endif
