@@ -5,7 +5,7 @@ struct Unit$ { a: vec4u, b: vec4u, scales: u32 }
 const IN_ORDER$ = true;
 const FINE$ = false;
 
-fn group_of$(u: u32, k: u32) -> u32 { return 4u * u + k; }
+fn place_of$(u: u32, k: u32) -> vec2u { return vec2u(k, u); }
 
 fn load_unit$(at: u32) -> Unit$ { return Unit$(wq$[2u * at], wq$[2u * at + 1u], ws$[at]); }
 

@@ -6,7 +6,8 @@ struct Unit$ { a: vec4u, b: vec4u, high: vec4u, scales: vec2u, d: u32 }
 const IN_ORDER$ = false;
 const FINE$ = false;
 
-fn group_of$(u: u32, k: u32) -> u32 { return u / 4u * 16u + u % 4u / 2u * 8u + 2u * k + u % 2u; }
+// group u / 4 * 16 + u % 4 / 2 * 8 + 2 k + u % 2
+fn place_of$(u: u32, k: u32) -> vec2u { return vec2u(k % 2u * 2u + u % 2u, u / 2u * 2u + k / 2u); }
 
 fn load_unit$(at: u32) -> Unit$ {
     let base = at / 4u * 21u;

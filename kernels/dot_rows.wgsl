@@ -3,19 +3,20 @@
 // before they are wanted. 1 hides the memory's latency, the others need fewer registers, so that more threads run at once.
 fn load_input$(u: u32) -> Input {
     var in = Input();
-    for (var k = 0u; k < 4u; k++) { in.bytes[k] = x[group_of$(u, k)]; }
-    if (FINE$) {
-        for (var k = 0u; k < 4u; k++) { in.low[k] = x[GROUPS / 4u * 7u + group_of$(u, k)]; }
+    for (var k = 0u; k < 4u; k++) {
+        let at = place_of$(u, k);
+        in.bytes[k] = x[at.x * PLACES + at.y];
+        if (FINE$) { in.low[k] = x[(7u + at.x) * PLACES + at.y]; }
     }
     if (IN_ORDER$) {
-        let near = bitcast<vec4f>(x[GROUPS + 2u * u]);
-        let far = bitcast<vec4f>(x[GROUPS + 2u * u + 1u]);
+        let near = bitcast<vec4f>(x[GROUPS + u]);
+        let far = bitcast<vec4f>(x[GROUPS + PLACES + u]);
         in.scale = array<vec2f, 4>(near.xy, near.zw, far.xy, far.zw);
     } else {
         for (var k = 0u; k < 4u; k++) {
-            let g = group_of$(u, k);
-            let two = bitcast<vec4f>(x[GROUPS + g / 2u]);
-            in.scale[k] = select(two.xy, two.zw, g % 2u == 1u);
+            let at = place_of$(u, k);
+            let two = bitcast<vec4f>(x[GROUPS + at.x / 2u * PLACES + at.y]);
+            in.scale[k] = select(two.xy, two.zw, at.x % 2u == 1u);
         }
     }
     return in;

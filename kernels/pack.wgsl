@@ -1,7 +1,8 @@
 // Packed activations: a row as signed bytes in groups of 16 columns, which integer dot products read. One array of words:
 // four words of bytes a group, then, behind all groups, (scale, scale * sum of the bytes) of each as bits of f32; a word a
 // group for sums of squares (dot_residual.wgsl), then four words of what the bytes leave out, in 256ths, for coarse
-// weights, whose few values carry the bytes' rounding too far.
+// weights, whose few values carry the bytes' rounding too far. Neighbouring threads want every fourth group, so the first of
+// each four stand together, then the second ones, and so on; of scales, in pairs, the first two of each four.
 struct Group { bytes: vec4u, low: vec4u, scale: f32, sum: f32 }
 
 fn pack_group(v0: vec4f, v1: vec4f, v2: vec4f, v3: vec4f) -> Group {

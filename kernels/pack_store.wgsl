@@ -2,10 +2,14 @@
 
 // Group g of a row of `groups`.
 fn store_group(g: u32, groups: u32, group: Group) {
-    for (var i = 0u; i < 4u; i++) { packed[4u * g + i] = group.bytes[i]; }
-    packed[4u * groups + 2u * g] = bitcast<u32>(group.scale);
-    packed[4u * groups + 2u * g + 1u] = bitcast<u32>(group.sum);
-    for (var i = 0u; i < 4u; i++) { packed[7u * groups + 4u * g + i] = group.low[i]; }
+    let quads = groups / 4u;
+    let at = vec2u(g % 4u, g / 4u);
+    let bytes = 4u * (at.x * quads + at.y);
+    let scale = 4u * (groups + at.x / 2u * quads + at.y) + at.x % 2u * 2u;
+    for (var i = 0u; i < 4u; i++) { packed[bytes + i] = group.bytes[i]; }
+    packed[scale] = bitcast<u32>(group.scale);
+    packed[scale + 1u] = bitcast<u32>(group.sum);
+    for (var i = 0u; i < 4u; i++) { packed[7u * groups + bytes + i] = group.low[i]; }
 }
 
 // The group's sum of squares, of rows that a norm follows.
