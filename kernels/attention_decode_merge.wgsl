@@ -50,7 +50,6 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     workgroupBarrier();
     if (PACK == 1u && thread < V_DIM / 16u) {
         let g = at.x * V_DIM / 16u + thread;
-        let group = pack_group(result[4u * thread], result[4u * thread + 1u], result[4u * thread + 2u], result[4u * thread + 3u]);
-        store_group(g, p.heads * V_DIM / 16u, group);
+        store_group(g, p.heads * V_DIM / 16u, result[4u * thread], result[4u * thread + 1u], result[4u * thread + 2u], result[4u * thread + 3u]);
     }
 }

@@ -178,6 +178,5 @@ fn emit(head: u32, h: u32, split: u32, column: u32, sum: f32, weights: f32, top:
 fn pack_result(head: u32, thread: u32) {
     if (PACK == 0u || thread >= HEADS * V_DIM / 16u) { return; }
     let g = head * V_DIM / 16u + thread;
-    let group = pack_group(result[4u * thread], result[4u * thread + 1u], result[4u * thread + 2u], result[4u * thread + 3u]);
-    store_group(g, p.heads * V_DIM / 16u, group);
+    store_group(g, p.heads * V_DIM / 16u, result[4u * thread], result[4u * thread + 1u], result[4u * thread + 2u], result[4u * thread + 3u]);
 }

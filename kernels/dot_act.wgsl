@@ -17,5 +17,5 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     let up = factor * reduce(sums.b, lane, thread);
     if (lane < ROWS) { put_value(team * ROWS + lane, activate(ACT, gate, up, bitcast<f32>(ALPHA), bitcast<f32>(LIMIT))); }
     workgroupBarrier();
-    if (thread < TILE / 16u) { store_group(at.x * (TILE / 16u) + thread, MATRIX0 / 16u, pack_values(thread)); }
+    store_tile(at.x * (TILE / 16u), MATRIX0 / 16u, thread);
 }

@@ -38,7 +38,5 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         packed[made + 1u] = expert_of(at.y);
         packed[made + 2u] = bitcast<u32>(share_of(at.y) * bitcast<f32>(SCALE));
     }
-    if (thread < TILE / 16u) {
-        store_group((at.y * MATRIX0 + at.x * TILE) / 16u + thread, CHOICES * MATRIX0 / 16u, pack_values(thread));
-    }
+    store_tile((at.y * MATRIX0 + at.x * TILE) / 16u, CHOICES * MATRIX0 / 16u, thread);
 }

@@ -15,7 +15,7 @@ fn add_to_residual(row: u32, mine: bool, in_tile: u32, tile: u32, thread: u32, o
     if (thread < TILE / 16u) {
         let g = tile * (TILE / 16u) + thread;
         let four = squares[4u * thread] + squares[4u * thread + 1u] + squares[4u * thread + 2u] + squares[4u * thread + 3u];
-        store_group(g, MATRIX0 / 16u, pack_values(thread));
         store_square(g, MATRIX0 / 16u, four);
     }
+    store_tile(tile * (TILE / 16u), MATRIX0 / 16u, thread);
 }

@@ -30,7 +30,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
             own = fma(value, value, own);
             v[j] = value * (next_gain[i] + vec4f(p.next_offset));
         }
-        store_group(g, p.groups, pack_group(v[0], v[1], v[2], v[3]));
+        store_group(g, p.groups, v[0], v[1], v[2], v[3]);
         store_square(g, p.groups, own);
     }
 }

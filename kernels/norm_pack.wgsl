@@ -22,7 +22,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
             v[i] = value * (gain[4u * g + i] + vec4f(p.offset));
             own = fma(value, value, own);
         }
-        store_group(g, p.groups, pack_group(v[0], v[1], v[2], v[3]));
+        store_group(g, p.groups, v[0], v[1], v[2], v[3]);
         store_square(g, p.groups, own);
         square += own.x + own.y + own.z + own.w;
     }

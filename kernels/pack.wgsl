@@ -3,23 +3,16 @@
 // group for sums of squares (dot_residual.wgsl), then four words of what the bytes leave out, in 256ths, for coarse
 // weights, whose few values carry the bytes' rounding too far. Neighbouring threads want every fourth group, so the first of
 // each four stand together, then the second ones, and so on; of scales, in pairs, the first two of each four.
-struct Group { bytes: vec4u, low: vec4u, scale: f32, sum: f32 }
+struct Quarter { bytes: u32, low: u32, sum: i32 } // four columns of a group; sum: of the bytes
 
-fn pack_group(v0: vec4f, v1: vec4f, v2: vec4f, v3: vec4f) -> Group {
+// The largest of a group, which its scale follows.
+fn most_of(v0: vec4f, v1: vec4f, v2: vec4f, v3: vec4f) -> f32 {
     let m = max(max(abs(v0), abs(v1)), max(abs(v2), abs(v3)));
-    let most = max(max(m.x, m.y), max(m.z, m.w));
-    let inverse = select(0.0, 32512.0 / most, most > 1e-30);
-    let f0 = vec4i(round(v0 * inverse));
-    let f1 = vec4i(round(v1 * inverse));
-    let f2 = vec4i(round(v2 * inverse));
-    let f3 = vec4i(round(v3 * inverse));
-    let half = vec4i(128);
-    let q0 = (f0 + half) >> vec4u(8u);
-    let q1 = (f1 + half) >> vec4u(8u);
-    let q2 = (f2 + half) >> vec4u(8u);
-    let q3 = (f3 + half) >> vec4u(8u);
-    let s = q0 + q1 + q2 + q3;
-    let scale = most / 127.0;
-    return Group(vec4u(pack4xI8(q0), pack4xI8(q1), pack4xI8(q2), pack4xI8(q3)), vec4u(pack4xI8(f0), pack4xI8(f1), pack4xI8(f2), pack4xI8(f3)), scale,
-                 scale * f32(s.x + s.y + s.z + s.w));
+    return max(max(m.x, m.y), max(m.z, m.w));
+}
+
+fn pack_quarter(v: vec4f, most: f32) -> Quarter {
+    let fine = vec4i(round(v * select(0.0, 32512.0 / most, most > 1e-30))); // 256 times what the bytes are
+    let bytes = pack4xI8((fine + vec4i(128)) >> vec4u(8u));
+    return Quarter(bytes, pack4xI8(fine), dot4I8Packed(bytes, 0x01010101u));
 }

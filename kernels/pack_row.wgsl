@@ -12,5 +12,5 @@ struct Params { groups: u32, pad0: u32, pad1: u32, pad2: u32 }
 fn main(@builtin(global_invocation_id) id: vec3u) {
     let g = id.x;
     if (g >= p.groups) { return; }
-    store_group(g, p.groups, pack_group(src[4u * g], src[4u * g + 1u], src[4u * g + 2u], src[4u * g + 3u]));
+    store_group(g, p.groups, src[4u * g], src[4u * g + 1u], src[4u * g + 2u], src[4u * g + 3u]);
 }
