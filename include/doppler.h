@@ -213,6 +213,10 @@ typedef struct dp_paging_stats {
     /* Of the misses on a GPU: those that the CPU computed, their bytes, and seconds that this took. */
     uint64_t computed, computed_bytes;
     double compute_seconds;
+    /* New tokens on a GPU, one at a time, and their time; of it: waiting for the GPU (so many times), submitting work to it, bringing
+     * experts to its slots. compute_seconds are part of it, too; the rest is the host's own. */
+    uint64_t single_tokens, device_waits;
+    double single_seconds, device_wait_seconds, submit_seconds, bring_seconds;
 } dp_paging_stats;
 
 void dp_model_paging(dp_model *model, dp_paging_stats *stats);

@@ -112,6 +112,16 @@ dp_status setup_tokenizer(const setup *s, const dp_tokenizer **out) {
 
 /* ---- paging ---- */
 
+/* Where the time of a token went. */
+static void note_single(const dp_paging_stats *p) {
+    double ms = 1e3 / (double)p->single_tokens;
+    double rest = p->single_seconds - p->device_wait_seconds - p->submit_seconds - p->bring_seconds - p->compute_seconds;
+    note("paging: of %.2f ms a token %.2f waiting for the GPU, %.1f times; %.2f submitting; %.2f bringing experts; %.2f computing them, %s/s; "
+         "%.2f the rest",
+         p->single_seconds * ms, p->device_wait_seconds * ms, (double)p->device_waits / (double)p->single_tokens, p->submit_seconds * ms,
+         p->bring_seconds * ms, p->compute_seconds * ms, show_bytes(per_second((double)p->computed_bytes, p->compute_seconds)), rest * ms);
+}
+
 static void note_paging(const setup *s) {
     dp_paging_stats p;
     dp_model_paging(s->model, &p);
@@ -129,6 +139,7 @@ static void note_paging(const setup *s) {
     if (p.computed)
         note("paging: %llu of the misses (%s) computed by the CPU, in %.2f ms each", (unsigned long long)p.computed,
              show_bytes((double)p.computed_bytes), p.compute_seconds * 1e3 / (double)p.computed);
+    if (p.single_tokens) note_single(&p);
     if (p.streamed_passes)
         note("paging: %s sent to the GPU in %llu passes of %d layers: %s each, in %.2f ms of the host's time",
              show_bytes((double)p.streamed_bytes), (unsigned long long)p.streamed_passes, (int)p.streamed_units,

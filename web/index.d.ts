@@ -204,6 +204,8 @@ export interface Paging extends PagingCounts {
   vramBudget?: number;
   /** Layers that pass through the GPU's slots: how often all did, bytes sent, seconds that sending took. */
   streamed?: { units: number; passes: number; bytes: number; seconds: number };
+  /** Of a GPU: new tokens, and their time; of it: waiting for the GPU, so often; submitting; bringing experts. */
+  single?: { tokens: number; seconds: number; waits: number; waitSeconds: number; submitSeconds: number; bringSeconds: number };
   host?: PagingCounts & { bytes: number };
 }
 export interface PagingCounts {

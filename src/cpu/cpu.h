@@ -77,6 +77,7 @@ dp_status dp_cpu_run_paged(dp_cpu_run *run, const dp_cpu_table *table);
 /* The op that writes what `reader` reads as its source; NULL if that is of another kind. */
 const dp_op *dp_cpu_writer_of(const dp_program *program, const dp_op *reader, dp_op_kind kind);
 float **dp_cpu_plan_slots(dp_plan *plan); /* rows of the program's slots, for who puts something there */
+void dp_cpu_awake(dp_backend *backend, bool on); /* dp_pool_awake of its threads */
 /* Nothing behind the last layer is needed when nobody wants logits. */
 static inline bool dp_cpu_wants(const dp_cpu_run *run, const dp_op *op) {
     return op->dst < 0 || run->program->slots[op->dst].rows != DP_ROWS_OUTPUTS || run->step->outputs > 0;

@@ -88,6 +88,8 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
 
 float **dp_cpu_plan_slots(dp_plan *plan) { return plan->slots; }
 
+void dp_cpu_awake(dp_backend *base, bool on) { dp_pool_awake(((cpu_backend *)base)->pool, on); }
+
 /* ---- run ---- */
 
 dp_status dp_cpu_trace_op(const dp_cpu_run *run, const dp_op *op) {

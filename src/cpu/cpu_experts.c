@@ -97,6 +97,8 @@ static dp_status compute(dp_experts *base, size_t route, const int32_t *ids, int
     return DP_OK;
 }
 
+static void awake(dp_experts *base, bool on) { dp_cpu_awake(of(base)->cpu, on); }
+
 /* ---- life ---- */
 
 static void close_experts(dp_experts *base) {
@@ -110,7 +112,7 @@ static void close_experts(dp_experts *base) {
     dp_free(e);
 }
 
-static const dp_experts_api api = {.close = close_experts, .source = source, .compute = compute};
+static const dp_experts_api api = {.close = close_experts, .source = source, .awake = awake, .compute = compute};
 
 /* A view of the program without its past, whose vocabulary's slots are of no use. */
 static dp_status set_up(cpu_experts *e, const dp_cpu_desc *desc) {

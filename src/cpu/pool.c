@@ -7,7 +7,8 @@
  *   bits 63..32  number of the run      bit 31  open      bits 30..0  workers inside
  *
  * The fields that describe a run change only while it is closed and nobody is inside.
- * Idle workers watch `state` for some microseconds, because the next op usually follows at once, then sleep. */
+ * Idle workers watch `state` for some microseconds, because the next op usually follows at once, then sleep. Told that runs
+ * will come they watch for milliseconds: waking them, one by one, takes longer than a short run. */
 #include "cpu/pool.h"
 
 #include <stdatomic.h>
@@ -20,7 +21,7 @@
 #define PAUSE() ((void)0)
 #endif
 
-static const double SPIN_SECONDS = 60e-6;
+static const double SPIN_SECONDS = 60e-6, AWAKE_SECONDS = 5e-3;
 enum { PAUSES_PER_LOOK = 32, LOOKS_BEFORE_YIELD = 4, YIELDS_BEFORE_SLEEP = 64, CACHE_LINE = 64 };
 
 static const uint64_t OPEN = UINT64_C(1) << 31;
@@ -46,6 +47,8 @@ struct dp_pool {
     atomic_int sleepers;
     atomic_bool caller_sleeps;
     atomic_bool stop;
+    atomic_bool awake;
+    atomic_uint calls; /* to be awake */
     char pad1[CACHE_LINE];
     _Atomic int32_t next;
     char pad2[CACHE_LINE];
@@ -87,7 +90,8 @@ static bool something_new(dp_pool *pool, uint32_t seen) {
 }
 
 static void wait_for_run(dp_pool *pool, uint32_t seen) {
-    double until = dp_host_seconds() + SPIN_SECONDS;
+    unsigned calls = atomic_load(&pool->calls);
+    double until = dp_host_seconds() + (atomic_load(&pool->awake) ? AWAKE_SECONDS : SPIN_SECONDS);
     for (int look = 0; dp_host_seconds() < until; look++) {
         for (int i = 0; i < PAUSES_PER_LOOK; i++) {
             if (something_new(pool, seen)) return;
@@ -97,7 +101,7 @@ static void wait_for_run(dp_pool *pool, uint32_t seen) {
     }
     dp_mutex_lock(pool->lock);
     atomic_fetch_add(&pool->sleepers, 1);
-    while (!something_new(pool, seen)) dp_cond_wait(pool->wake, pool->lock);
+    while (!something_new(pool, seen) && atomic_load(&pool->calls) == calls) dp_cond_wait(pool->wake, pool->lock);
     atomic_fetch_sub(&pool->sleepers, 1);
     dp_mutex_unlock(pool->lock);
 }
@@ -156,6 +160,13 @@ void dp_pool_run(dp_pool *pool, dp_pool_task task, void *context, int32_t count)
     take_tasks(pool, 0);
     atomic_fetch_and(&pool->state, ~OPEN);
     wait_until_empty(pool);
+}
+
+void dp_pool_awake(dp_pool *pool, bool on) {
+    atomic_store(&pool->awake, on);
+    if (!on || pool->threads == 1) return;
+    atomic_fetch_add(&pool->calls, 1);
+    wake_sleepers(pool);
 }
 
 static dp_status start_workers(dp_pool *pool, int32_t threads) {

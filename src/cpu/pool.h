@@ -16,4 +16,7 @@ int32_t dp_pool_threads(const dp_pool *pool);
 typedef void (*dp_pool_task)(void *context, int32_t index, int32_t thread);
 void dp_pool_run(dp_pool *pool, dp_pool_task task, void *context, int32_t count);
 
+/* Whether runs will come with pauses between them: then idle threads keep watching, for milliseconds. */
+void dp_pool_awake(dp_pool *pool, bool on);
+
 #endif

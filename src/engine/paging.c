@@ -64,6 +64,17 @@ static void put_computed(const dp_paging_stats *s, dp_buf *out) {
     dp_json_close(out, '}');
 }
 
+static void put_single(const dp_paging_stats *s, dp_buf *out) {
+    dp_json_open(out, "single", '{');
+    dp_json_add_uint(out, "tokens", s->single_tokens);
+    dp_json_add_double(out, "seconds", s->single_seconds);
+    dp_json_add_uint(out, "waits", s->device_waits);
+    dp_json_add_double(out, "waitSeconds", s->device_wait_seconds);
+    dp_json_add_double(out, "submitSeconds", s->submit_seconds);
+    dp_json_add_double(out, "bringSeconds", s->bring_seconds);
+    dp_json_close(out, '}');
+}
+
 /* Host memory below a device's slots. */
 static void put_host(const dp_residency *residency, const dp_paging_stats *s, dp_buf *out) {
     dp_json_open(out, "host", '{');
@@ -94,6 +105,7 @@ dp_status dp_model_paging_json(dp_model *model, char **json) {
     if (residency->device) dp_json_add_uint(&out, "vramBudget", residency->vram);
     if (residency->device) put_streamed(&s, &out);
     if (residency->device && residency->pages) put_computed(&s, &out);
+    if (residency->device && residency->pages) put_single(&s, &out);
     if (residency->device && residency->pages) put_host(residency, &s, &out);
     put_layers(residency->pages, residency->device, &out);
     dp_json_close(&out, '}');

@@ -77,6 +77,8 @@ dp_status dp_gpu_read_begin(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, 
 /* DP_WAITING where the host cannot wait and the data is not there yet: the read is still under way. */
 dp_status dp_gpu_read_end(dp_gpu *gpu, dp_gpu_read read, void *data);
 void dp_gpu_read_drop(dp_gpu *gpu, dp_gpu_read read); /* gives it up, without waiting */
+/* Whether the host is to poll for milliseconds before it sleeps in a wait: for reads that are few dispatches away, one after another. */
+void dp_gpu_watch(dp_gpu *gpu, bool on);
 
 /* ---- pipelines and dispatches ---- */
 

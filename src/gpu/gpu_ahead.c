@@ -366,7 +366,9 @@ static dp_status settle(const token_run *r, standing *at, bool *again) {
     if (!found) dp_gpu_missed_count(plan, b, ids);
     if (!found && here) return compute(plan, b, ids);
     if (!found) {
+        double start = dp_host_seconds();
         TRY(dp_gpu_paged_bring_all(plan, b, ids));
+        plan->spent.bring += dp_host_seconds() - start;
         TRY(tell_slots(plan, b));
     }
     if (*again) TRY(write_table(plan, plan->ahead->slot_words + b->choice, (size_t)b->k));
@@ -402,6 +404,19 @@ static dp_status settle_all(const token_run *r, standing *at) {
     return DP_OK;
 }
 
+/* Waits for a window's record. */
+static dp_status look(const token_run *r, const standing *at) {
+    dp_plan *plan = r->plan;
+    double start = dp_host_seconds();
+    plan->paused.from = at->from;
+    plan->paused.to = at->to;
+    plan->paused.block = at->block;
+    TRY(dp_gpu_paged_await(plan, r->step, at->read, plan->ahead->used));
+    plan->spent.wait += dp_host_seconds() - start;
+    plan->spent.waits++;
+    return DP_OK;
+}
+
 static dp_status run(const token_run *r, bool resumes) {
     dp_plan *plan = r->plan;
     const dp_gpu_ahead *a = plan->ahead;
@@ -412,16 +427,23 @@ static dp_status run(const token_run *r, bool resumes) {
             at.to = window_end(r, &at);
             bool sees = at.block < plan->block_count && a->places[at.block] < at.to;
             if (!sees && !r->draw) return dp_gpu_step_submit(plan, r->step, at.from, at.to);
+            double start = dp_host_seconds();
             TRY(submit_window(r, at.from, at.to, sees && at.to < r->count, &at.read));
+            plan->spent.submit += dp_host_seconds() - start;
         }
         resumes = false;
-        plan->paused.from = at.from;
-        plan->paused.to = at.to;
-        plan->paused.block = at.block;
-        TRY(dp_gpu_paged_await(plan, r->step, at.read, a->used));
+        TRY(look(r, &at));
         TRY(settle_all(r, &at));
     }
     return DP_OK;
+}
+
+static void begin_token(dp_plan *plan) { plan->spent = (dp_page_token){.seconds = dp_host_seconds()}; }
+
+static void end_token(dp_plan *plan) {
+    dp_pager *pager = plan->program->pager;
+    plan->spent.seconds = dp_host_seconds() - plan->spent.seconds;
+    pager->api->token(pager, &plan->spent);
 }
 
 /* What puts a block's input back stands on no queue. All blocks have the same pipeline for it. */
@@ -436,14 +458,19 @@ dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, siz
     token_run r = {plan, step, count, draw, step->trace || step->profile || plan->stream || (step->routing && !step->routing_blind)};
     bool resumes = dp_gpu_paged_resumes(plan, step);
     if (!resumes) {
+        begin_token(plan);
         dp_gpu_missed_begin(plan, !r.watched);
         TRY(prepare_back(plan));
         TRY(refresh(plan));
         TRY(prepare_wanted(plan, step));
     }
     find_places(&r);
-    TRY(run(&r, resumes));
+    dp_gpu_missed_awake(plan, true);
+    dp_status status = run(&r, resumes);
+    dp_gpu_missed_awake(plan, false);
+    TRY(status);
     dp_gpu_missed_end(plan);
+    end_token(plan);
     if (draw) memcpy(id, &plan->ahead->used[DRAWN], sizeof *id);
     return DP_OK;
 }

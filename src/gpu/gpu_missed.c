@@ -40,6 +40,14 @@ void dp_gpu_missed_begin(dp_plan *plan, bool may) {
     if (experts) m->start = dp_host_seconds();
 }
 
+/* Threads that sleep between layers take longer to wake than to compute. Where a program is the device, they would be in its way. */
+void dp_gpu_missed_awake(dp_plan *plan, bool on) {
+    dp_experts *experts = plan->program->experts;
+    dp_gpu *gpu = plan->backend->gpu;
+    dp_gpu_watch(gpu, on);
+    if (experts && plan->missed.computes && !dp_gpu_get_caps(gpu)->software) experts->api->awake(experts, on);
+}
+
 void dp_gpu_missed_count(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids) {
     dp_pager *pager = plan->program->pager;
     const int32_t *slots = pager->api->where(pager, b->layer);
@@ -78,8 +86,10 @@ static part part_of(dp_plan *plan, const dp_gpu_block *b, const dp_page_group *g
 static dp_status compute_group(dp_plan *plan, const dp_gpu_block *b, const dp_page_group *group, const part *p, const float *row) {
     dp_experts *experts = plan->program->experts;
     dp_pager *pager = plan->program->pager;
+    double begun = dp_host_seconds();
     TRY(dp_gpu_paged_bring(plan, b, group));
     double start = dp_host_seconds();
+    plan->spent.bring += start - begun;
     TRY(experts->api->compute(experts, b->first - 1, p->ids, p->count, row, p->out));
     pager->api->computed(pager, p->count, dp_host_seconds() - start);
     return DP_OK;

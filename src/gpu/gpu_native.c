@@ -73,8 +73,11 @@ dp_status dp_gpu_check(dp_gpu *gpu) {
     return gpu_take_error(gpu);
 }
 
+void dp_gpu_watch(dp_gpu *gpu, bool on) { gpu->watched = on; }
+
 dp_status gpu_wait_for(dp_gpu *gpu, WGPUFuture future) {
-    dp_status status = gpu_library_wait(&gpu->lib, future, gpu->patience, !gpu->caps.software);
+    double spin = gpu->caps.software ? 0 : gpu->watched ? 5e-3 : 200e-6;
+    dp_status status = gpu_library_wait(&gpu->lib, future, gpu->patience, spin);
     if (status == DP_OK) return DP_OK;
     gpu->lib.InstanceProcessEvents(gpu->lib.instance);
     return gpu->lost ? lost_status(gpu) : status;
@@ -154,7 +157,7 @@ static dp_status request_device(dp_gpu *gpu, WGPUAdapter adapter, const dp_gpu_d
     };
     WGPURequestDeviceCallbackInfo callback = {
         .mode = WGPUCallbackMode_WaitAnyOnly, .callback = on_device, .userdata1 = &r};
-    TRY(gpu_library_wait(&gpu->lib, gpu->lib.AdapterRequestDevice(adapter, &device, callback), 60, false));
+    TRY(gpu_library_wait(&gpu->lib, gpu->lib.AdapterRequestDevice(adapter, &device, callback), 60, 0));
     if (!r.device) return dp_fail(DP_E_DEVICE, "the adapter %s gives no device: %s", gpu->caps.name, r.message);
     gpu->device = r.device;
     gpu->queue = gpu->lib.DeviceGetQueue(gpu->device);

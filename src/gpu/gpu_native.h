@@ -46,9 +46,9 @@ typedef struct gpu_library {
 /* DP_E_UNSUPPORTED with all that was tried. On failure nothing is left open. */
 dp_status gpu_library_open(const char *name, gpu_library *out);
 void gpu_library_close(gpu_library *lib);
-/* Waits until the future's callback has run; DP_E_DEVICE if that takes longer than `seconds`. The first moments of the
- * wait are spent polling if `spin`: that halves the latency of short ones. */
-dp_status gpu_library_wait(const gpu_library *lib, WGPUFuture future, double seconds, bool spin);
+/* Waits until the future's callback has run; DP_E_DEVICE if that takes longer than `seconds`. The first `spin`
+ * seconds are spent polling: that halves the latency of short waits. */
+dp_status gpu_library_wait(const gpu_library *lib, WGPUFuture future, double seconds, double spin);
 
 static inline WGPUStringView gpu_text(const char *text) {
     return (WGPUStringView){text ? text : "", WGPU_STRLEN};
@@ -138,6 +138,7 @@ struct dp_gpu {
     WGPUQueue queue;
     dp_gpu_caps caps;
     double patience; /* seconds that one wait may take */
+    bool watched;    /* dp_gpu_watch */
 
     bool lost;
     dp_status error; /* the first since the last check */

@@ -31,7 +31,7 @@ static dp_status request_adapter(const gpu_library *lib, WGPURequestAdapterOptio
     options.backendType = the_backend;
     WGPURequestAdapterCallbackInfo callback = {
         .mode = WGPUCallbackMode_WaitAnyOnly, .callback = on_adapter, .userdata1 = out};
-    return gpu_library_wait(lib, lib->InstanceRequestAdapter(lib->instance, &options, callback), 60, false);
+    return gpu_library_wait(lib, lib->InstanceRequestAdapter(lib->instance, &options, callback), 60, 0);
 }
 
 /* ---- capabilities ---- */

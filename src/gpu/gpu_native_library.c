@@ -68,13 +68,13 @@ void gpu_library_close(gpu_library *lib) {
     *lib = (gpu_library){0};
 }
 
-dp_status gpu_library_wait(const gpu_library *lib, WGPUFuture future, double seconds, bool spin) {
+dp_status gpu_library_wait(const gpu_library *lib, WGPUFuture future, double seconds, double spin) {
     WGPUFutureWaitInfo info = {.future = future};
     double start = dp_host_seconds();
     WGPUWaitStatus status;
     do
         status = lib->InstanceWaitAny(lib->instance, 1, &info, 0);
-    while (spin && status == WGPUWaitStatus_TimedOut && dp_host_seconds() - start < 200e-6);
+    while (status == WGPUWaitStatus_TimedOut && dp_host_seconds() - start < spin);
     if (status == WGPUWaitStatus_TimedOut)
         status = lib->InstanceWaitAny(lib->instance, 1, &info, (uint64_t)(seconds * 1e9));
     if (status == WGPUWaitStatus_Success && info.completed) return DP_OK;

@@ -6,6 +6,7 @@
 #include "gpu/gpu_backend.h"
 #include "gpu/kernels.h"
 #include "gpu/repack.h"
+#include "graph/pager.h"
 #include "host/host.h"
 
 typedef struct dp_gpu_params_slot dp_gpu_params_slot;
@@ -199,6 +200,7 @@ struct dp_plan {
     dp_gpu_stream *stream; /* of a program whose layers pass through slots, else NULL */
     dp_gpu_ahead *ahead;
     dp_gpu_missed missed;
+    dp_page_token spent;  /* on the single token under way; seconds: when it began */
 };
 
 /* A slot's packed twin, as long as the slot is not written anew: what packs others leaves it as it is. */
@@ -310,6 +312,8 @@ dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, siz
 /* The slot whose row the host needs to do that for the mixture behind op `route`; -1: it cannot. */
 int32_t dp_gpu_missed_row(const dp_program *program, size_t route);
 dp_status dp_gpu_missed_new(dp_plan *plan, size_t columns); /* of the largest row */
+/* Whether the host is busy with a token: then it polls, and the threads that compute stay awake. */
+void dp_gpu_missed_awake(dp_plan *plan, bool on);
 /* A token begins, which may be computed so; lacks experts of a block; ends. */
 void dp_gpu_missed_begin(dp_plan *plan, bool may);
 void dp_gpu_missed_count(dp_plan *plan, const dp_gpu_block *block, const int32_t *ids);

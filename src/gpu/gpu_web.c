@@ -222,6 +222,8 @@ void dp_gpu_read_drop(dp_gpu *gpu, dp_gpu_read read) {
     gpu_read_drop(read);
 }
 
+void dp_gpu_watch(dp_gpu *gpu, bool on) { (void)gpu, (void)on; }
+
 /* ---- pipelines and dispatches ---- */
 
 dp_status dp_gpu_pipeline_new(dp_gpu *gpu, const dp_gpu_pipeline_desc *desc, dp_gpu_pipeline *out) {

@@ -12,6 +12,8 @@ typedef struct dp_experts_api {
     /* The slot whose row the norm in front of a mixture reads, -1 if that mixture is none that can be computed. route: the
      * op that chooses its experts. */
     int32_t (*source)(const dp_experts *experts, size_t route);
+    /* Whether calls of `compute` will come soon after each other: then its threads stay awake between them. */
+    void (*awake)(dp_experts *experts, bool on);
     /* out[i]: what expert ids[i] makes of a row of that slot. Their weights stand in dp_weight.expert[]. */
     dp_status (*compute)(dp_experts *experts, size_t route, const int32_t *ids, int32_t count, const float *row, float *const *out);
 } dp_experts_api;

@@ -26,6 +26,13 @@ typedef struct dp_stream {
     int32_t units, slots;
 } dp_stream;
 
+/* Where the time of a device's single token went; what is left is the host's own. */
+typedef struct dp_page_token {
+    double seconds;
+    double wait, submit, bring; /* waiting for the device; submitting to it; taking experts to its slots */
+    uint64_t waits;
+} dp_page_token;
+
 typedef struct dp_pager_api {
     /* Makes the plain weight that an op reads resident; it stays so until the call for another op. */
     dp_status (*plain)(dp_pager *pager, const dp_op *op);
@@ -36,6 +43,8 @@ typedef struct dp_pager_api {
     dp_status (*borrow)(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count);
     /* So many of the borrowed have been computed in that time. */
     void (*computed)(dp_pager *pager, int32_t count, double seconds);
+    /* A device's single token has ended. */
+    void (*token)(dp_pager *pager, const dp_page_token *token);
     /* The next of the wanted experts that are in memory; waits for at least one. Those handed out before may go. */
     dp_status (*next)(dp_pager *pager, dp_page_group *group);
     /* The next token of a later layer will likely use these: what is missing may be read while nothing else is. */

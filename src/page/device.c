@@ -4,7 +4,7 @@
  * memory; of that a slot gets what fills an empty one, and of the rest a few, if they are worth more than what they replace. */
 #include "page/device.h"
 
-enum { ADMIT_EVERY = 32 }; /* borrowed experts: bringing one costs about as much as computing some ten */
+enum { ADMIT_EVERY = 128 }; /* borrowed experts: bringing one costs about as much as computing some ten */
 
 enum { IDLE, WANTED, WAITS, HANDED, GIVEN }; /* not wanted; wanted; in host memory; in the last group; in an earlier one */
 
@@ -239,6 +239,18 @@ static void computed(dp_pager *pager, int32_t count, double seconds) {
     dp_mutex_unlock(d->lock);
 }
 
+static void token(dp_pager *pager, const dp_page_token *t) {
+    dp_device *d = of(pager);
+    dp_mutex_lock(d->lock);
+    d->tokens++;
+    d->spent.seconds += t->seconds;
+    d->spent.wait += t->wait;
+    d->spent.submit += t->submit;
+    d->spent.bring += t->bring;
+    d->spent.waits += t->waits;
+    dp_mutex_unlock(d->lock);
+}
+
 /* ---- plain weights ---- */
 
 static const dp_stream *stream(dp_pager *pager) { return of(pager)->stream; }
@@ -275,6 +287,12 @@ void dp_device_stats(dp_device *d, dp_paging_stats *out) {
         out->slots_most = DP_MAX(out->slots_most, l->cache.slots);
     }
     dp_page_counts_put(&sum, out);
+    out->single_tokens = d->tokens;
+    out->single_seconds = d->spent.seconds;
+    out->device_waits = d->spent.waits;
+    out->device_wait_seconds = d->spent.wait;
+    out->submit_seconds = d->spent.submit;
+    out->bring_seconds = d->spent.bring;
     out->streamed_units = d->stream ? d->stream->units : 0;
     out->streamed_passes = d->stream_counts.steps;
     out->streamed_bytes = d->stream_counts.bytes;
@@ -295,6 +313,8 @@ void dp_device_stats_reset(dp_device *d) {
     dp_mutex_lock(d->lock);
     for (size_t i = 0; i < d->layer_count; i++) d->layers[i].counts = (dp_page_counts){0};
     d->waited = 0;
+    d->spent = (dp_page_token){0};
+    d->tokens = 0;
     d->stream_counts = (dp_page_counts){0};
     dp_mutex_unlock(d->lock);
 }
@@ -310,6 +330,7 @@ static void share(dp_pager *pager, void (*task)(void *user, int32_t i), void *us
 static const dp_pager_api api = {.want = want,
                                  .borrow = borrow,
                                  .computed = computed,
+                                 .token = token,
                                  .next = next,
                                  .done = done,
                                  .share = share,

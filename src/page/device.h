@@ -31,6 +31,8 @@ typedef struct dp_device {
     int32_t missing;      /* to be had from the host */
     double asked;         /* when the step asked for them */
     double waited;        /* seconds that passes waited for the host's tier */
+    dp_page_token spent;  /* on single tokens, */
+    uint64_t tokens;      /* so many */
     int32_t borrowed;     /* since the last of these came to a slot that was not empty */
     const dp_stream *stream;     /* NULL: all plain weights stay on the device */
     dp_page_counts stream_counts; /* steps: passes through the model */

@@ -67,6 +67,21 @@ TEST(sleeping_workers_wake) {
     dp_pool_free(pool);
 }
 
+/* The same of a pool that is told that runs will come, and that none will. */
+TEST(workers_that_stay_awake) {
+    dp_pool *pool = NULL;
+    CHECK_OK(dp_pool_new(2, &pool));
+    for (int round = 0; round < 20; round++) {
+        double until = dp_host_seconds() + (round % 2 ? 2e-3 : round % 5 ? 0 : 7e-3);
+        if (round % 3 < 2) dp_pool_awake(pool, round % 3 == 0);
+        while (dp_host_seconds() < until) dp_thread_yield();
+        atomic_int there = 0;
+        dp_pool_run(pool, wait_task, &there, 2);
+        CHECK(atomic_load(&there) == 2);
+    }
+    dp_pool_free(pool);
+}
+
 static void slow_last_task(void *context, int32_t index, int32_t thread) {
     (void)thread;
     double until = dp_host_seconds() + (index == 1 ? 5e-3 : 0);
