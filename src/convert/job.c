@@ -1,7 +1,7 @@
 /* job.c: see job.h. Progress is reported from the caller's thread only, so that callbacks need no locks. */
 #include "convert/job.h"
 
-#include "cpu/pool.h"
+#include "host/pool.h"
 
 #include <stdatomic.h>
 

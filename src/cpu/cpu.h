@@ -3,7 +3,7 @@
 #ifndef DP_CPU_H
 #define DP_CPU_H
 
-#include "cpu/pool.h"
+#include "host/pool.h"
 #include "graph/backend.h"
 
 /* reference: the scalar specification, one thread, f32 KV. isa: see dp_engine_desc.cpu_isa. */

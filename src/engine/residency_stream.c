@@ -49,7 +49,7 @@ static dp_status try(chooser *c, int32_t count, int32_t slots) {
         r->unit_of[i] = passes ? unit : -1;
         if (passes) r->vram_plain -= r->backend->api->weight_bytes(&c->program->weights[i]);
     }
-    r->streamed = (dp_stream){r->unit_of, count, slots};
+    r->streamed = (dp_stream){r->unit_of, count, slots, false};
     TRY(r->backend->api->stream_bytes(r->backend, c->program, &r->streamed, &taken));
     r->vram_plain += taken;
     return DP_OK;
@@ -69,6 +69,14 @@ static dp_status choose(chooser *c, uint64_t room) {
     return DP_OK;
 }
 
+/* Whether host memory can hold what passes, so that no pass has to map or read it again. */
+static bool is_kept(const dp_residency *r, const dp_program *program) {
+    uint64_t bytes = 0, room = r->budget ? r->budget - DP_MIN(r->budget, r->base + r->first_session) : dp_host_memory_available();
+    for (size_t i = 0; i < program->weight_count; i++)
+        if (r->unit_of[i] >= 0) bytes += dp_weight_bytes(&program->weights[i]);
+    return bytes <= room / 10 * 9;
+}
+
 dp_status dp_residency_stream(dp_residency *r, const dp_program *program, uint64_t room) {
     chooser c = {.residency = r, .program = program, .plain = r->vram_plain, .number = dp_malloc(program->weight_count * sizeof *c.number)};
     r->unit_of = dp_malloc(program->weight_count * sizeof *r->unit_of);
@@ -76,6 +84,7 @@ dp_status dp_residency_stream(dp_residency *r, const dp_program *program, uint64
     if (status == DP_OK) {
         find_layers(&c);
         status = choose(&c, room);
+        r->streamed.kept = status == DP_OK && is_kept(r, program);
     }
     dp_free(c.number);
     return status;

@@ -364,6 +364,7 @@ static void close_backend(dp_backend *base) {
     if (b->gpu) dp_gpu_buffer_free(b->gpu, b->nothing);
     if (b->gpu) dp_gpu_buffer_free(b->gpu, b->sink);
     dp_gpu_close(b->gpu);
+    dp_pool_free(b->pool);
     dp_mutex_free(b->lock);
     dp_free(b->params);
     dp_free(b);
@@ -425,8 +426,11 @@ static const dp_backend_api api = {
     .draw_end = dp_gpu_draw_end,
 };
 
+enum { REPACK_THREADS = 16 }; /* they share the memory's bandwidth */
+
 static dp_status set_up(dp_gpu_backend *b, const dp_gpu_desc *desc) {
     TRY(dp_mutex_new(&b->lock));
+    TRY(dp_pool_new(DP_MIN(dp_host_cpu_count(), REPACK_THREADS), &b->pool));
     TRY(dp_gpu_open(desc, &b->gpu));
     TRY(dp_kernels_new(b->gpu, &b->kernels));
     TRY(dp_gpu_buffer_new(b->gpu, 256, "nothing", &b->nothing));

@@ -40,12 +40,14 @@ void dp_gpu_missed_begin(dp_plan *plan, bool may) {
     if (experts) m->start = dp_host_seconds();
 }
 
-/* Threads that sleep between layers take longer to wake than to compute. Where a program is the device, they would be in its way. */
+/* Threads that sleep between layers take longer to wake than to compute or to repack. Where a program is the device, they would be in its way. */
 void dp_gpu_missed_awake(dp_plan *plan, bool on) {
     dp_experts *experts = plan->program->experts;
     dp_gpu *gpu = plan->backend->gpu;
     dp_gpu_watch(gpu, on);
-    if (experts && plan->missed.computes && !dp_gpu_get_caps(gpu)->software) experts->api->awake(experts, on);
+    if (dp_gpu_get_caps(gpu)->software) return;
+    if (experts && plan->missed.computes) experts->api->awake(experts, on);
+    else dp_pool_awake(plan->backend->pool, on);
 }
 
 void dp_gpu_missed_count(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids) {

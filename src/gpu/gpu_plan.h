@@ -7,7 +7,7 @@
 #include "gpu/kernels.h"
 #include "gpu/repack.h"
 #include "graph/pager.h"
-#include "host/host.h"
+#include "host/pool.h"
 
 typedef struct dp_gpu_params_slot dp_gpu_params_slot;
 
@@ -16,6 +16,7 @@ typedef struct dp_gpu_backend {
     dp_gpu *gpu;
     dp_kernels *kernels;
     dp_mutex *lock;     /* one thread uses the device at a time */
+    dp_pool *pool;      /* threads that repack weights on their way to it */
     dp_gpu_buffer nothing; /* stands in for bindings that a kernel variant does not read */
     dp_gpu_buffer sink;    /* the same for bindings that it does not write */
     bool exact;            /* activations are never rounded to 8 bits */

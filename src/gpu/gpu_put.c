@@ -1,12 +1,11 @@
-/* gpu_put.c: takes experts that are in host memory to their slots. Their matrices are staged in batches, whose pieces the threads
- * that read repack, while the device copies the batch before. */
+/* gpu_put.c: takes experts that are in host memory to their slots. Their matrices are staged in batches, whose pieces the
+ * backend's threads repack, while the device copies the batch before. */
 #include "gpu/gpu_plan.h"
-#include "graph/pager.h"
 
 enum {
-    PIECE_ELEMENTS = 1 << 16,
+    PIECE_ELEMENTS = 1 << 17,
     SLAB_ELEMENTS = 1 << 20,
-    BATCH_BYTES = 8 << 20,
+    BATCH_BYTES = DP_GPU_STAGE_BYTES,
     MADE_WORDS = PIECE_ELEMENTS / 256 * 21 /* Q6_K has most */
 };
 
@@ -19,7 +18,8 @@ static const slab *slab_of(const dp_gpu_puts *puts, int32_t piece) {
 }
 
 /* Scales are made beside staged memory, which may be slow to read. */
-static void repack_piece(void *user, int32_t i) {
+static void repack_piece(void *user, int32_t i, int32_t thread) {
+    (void)thread;
     const slab *s = slab_of(user, i);
     const dp_dtype_info *info = dp_dtype_get(s->dtype);
     uint32_t made[MADE_WORDS];
@@ -31,14 +31,13 @@ static void repack_piece(void *user, int32_t i) {
 
 dp_status dp_gpu_put_end(dp_gpu_puts *puts) {
     dp_gpu *gpu = puts->backend->gpu;
-    dp_pager *pager = puts->program->pager;
     void *memory;
     size_t count = puts->count;
     if (!count) return DP_OK;
     TRY(dp_gpu_stage(gpu, puts->bytes, &memory));
     uint8_t *at = memory;
     for (size_t i = 0; i < count; at += puts->slabs[i].size.quants + puts->slabs[i].size.scales, i++) puts->slabs[i].memory = at;
-    pager->api->share(pager, repack_piece, puts, puts->pieces);
+    dp_pool_run(puts->backend->pool, repack_piece, puts, puts->pieces);
     puts->count = puts->bytes = 0;
     puts->pieces = 0;
     for (size_t i = 0; i < count; i++) {

@@ -5,12 +5,11 @@
 enum { PIECE_ELEMENTS = 1 << 17, SLAB_ELEMENTS = 1 << 20 }; /* multiples of every block size times 64 */
 
 typedef struct upload {
-    dp_gpu *gpu;
+    dp_gpu_backend *backend;
     const dp_program *program;
     const dp_weight *weight;
     const dp_gpu_part *to;
     bool later;                  /* it comes when it is wanted */
-    bool shared;                 /* the pager's threads help to repack */
     size_t slab;                 /* elements that are staged at once */
     size_t quants_at, scales_at; /* bytes written so far */
     uint32_t *scales;            /* one slab */
@@ -24,7 +23,7 @@ static size_t slab_bytes(dp_dtype dtype, size_t elements) {
     return size.quants + (is_float(dtype) ? 0 : size.scales);
 }
 
-/* ---- a slab is repacked in pieces: threads share those of what is paged ---- */
+/* ---- a slab is repacked in pieces, which threads share ---- */
 
 typedef struct slab {
     dp_dtype dtype;
@@ -34,7 +33,8 @@ typedef struct slab {
     uint8_t *made;            /* scales where they are made, since staged memory may be slow to read */
 } slab;
 
-static void repack_piece(void *user, int32_t i) {
+static void repack_piece(void *user, int32_t i, int32_t thread) {
+    (void)thread;
     const slab *s = user;
     const dp_dtype_info *info = dp_dtype_get(s->dtype);
     size_t first = (size_t)i * PIECE_ELEMENTS, n = DP_MIN((size_t)PIECE_ELEMENTS, s->elements - first);
@@ -46,22 +46,18 @@ static void repack_piece(void *user, int32_t i) {
 }
 
 static void repack(const upload *u, slab *s) {
-    dp_pager *pager = u->program->pager;
-    int32_t pieces = (int32_t)((s->elements + PIECE_ELEMENTS - 1) / PIECE_ELEMENTS);
-    if (u->shared) pager->api->share(pager, repack_piece, s, pieces);
-    else
-        for (int32_t i = 0; i < pieces; i++) repack_piece(s, i);
+    dp_pool_run(u->backend->pool, repack_piece, s, (int32_t)((s->elements + PIECE_ELEMENTS - 1) / PIECE_ELEMENTS));
 }
 
 static dp_status send_slab(upload *u, const uint8_t *blocks, size_t n) {
     dp_repack_size size = dp_repack_bytes(u->weight->dtype, n);
     bool scaled = u->to->scales != u->to->quants;
     void *memory;
-    TRY(dp_gpu_stage(u->gpu, size.quants + (scaled ? size.scales : 0), &memory));
+    TRY(dp_gpu_stage(u->backend->gpu, size.quants + (scaled ? size.scales : 0), &memory));
     slab s = {u->weight->dtype, blocks, n, memory, scaled ? (uint8_t *)memory + size.quants : NULL, (uint8_t *)u->scales};
     repack(u, &s);
-    TRY(dp_gpu_stage_commit(u->gpu, size.quants, u->to->quants, u->quants_at));
-    if (scaled) TRY(dp_gpu_stage_commit(u->gpu, size.scales, u->to->scales, u->scales_at));
+    TRY(dp_gpu_stage_commit(u->backend->gpu, size.quants, u->to->quants, u->quants_at));
+    if (scaled) TRY(dp_gpu_stage_commit(u->backend->gpu, size.scales, u->to->scales, u->scales_at));
     u->quants_at += size.quants;
     u->scales_at += size.scales;
     return DP_OK;
@@ -140,9 +136,9 @@ static dp_status make_part(upload *u, dp_gpu_weight *to, dp_gpu_part *part) {
         dp_gpu_stream_buffers(to->stream, (size_t)(u->weight - u->program->weights), part, size.scales > 0);
         return DP_OK;
     }
-    TRY(dp_gpu_buffer_new(u->gpu, size.quants, u->weight->name, &part->quants));
+    TRY(dp_gpu_buffer_new(u->backend->gpu, size.quants, u->weight->name, &part->quants));
     part->scales = part->quants;
-    return size.scales ? dp_gpu_buffer_new(u->gpu, size.scales, u->weight->name, &part->scales) : DP_OK;
+    return size.scales ? dp_gpu_buffer_new(u->backend->gpu, size.scales, u->weight->name, &part->scales) : DP_OK;
 }
 
 static dp_status fill_part(upload *u, const dp_gpu_part *part) {
@@ -179,25 +175,19 @@ static uint32_t slots_of(const dp_program *program, const dp_weight *w) {
     return 0;
 }
 
-/* Of elements that are staged at once. */
-static dp_status start_upload(upload *u, dp_gpu_backend *b, const dp_program *program, const dp_weight *w, size_t most) {
-    *u = (upload){.gpu = b->gpu, .program = program, .weight = w, .slab = most};
-    u->scales = dp_malloc(dp_repack_bytes(w->dtype, most).scales);
-    return u->scales ? DP_OK : dp_no_memory(most / 8);
-}
-
-/* Elements that are worth sharing among as many threads as there may be, and that can be staged. */
-static size_t shared_slab(dp_dtype dtype) {
-    size_t n = (size_t)SLAB_ELEMENTS;
-    while (n < (size_t)SLAB_ELEMENTS * (size_t)dp_host_cpu_count() && slab_bytes(dtype, 2 * n) <= DP_GPU_STAGE_BYTES) n *= 2;
+/* Elements that are worth sharing among as many threads as there are, and that can be staged. */
+static size_t slab_elements(const dp_gpu_backend *b, const dp_weight *w) {
+    size_t n = (size_t)SLAB_ELEMENTS, all = (size_t)w->rows * (size_t)w->cols;
+    while (n < all && n < (size_t)SLAB_ELEMENTS * (size_t)dp_pool_threads(b->pool) && slab_bytes(w->dtype, 2 * n) <= DP_GPU_STAGE_BYTES)
+        n *= 2;
     return n;
 }
 
-/* The same of what comes while the model runs. */
-static dp_status start_shared(upload *u, dp_gpu_backend *b, const dp_program *program, const dp_weight *w) {
-    TRY(start_upload(u, b, program, w, DP_MIN(shared_slab(w->dtype), DP_MAX((size_t)w->rows * (size_t)w->cols, (size_t)SLAB_ELEMENTS))));
-    u->shared = true;
-    return DP_OK;
+static dp_status start_upload(upload *u, dp_gpu_backend *b, const dp_program *program, const dp_weight *w) {
+    *u = (upload){.backend = b, .program = program, .weight = w, .slab = slab_elements(b, w)};
+    size_t bytes = dp_repack_bytes(w->dtype, u->slab).scales;
+    u->scales = dp_malloc(bytes);
+    return u->scales ? DP_OK : dp_no_memory(bytes);
 }
 
 static void end_upload(upload *u) {
@@ -213,7 +203,7 @@ static dp_status load_one(dp_gpu_backend *b, const dp_program *program, const dp
     TRY(dp_gpu_part_units(b, w, units, &each));
     to->parts = dp_calloc((units + each - 1) / each, sizeof *to->parts);
     if (!to->parts) return dp_no_memory((units + each - 1) / each * sizeof *to->parts);
-    TRY(start_upload(&u, b, program, w, SLAB_ELEMENTS));
+    TRY(start_upload(&u, b, program, w));
     u.later = slots > 0 || to->stream;
     dp_status status = load_parts(&u, to, units, each);
     bool vector = w->dtype == DP_F32; /* plans join some (dp_decode_read_vector) */
@@ -255,10 +245,10 @@ dp_status dp_gpu_weights_send(dp_gpu_backend *b, const dp_program *program, size
     const dp_weight *w = &program->weights[weight];
     const dp_gpu_weight *to = &((const dp_gpu_weight *)program->device)[weight];
     upload u;
-    TRY(start_shared(&u, b, program, w));
+    TRY(start_upload(&u, b, program, w));
     dp_status status = DP_OK;
     for (size_t i = 0; status == DP_OK && i < to->part_count; i++) status = fill_part(&u, &to->parts[i]);
-    if (w->data) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
+    if (w->data && !program->pager->api->stream(program->pager)->kept) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
     end_upload(&u);
     return status == DP_OK ? DP_OK : dp_fail_in(status, "tensor %s", w->name);
 }

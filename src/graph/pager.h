@@ -24,6 +24,7 @@ typedef struct dp_page_group {
 typedef struct dp_stream {
     const int32_t *unit_of; /* [weights]; -1: it stays */
     int32_t units, slots;
+    bool kept; /* the host has room for all of it, so that it is left in memory for the next pass */
 } dp_stream;
 
 /* Where the time of a device's single token went; what is left is the host's own. */
@@ -51,8 +52,6 @@ typedef struct dp_pager_api {
     void (*guess)(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count);
     /* The layer's experts, or the whole pass if it failed, are done with. */
     void (*done)(dp_pager *pager);
-    /* Does task(user, i) for each i below `count`, on the threads that read too; returns when all are done. */
-    void (*share)(dp_pager *pager, void (*task)(void *user, int32_t i), void *user, int32_t count);
     /* How many of a layer's experts the device is to have room for; NULL where weights are used in host memory. */
     int32_t (*slots)(dp_pager *pager, int32_t layer);
     /* What passes through slots on the device; NULL: nothing does, as where the entry is NULL. */

@@ -321,19 +321,12 @@ void dp_device_stats_reset(dp_device *d) {
 
 /* ---- life ---- */
 
-static void share(dp_pager *pager, void (*task)(void *user, int32_t i), void *user, int32_t count) {
-    dp_device *d = of(pager);
-    if (d->host) d->host->api->share(d->host, task, user, count);
-    else dp_loader_share(d->helpers, task, user, count);
-}
-
 static const dp_pager_api api = {.want = want,
                                  .borrow = borrow,
                                  .computed = computed,
                                  .token = token,
                                  .next = next,
                                  .done = done,
-                                 .share = share,
                                  .slots = slots,
                                  .where = where,
                                  .found = found,
@@ -351,7 +344,6 @@ static dp_status start_layer(dp_device_layer *l, const dp_pages *pages, size_t i
 static dp_status start(dp_device *d, dp_pages *pages, dp_cache_policy policy, const int32_t *slot_counts) {
     size_t layers = pages ? pages->layer_count : 0;
     TRY(dp_mutex_new(&d->lock));
-    if (!pages) TRY(dp_loader_new(NULL, DP_READERS, &d->helpers));
     d->layers = dp_calloc(layers + 1, sizeof *d->layers);
     if (!d->layers) return dp_no_memory(layers * sizeof *d->layers);
     for (; d->layer_count < layers; d->layer_count++) {
@@ -381,7 +373,6 @@ dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *
 void dp_device_free(dp_device *d) {
     if (!d) return;
     for (size_t i = 0; i < d->layer_count; i++) dp_cache_free(&d->layers[i].cache);
-    dp_loader_free(d->helpers);
     if (d->lock) dp_mutex_free(d->lock);
     dp_free(d->layers);
     dp_free(d->state);

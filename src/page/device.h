@@ -16,7 +16,6 @@ typedef struct dp_device_layer {
 typedef struct dp_device {
     dp_pager base;
     dp_pager *host; /* NULL: no experts are paged */
-    dp_loader *helpers; /* threads that help to send; NULL: those of `host` do */
     dp_mutex *lock; /* of the counts and caches: a pass changes them, any thread may look */
     dp_device_layer *layers;
     size_t layer_count;

@@ -9,20 +9,12 @@ typedef struct queue {
     dp_load_piece *first, *last;
 } queue;
 
-/* Work that is not reading. */
-typedef struct chores {
-    void (*task)(void *user, int32_t i);
-    void *user;
-    int32_t next, count, left; /* not begun from next on; not done */
-} chores;
-
 struct dp_loader {
     dp_units *units;
     dp_mutex *lock;
-    dp_cond *work;    /* a piece or chores were queued, or stop */
-    dp_cond *changed; /* a slot's state changed, or chores are done */
+    dp_cond *work;    /* a piece was queued, or stop */
+    dp_cond *changed; /* a slot's state changed */
     queue demand, guesses;
-    chores chores;
     int32_t guessing; /* threads that read pieces of guesses */
     bool stop;
     int32_t thread_count;
@@ -78,23 +70,10 @@ static void run_piece(dp_loader *l, dp_load_piece *piece) {
     dp_cond_broadcast(l->changed);
 }
 
-/* Called and left with the lock held. */
-static void run_chores(dp_loader *l) {
-    chores *c = &l->chores;
-    while (c->next < c->count) {
-        int32_t i = c->next++;
-        dp_mutex_unlock(l->lock);
-        c->task(c->user, i);
-        dp_mutex_lock(l->lock);
-        if (--c->left == 0) dp_cond_broadcast(l->changed);
-    }
-}
-
 static void serve(void *argument) {
     dp_loader *l = argument;
     dp_mutex_lock(l->lock);
     while (!l->stop) {
-        run_chores(l);
         dp_load_piece *piece = pop(&l->demand);
         bool guess = !piece && l->guessing < GUESSES_AT_ONCE && (piece = pop(&l->guesses));
         l->guessing += guess;
@@ -153,15 +132,6 @@ void dp_loader_demand(dp_loader *l, dp_page_slot *slot) {
     for (dp_load_piece *piece; (piece = pop(&l->guesses));) push(piece->slot == slot ? &l->demand : &others, piece);
     l->guesses = others;
     dp_cond_broadcast(l->work);
-}
-
-void dp_loader_share(dp_loader *l, void (*task)(void *user, int32_t i), void *user, int32_t count) {
-    dp_mutex_lock(l->lock);
-    l->chores = (chores){task, user, 0, count, count};
-    if (count > 1) dp_cond_broadcast(l->work);
-    run_chores(l);
-    while (l->chores.left) dp_cond_wait(l->changed, l->lock);
-    dp_mutex_unlock(l->lock);
 }
 
 dp_status dp_loader_start(dp_loader *l, dp_page_slot *slot, const dp_unit *unit, bool guess) {

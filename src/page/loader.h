@@ -1,6 +1,6 @@
 /* loader.h: slots, the memory that units are read into, and the threads that read. A load is cut into pieces that several
  * threads read at once; the last one checks the hashes and, if anything failed, tries the other sources. Guesses are read
- * when nothing that is waited for is left to read. The threads also do work for who takes what was read elsewhere. Floor 4. */
+ * when nothing that is waited for is left to read. Floor 4. */
 #ifndef DP_LOADER_H
 #define DP_LOADER_H
 
@@ -38,8 +38,7 @@ typedef struct dp_page_slot {
     char error[320];
 } dp_page_slot;
 
-/* units: NULL where threads are wanted for sharing only. threads: 0 where none can start; then loads happen within
- * dp_loader_start. */
+/* threads: 0 where none can start; then loads happen within dp_loader_start. */
 dp_status dp_loader_new(dp_units *units, int32_t threads, dp_loader **out);
 bool dp_loader_has_threads(const dp_loader *loader); /* else a guess would be waited for */
 void dp_loader_free(dp_loader *loader); /* waits for pieces that are being read */
@@ -55,8 +54,6 @@ dp_status dp_slot_reserve(dp_page_slot *slot, size_t bytes);
 void dp_slot_release(dp_page_slot *slot); /* frees its memory */
 /* Under the lock: starts reading the unit into a slot that is neither held nor loading. */
 dp_status dp_loader_start(dp_loader *loader, dp_page_slot *slot, const dp_unit *unit, bool guess);
-/* Not under the lock: does task(user, i) for each i below `count`, with the threads that have nothing to read. One at a time. */
-void dp_loader_share(dp_loader *loader, void (*task)(void *user, int32_t i), void *user, int32_t count);
 /* Under the lock: a guess turned out right: what of it is still to be read is waited for from now on. */
 void dp_loader_demand(dp_loader *loader, dp_page_slot *slot);
 

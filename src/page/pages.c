@@ -368,11 +368,7 @@ void dp_pages_resize(dp_pages *p, const int32_t *slots) {
 
 /* ---- life ---- */
 
-static void share(dp_pager *pager, void (*task)(void *user, int32_t i), void *user, int32_t count) {
-    dp_loader_share(of(pager)->loader, task, user, count);
-}
-
-static const dp_pager_api api = {.plain = dp_pages_plain, .want = want, .next = next, .guess = guess, .done = done, .share = share};
+static const dp_pager_api api = {.plain = dp_pages_plain, .want = want, .next = next, .guess = guess, .done = done};
 
 static dp_status start_layer(dp_page_layer *l, dp_cache_policy policy, int32_t slots, dp_page_slot *store) {
     TRY(dp_cache_init(&l->cache, policy, l->experts, l->experts));

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "cpu/pool.h"
+#include "host/pool.h"
 
 enum { MOST = 1000 };
 

@@ -1,4 +1,4 @@
-/* pool.c: the threads behind every op of the CPU backend.
+/* pool.c: the threads behind every op of the CPU backend, and behind what a GPU backend sends.
  *
  * A run is open while its tasks are handed out. A worker joins an open run, takes tasks until none is left and leaves;
  * the caller takes tasks too, closes the run and waits for the workers inside. So a worker that the system does not
@@ -9,7 +9,7 @@
  * The fields that describe a run change only while it is closed and nobody is inside.
  * Idle workers watch `state` for some microseconds, because the next op usually follows at once, then sleep. Told that runs
  * will come they watch for milliseconds: waking them, one by one, takes longer than a short run. */
-#include "cpu/pool.h"
+#include "host/pool.h"
 
 #include <stdatomic.h>
 

@@ -1,4 +1,4 @@
-/* pool.h: a pool of threads that run the same function over numbered tasks. Floor 4. */
+/* pool.h: a pool of threads that run the same function over numbered tasks. Floor 1. */
 #ifndef DP_POOL_H
 #define DP_POOL_H
 
