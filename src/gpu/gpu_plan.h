@@ -313,7 +313,7 @@ dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, siz
 /* The slot whose row the host needs to do that for the mixture behind op `route`; -1: it cannot. */
 int32_t dp_gpu_missed_row(const dp_program *program, size_t route);
 dp_status dp_gpu_missed_new(dp_plan *plan, size_t columns); /* of the largest row */
-/* Whether the host is busy with a token: then it polls, and the threads that compute stay awake. */
+/* Whether the host is busy with a token: then it polls, and the threads that compute or repack stay awake. */
 void dp_gpu_missed_awake(dp_plan *plan, bool on);
 /* A token begins, which may be computed so; lacks experts of a block; ends. */
 void dp_gpu_missed_begin(dp_plan *plan, bool may);
