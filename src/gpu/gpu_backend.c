@@ -178,9 +178,9 @@ static dp_status plan_new(dp_backend *base, const dp_program *program, dp_plan_s
 /* ---- what a session takes ---- */
 
 /* Of what is made when dispatches are planned: packed twins of one row, q, k and v side by side, experts' biases. */
-static uint64_t planned_bytes(const dp_program *p) {
+static uint64_t planned_bytes(const dp_gpu_backend *b, const dp_program *p) {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < p->slot_count; i++) bytes += (uint64_t)p->slots[i].cols * (44 / 16 + 1);
+    for (size_t i = 0; i < p->slot_count; i++) bytes += (uint64_t)p->slots[i].cols * (b->lean ? 5 : 44 / 16 + 1);
     for (size_t i = 0; i < p->op_count; i++)
         if (p->ops[i].kind == DP_OP_MOE_MATMUL && p->ops[i].bias >= 0) bytes += p->weights[p->ops[i].bias].bytes;
     return bytes;
@@ -188,7 +188,7 @@ static uint64_t planned_bytes(const dp_program *p) {
 
 static uint64_t device_bytes(dp_backend *base, const dp_program *p, dp_plan_size size, const dp_kv_size *kv) {
     const dp_plan plan = {.backend = of(base), .program = p, .size = size};
-    uint64_t bytes = (uint64_t)size.tokens * 4 + partial_size(p) * 4 + planned_bytes(p) + dp_gpu_prefill_bytes(&plan) +
+    uint64_t bytes = (uint64_t)size.tokens * 4 + partial_size(p) * 4 + planned_bytes(plan.backend, p) + dp_gpu_prefill_bytes(&plan) +
                      dp_gpu_draws_bytes(p) + dp_gpu_ahead_bytes(p);
     for (size_t i = 0; i < p->slot_count; i++)
         bytes += (uint64_t)(p->slots[i].rows == DP_ROWS_TOKENS ? size.tokens : size.outputs) *
@@ -437,12 +437,16 @@ static dp_status set_up(dp_gpu_backend *b, const dp_gpu_desc *desc) {
     TRY(dp_gpu_buffer_new(b->gpu, 256, "sink", &b->sink));
     const dp_gpu_caps *caps = dp_gpu_get_caps(b->gpu);
     b->exact = desc->exact;
-    b->fuses = !desc->exact && (desc->fused || !caps->slow_barriers);
+    b->lean = !desc->exact && !desc->fused && caps->slow_barriers && caps->subgroups && caps->subgroup_min == 4 && caps->subgroup_max == 4 &&
+              caps->storage_buffers >= 8;
+    b->fuses = !desc->exact && (desc->fused || !caps->slow_barriers || b->lean);
     b->part_most = DP_MIN(caps->binding_max, caps->buffer_max);
     if (desc->part_most) b->part_most = DP_MIN(b->part_most, desc->part_most);
     snprintf(b->text, sizeof b->text, "gpu, %s (%s%s)", caps->name, caps->api, caps->software ? ", software" : "");
     return DP_OK;
 }
+
+bool dp_gpu_backend_is_lean(const dp_backend *backend) { return ((const dp_gpu_backend *)backend)->lean; }
 
 dp_status dp_gpu_backend_open(const dp_gpu_desc *desc, dp_backend **out) {
     dp_gpu_backend *b = dp_calloc(1, sizeof *b);

@@ -7,5 +7,7 @@
 #include "graph/backend.h"
 
 dp_status dp_gpu_backend_open(const dp_gpu_desc *desc, dp_backend **out);
+/* Whether its single tokens run the kernels for devices that are programs, for tests. */
+bool dp_gpu_backend_is_lean(const dp_backend *backend);
 
 #endif

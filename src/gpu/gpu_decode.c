@@ -2,7 +2,7 @@
  * that follow each other become one dispatch, and quantised matrices meet activations rounded to 8 bits
  * (kernels/pack.wgsl). The norm of a residual costs no dispatch: what adds to the residual packs it, times the norm's
  * gain, with sums of squares, and the product that reads it applies the norm's factor to its results. Other steps,
- * devices opened as exact and those with slow barriers run the plain dispatches of gpu_plan.c. A fused dispatch may
+ * and devices opened as exact run the plain dispatches of gpu_plan.c; those that are programs have gpu_lean.c. A fused dispatch may
  * leave out slots that nothing else reads. */
 #include "gpu/gpu_decode.h"
 
@@ -54,7 +54,8 @@ dp_status dp_decode_read_vector(const dp_planner *p, int32_t weight, float *out,
 
 dp_status dp_decode_packed(dp_planner *p, int32_t slot, dp_gpu_range *out) {
     dp_plan *plan = p->plan;
-    uint64_t bytes = dp_decode_packed_words((uint64_t)plan->program->slots[slot].cols) * 4;
+    uint64_t cols = (uint64_t)plan->program->slots[slot].cols;
+    uint64_t bytes = (plan->backend->lean ? cols + (cols / 32 + 3) / 4 * 4 : dp_decode_packed_words(cols)) * 4;
     uint64_t made = DP_DECODE_CHOICES_MOST * 16; /* four words for each choice behind experts' products */
     if (!plan->packed[slot]) TRY(dp_gpu_buffer_new(plan->backend->gpu, bytes + made, "packed", &plan->packed[slot]));
     *out = dp_decode_whole(plan->packed[slot]);
@@ -83,15 +84,21 @@ static bool is_row_norm(const dp_planner *p, const dp_op *op) {
            p->plan->program->slots[op->dst].cols == op->norm.group;
 }
 
+/* How many ops from `ahead` on read packed activations together; 0: none. */
+static size_t reads(const dp_planner *p, size_t ahead) {
+    size_t experts = dp_decode_moe_ops(p, ahead);
+    return experts ? experts : dp_decode_is_dot(p, dp_decode_op(p, ahead)) ? 1 : 0;
+}
+
 /* Whether all that reads the slot from `ahead` on until it is written anew takes its packed twin. */
 static bool is_packed_only(const dp_planner *p, int32_t slot, size_t ahead) {
     for (;; ahead++) {
         const dp_op *op = dp_decode_op(p, ahead);
         if (op->kind == DP_OP_COUNT) return slot != p->plan->program->logits;
         if (op->src == slot || op->src2 == slot) {
-            size_t experts = dp_decode_moe_ops(p, ahead);
-            if (experts) ahead += experts - 1;
-            else if (!dp_decode_is_dot(p, op)) return false;
+            size_t ops = p->plan->backend->lean ? dp_lean_reads(p, ahead) : reads(p, ahead);
+            if (!ops) return false;
+            ahead += ops - 1;
         }
         if (op->dst == slot || op->dst2 == slot) return true;
     }
@@ -174,11 +181,14 @@ static void note_twins(dp_planner *p, size_t ops) {
 }
 
 dp_status dp_gpu_fuse(dp_planner *p, size_t *ops) {
-    static dp_status (*const parts[])(dp_planner *, size_t *) = {norms, dp_decode_moe, dp_decode_product, dp_decode_attention};
+    static dp_status (*const usual[])(dp_planner *, size_t *) = {norms, dp_decode_moe, dp_decode_product, dp_decode_attention};
+    static dp_status (*const lean[])(dp_planner *, size_t *) = {dp_lean_mixture, dp_lean_product, dp_lean_attention};
     const dp_op *op = dp_decode_op(p, 0);
+    bool is_lean = p->plan->backend->lean;
     *ops = 0;
-    if (!p->plan->backend->fuses) return DP_OK;
-    for (size_t i = 0; i < DP_COUNT(parts) && !*ops; i++) TRY(parts[i](p, ops));
+    if (!p->plan->backend->fuses || (is_lean && (p->plan->block_count || p->plan->stream))) return DP_OK;
+    if (is_lean) p->packed_slot = -1;
+    for (size_t i = 0; i < (is_lean ? DP_COUNT(lean) : DP_COUNT(usual)) && !*ops; i++) TRY((is_lean ? lean : usual)[i](p, ops));
     if (!*ops && (op->dst == p->packed_slot || op->dst2 == p->packed_slot)) p->packed_slot = -1;
     note_twins(p, DP_MAX(*ops, 1));
     return DP_OK;

@@ -3,6 +3,7 @@
  *   gpu_decode_dot.c        products with matrices
  *   gpu_decode_moe.c        experts
  *   gpu_decode_attention.c  attention
+ *   gpu_lean.c              all of that on devices that are programs
  * Ops are named by how far they lie ahead of planner->index. Floor 4. */
 #ifndef DP_GPU_DECODE_H
 #define DP_GPU_DECODE_H
@@ -20,7 +21,7 @@ bool dp_decode_unread(const dp_planner *p, int32_t slot, size_t ahead);
 
 /* ---- packed activations (kernels/pack.wgsl) ---- */
 
-/* Words of a packed row: of each 16 columns bytes twice, scale, sum, sum of squares. */
+/* Words of a packed row: of each 16 columns bytes twice, scale, sum, sum of squares. Lean: columns and sums of squares of 32. */
 static inline uint64_t dp_decode_packed_words(uint64_t cols) { return cols / 16 * 11; }
 dp_status dp_decode_packed(dp_planner *p, int32_t slot, dp_gpu_range *out);
 dp_status dp_decode_pack_row(dp_planner *p, int32_t slot);
@@ -50,7 +51,18 @@ dp_status dp_decode_store(dp_planner *p, const dp_op *op);
 /* Of op->bias and the like, or a stand-in. */
 dp_gpu_range dp_decode_vector(const dp_planner *p, int32_t weight);
 
-enum { DP_DECODE_CHOICES_MOST = 16 }; /* experts a token */
+enum { DP_DECODE_CHOICES_MOST = 16, /* experts a token */
+       DP_DECODE_MIXTURE_OPS = 8 };
+typedef struct dp_decode_mixture {
+    const dp_op *router, *route, *gate, *up, *act, *down, *sum, *add;
+} dp_decode_mixture;
+/* Whether the ops from `ahead` on are a mixture of experts up to the residual, whose slots nothing else reads. */
+bool dp_decode_mixture_at(const dp_planner *p, size_t ahead, dp_decode_mixture *out);
+/* Whether it chooses by logits, with a softmax for weights. */
+bool dp_decode_is_choosable(const dp_decode_mixture *m);
+/* The choice in a dispatch of its own, to plan->routed. */
+dp_status dp_decode_route(dp_planner *p, const dp_decode_mixture *m);
+dp_status dp_decode_routed(dp_planner *p); /* makes plan->routed */
 dp_status dp_decode_moe(dp_planner *p, size_t *ops);
 /* Whether ops from `ahead` on are a mixture of experts that dp_decode_moe takes; how many up to the residual. */
 size_t dp_decode_moe_ops(const dp_planner *p, size_t ahead);
@@ -58,6 +70,13 @@ size_t dp_decode_moe_ops(const dp_planner *p, size_t ahead);
 dp_status dp_decode_attention(dp_planner *p, size_t *ops);
 /* Whether attention that dp_decode_attention takes begins `ahead`, with these slots. */
 bool dp_decode_attends(const dp_planner *p, size_t ahead, int32_t q, int32_t k, int32_t v);
+
+/* The parts on devices that are programs (gpu_lean.c): kernels/lean.wgsl. A slot's packed twin is what that says of a norm. */
+dp_status dp_lean_mixture(dp_planner *p, size_t *ops);
+dp_status dp_lean_product(dp_planner *p, size_t *ops);
+dp_status dp_lean_attention(dp_planner *p, size_t *ops);
+/* How many ops from `ahead` on they take together that read the slot `src` of the first one; 0: none. */
+size_t dp_lean_reads(const dp_planner *p, size_t ahead);
 
 /* A buffer that lives as long as the plan's dispatches. data: NULL or its content. */
 dp_status dp_decode_buffer(dp_planner *p, uint64_t size, const void *data, const char *label, dp_gpu_buffer *out);

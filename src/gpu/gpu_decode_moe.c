@@ -4,11 +4,9 @@
  * logits have a dispatch for that in front of it (kernels/route.wgsl). */
 #include "gpu/gpu_decode.h"
 
-enum { MOE_OPS = 8, EXPERTS_MOST = 512 };
+enum { MOE_OPS = DP_DECODE_MIXTURE_OPS, EXPERTS_MOST = 512 };
 
-typedef struct moe {
-    const dp_op *router, *route, *gate, *up, *act, *down, *sum, *add;
-} moe;
+typedef dp_decode_mixture moe;
 
 static moe moe_at(const dp_planner *p, size_t ahead) {
     return (moe){dp_decode_op(p, ahead), dp_decode_op(p, ahead + 1), dp_decode_op(p, ahead + 2), dp_decode_op(p, ahead + 3),
@@ -30,7 +28,7 @@ static bool is_connected(const moe *m) {
 }
 
 /* Routers whose choice is by logits and whose weights are a softmax. */
-static bool is_choosable(const moe *m) {
+bool dp_decode_is_choosable(const dp_decode_mixture *m) {
     const dp_op *r = m->route;
     return (r->route.kind == DP_ROUTE_SOFTMAX || (r->route.kind == DP_ROUTE_TOPK_SOFTMAX && r->route.normalise)) && r->bias < 0;
 }
@@ -58,9 +56,14 @@ static bool is_own(const dp_planner *p, const moe *m, size_t behind) {
     return true;
 }
 
+bool dp_decode_mixture_at(const dp_planner *p, size_t ahead, dp_decode_mixture *out) {
+    *out = moe_at(p, ahead);
+    return has_kinds(out) && is_connected(out) && is_routable(p, out) && is_own(p, out, ahead + MOE_OPS);
+}
+
 size_t dp_decode_moe_ops(const dp_planner *p, size_t ahead) {
-    moe m = moe_at(p, ahead);
-    return has_kinds(&m) && is_connected(&m) && is_routable(p, &m) && fits(p, &m) && is_own(p, &m, ahead + MOE_OPS) ? MOE_OPS : 0;
+    moe m;
+    return dp_decode_mixture_at(p, ahead, &m) && fits(p, &m) ? MOE_OPS : 0;
 }
 
 /* ---- dispatches ---- */
@@ -105,25 +108,29 @@ static dp_status place(dp_planner *p, const moe *m) {
     uint32_t k = (uint32_t)m->route->route.k;
     const dp_kernel_variant v = {DP_KERNEL_PLACE, DP_F32, {dp_decode_cols(p, m->route->src), k, m->route->route.normalise}};
     const dp_kernel_variant routed = {DP_KERNEL_PLACE_ROUTED, DP_F32, {k, true}};
-    if (is_choosable(m)) return dp_gpu_place_fused(p, &v, m->router->dst, m->add->dst, m->router->src);
+    if (dp_decode_is_choosable(m)) return dp_gpu_place_fused(p, &v, m->router->dst, m->add->dst, m->router->src);
     TRY(dp_gpu_plan_route(p, m->route, p->plan->placed));
     return dp_gpu_place_fused(p, &routed, m->route->dst2, m->add->dst, m->router->src);
 }
 
-static dp_status route(dp_planner *p, const moe *m) {
-    if (!p->plan->routed) TRY(dp_decode_buffer(p, 4 * DP_DECODE_CHOICES_MOST * 4, NULL, "routed", &p->plan->routed));
+dp_status dp_decode_routed(dp_planner *p) {
+    return p->plan->routed ? DP_OK : dp_decode_buffer(p, 4 * DP_DECODE_CHOICES_MOST * 4, NULL, "routed", &p->plan->routed);
+}
+
+dp_status dp_decode_route(dp_planner *p, const dp_decode_mixture *m) {
+    TRY(dp_decode_routed(p));
     return dp_gpu_plan_route(p, m->route, p->plan->routed);
 }
 
 /* What gate and up choose by. */
 static dp_gpu_range choice(const dp_planner *p, const moe *m) {
     return p->block          ? dp_decode_whole(p->plan->placed)
-           : is_choosable(m) ? dp_decode_slot(p, m->router->dst)
+           : dp_decode_is_choosable(m) ? dp_decode_slot(p, m->router->dst)
                              : dp_decode_whole(p->plan->routed);
 }
 
 static void choices(const dp_planner *p, const moe *m, dp_kernel_variant *v) {
-    v->constants[DP_DOT_PLACED] = p->block != 0 || !is_choosable(m);
+    v->constants[DP_DOT_PLACED] = p->block != 0 || !dp_decode_is_choosable(m);
     v->constants[DP_DOT_EXPERTS] = dp_decode_cols(p, m->route->src);
     v->constants[DP_DOT_CHOICES] = (uint32_t)m->route->route.k;
     v->constants[DP_DOT_NORMALISE] = m->route->route.normalise;
@@ -152,7 +159,7 @@ static dp_status gate_up(dp_planner *p, const moe *m) {
     r.variant.constants[DP_DOT_ALPHA] = dp_decode_bits(m->act->act_mul.alpha);
     r.variant.constants[DP_DOT_LIMIT] = dp_decode_bits(m->act->act_mul.limit);
     r.variant.constants[DP_DOT_SECOND] = w->dtype;
-    r.variant.constants[DP_DOT_SCALE] = dp_decode_bits(is_choosable(m) ? m->route->route.scale : 1);
+    r.variant.constants[DP_DOT_SCALE] = dp_decode_bits(dp_decode_is_choosable(m) ? m->route->route.scale : 1);
     choices(p, m, &r.variant);
     p->packed_slot = m->act->dst;
     p->packed_norm = NULL;
@@ -193,7 +200,7 @@ dp_status dp_decode_moe(dp_planner *p, size_t *ops) {
         *ops = MOE_OPS - 1 + next.ops;
         int32_t block = dp_gpu_block_of(p->plan, p->index + 1);
         if (block) TRY(place(p, &m));
-        else if (!is_choosable(&m)) TRY(route(p, &m));
+        else if (!dp_decode_is_choosable(&m)) TRY(dp_decode_route(p, &m));
         p->block = block;
         TRY(gate_up(p, &m));
         return down(p, &m, next);

@@ -21,6 +21,7 @@ typedef struct dp_gpu_backend {
     dp_gpu_buffer sink;    /* the same for bindings that it does not write */
     bool exact;            /* activations are never rounded to 8 bits */
     bool fuses;            /* single tokens run fused dispatches */
+    bool lean;             /* those of gpu_lean.c */
     uint64_t part_most;    /* bytes of a weight's part at most */
     uint64_t weight_bytes, kv_bytes; /* of all programs, of all caches */
     dp_gpu_params_slot *params; /* of the device's parameter block (gpu_params.c) */

@@ -9,6 +9,8 @@ typedef struct kernel_entry {
     bool weighted;         /* weight.wgsl, an order_*.wgsl and a format_*.wgsl go in front */
     uint8_t dots;          /* matrices against packed activations: a dot_*.wgsl for each goes in front */
     const char *fronts[4]; /* files that go in front */
+    uint8_t lean;          /* matrices that lean_rows.wgsl adds up: order and format of each go in front */
+    bool subgroups;        /* needs them */
     bool matrix;           /* for the matrix units: extensions go in front, a halves*.wgsl behind the format */
     bool sized;            /* its constants are part of the source, since array sizes depend on them */
     const char *subgroup_name; /* takes its place where its last constant, the size of all subgroups, is not 0 */
@@ -18,6 +20,9 @@ typedef struct kernel_entry {
 #define DOT_CONSTANTS {"LANES", "ROWS", "THREADS", "UNITS", "STEPS", "GROUPS", "NORM", "BIAS", "PACK", "ACT", "EXPERTS", "CHOICES", \
                        "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2", "PLACED", "EPS", "ALPHA", "LIMIT", "SCALE", \
                        "OFFSET", "FETCH"}
+
+#define LEAN_CONSTANTS {"CHUNKS", "NORM", "NEXT", "ACT", "EXPERTS", "CHOICES", "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2", \
+                        "BYTES0", "BYTES1", "BYTES2", "BYTES3", "BYTES4", "BYTES5", "EPS", "ALPHA", "LIMIT", "SCALE", "OFFSET"}
 
 static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_ELEMENTWISE] = {"elementwise", "rrrwp", {"KIND", "IN_PLACE", "OUTPUTS"}, .fronts = {"act"}},
@@ -101,18 +106,30 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
                                    .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
     [DP_KERNEL_DOT_EXPERTS_ADD] = {"dot_experts_add", "rrrrwrw", DOT_CONSTANTS, .dots = 1,
                                    .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
+    [DP_KERNEL_LEAN_STORE] = {"lean_store", "rrrw", LEAN_CONSTANTS, .lean = 1, .sized = true, .subgroups = true},
+    [DP_KERNEL_LEAN_JOIN] = {"lean_join", "rrrrrrrw", LEAN_CONSTANTS, .lean = 3, .sized = true, .subgroups = true},
+    [DP_KERNEL_LEAN_ADD] = {"lean_add", "rrrrwrw", LEAN_CONSTANTS, .lean = 1, .sized = true, .subgroups = true},
+    [DP_KERNEL_LEAN_ACT] = {"lean_act", "rrrrrrw", LEAN_CONSTANTS, .lean = 2, .fronts = {"act"}, .sized = true, .subgroups = true},
+    [DP_KERNEL_LEAN_ROUTE] = {"lean_route", "rrrw", LEAN_CONSTANTS, .lean = 1, .sized = true, .subgroups = true},
+    [DP_KERNEL_LEAN_ATTEND] = {"lean_attend", "rrwrrw",
+                               {"SINKS", "PAIRS", "K_WORDS", "V_WORDS", "HALF", "HEADS", "KV_HEADS", "CAPACITY", "WINDOW", "SCALE", "SOFTCAP",
+                                "ROPE_SCALE", "OWN", "FOUR"},
+                               .sized = true, .subgroups = true},
 };
 /* clang-format on */
 
-/* How a weight is read as floats, and the order of columns that goes in front. */
+/* How a weight is read as floats, and the order of columns that goes in front; bytes of an element of the two arrays. */
 static const struct {
     const char *name, *order;
+    uint32_t quant, scale;
 } formats[DP_DTYPE_COUNT] = {
-    [DP_F32] = {"format_f32", "order_plain"},   [DP_F16] = {"format_f16", "order_stored"},  [DP_BF16] = {"format_bf16", "order_stored"},
-    [DP_Q4_0] = {"format_q4_0", "order_plain"}, [DP_Q4_1] = {"format_q4_1", "order_plain"}, [DP_Q5_0] = {"format_q5_0", "order_plain"},
-    [DP_Q5_1] = {"format_q5_1", "order_plain"}, [DP_Q8_0] = {"format_q8_0", "order_plain"}, [DP_Q2_K] = {"format_q2_k", "order_parts"},
-    [DP_Q3_K] = {"format_q3_k", "order_parts"}, [DP_Q4_K] = {"format_q4_k", "order_pairs"}, [DP_Q5_K] = {"format_q5_k", "order_pairs"},
-    [DP_Q6_K] = {"format_q6_k", "order_parts"}, [DP_MXFP4] = {"format_mxfp4", "order_plain"},
+    [DP_F32] = {"format_f32", "order_plain", 16, 4},   [DP_F16] = {"format_f16", "order_stored", 16, 4},
+    [DP_BF16] = {"format_bf16", "order_stored", 16, 4}, [DP_Q4_0] = {"format_q4_0", "order_plain", 16, 4},
+    [DP_Q4_1] = {"format_q4_1", "order_plain", 16, 4}, [DP_Q5_0] = {"format_q5_0", "order_plain", 16, 4},
+    [DP_Q5_1] = {"format_q5_1", "order_plain", 16, 4}, [DP_Q8_0] = {"format_q8_0", "order_plain", 16, 4},
+    [DP_Q2_K] = {"format_q2_k", "order_parts", 8, 4},  [DP_Q3_K] = {"format_q3_k", "order_parts", 8, 4},
+    [DP_Q4_K] = {"format_q4_k", "order_pairs", 16, 16}, [DP_Q5_K] = {"format_q5_k", "order_pairs", 16, 16},
+    [DP_Q6_K] = {"format_q6_k", "order_parts", 16, 4}, [DP_MXFP4] = {"format_mxfp4", "order_plain", 16, 4},
 };
 
 /* What reads a matrix against packed activations. */
@@ -157,13 +174,6 @@ static const char *source(const char *name) {
     const dp_kernel_source *s = dp_kernel_sources;
     while (s->name && strcmp(s->name, name) != 0) s++;
     return s->wgsl;
-}
-
-static void put_format(dp_buf *wgsl, dp_dtype dtype, bool as_halves) {
-    dp_buf_str(wgsl, source("weight"));
-    dp_buf_str(wgsl, source(formats[dtype].order));
-    dp_buf_str(wgsl, source(formats[dtype].name));
-    if (as_halves) dp_buf_str(wgsl, source(halves[dtype] ? halves[dtype] : "halves"));
 }
 
 /* Extensions, the matrices' side, the subgroup size. */
@@ -246,6 +256,32 @@ static void put_file(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_va
     put_written_out(wgsl, entry, v, text, text + strlen(text), copies);
 }
 
+/* `as`: the names that its files leave open. */
+static void put_format(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_variant *v, dp_dtype dtype, const copy *as) {
+    put_file(wgsl, entry, v, formats[dtype].order, as);
+    put_file(wgsl, entry, v, formats[dtype].name, as);
+}
+
+static void put_weight(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_variant *v) {
+    dp_buf_str(wgsl, source("weight"));
+    put_format(wgsl, entry, v, v->dtype, NULL);
+    if (entry->matrix) dp_buf_str(wgsl, source(halves[v->dtype] ? halves[v->dtype] : "halves"));
+}
+
+static void put_lean(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_variant *v) {
+    dp_buf_str(wgsl, source("weight"));
+    dp_buf_str(wgsl, source("lean"));
+    for (uint32_t i = 0; i < entry->lean; i++) {
+        dp_dtype dtype = i ? (dp_dtype)v->constants[DP_LEAN_SECOND + i - 1] : v->dtype;
+        const uint32_t *bytes = &v->constants[DP_LEAN_BYTES0 + 2 * i];
+        const copy scales = {.name = "SCALES", .name_size = 6, .number = DP_MAX(bytes[1] / formats[dtype].scale, 1u)};
+        const copy quants = {.name = "QUANTS", .name_size = 6, .number = bytes[0] / formats[dtype].quant, .outer = &scales};
+        const copy matrix = {.name = "$", .name_size = 1, .number = i, .outer = &quants};
+        put_format(wgsl, entry, v, dtype, &matrix);
+        put_file(wgsl, entry, v, "lean_rows", &matrix);
+    }
+}
+
 /* Lanes that share a row reduce by subgroup operations if they surely lie in one. */
 static bool reduces_by_subgroup(const dp_gpu_caps *caps, const dp_kernel_variant *v) {
     return caps->subgroups && caps->subgroup_min == caps->subgroup_max && v->constants[DP_DOT_LANES] <= caps->subgroup_max &&
@@ -275,10 +311,11 @@ static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu
     dp_buf wgsl = {0};
     if (entry->matrix) put_matrix_head(&wgsl, caps);
     bool subgroups = entry->subgroup_name && v->constants[DP_ATTEND_SUBGROUP];
-    if (subgroups || (entry->dots && reduces_by_subgroup(caps, v))) dp_buf_str(&wgsl, "enable subgroups;\n");
+    if (subgroups || entry->subgroups || (entry->dots && reduces_by_subgroup(caps, v))) dp_buf_str(&wgsl, "enable subgroups;\n");
     if (entry->sized) put_constants(&wgsl, entry, v);
     for (size_t i = 0; i < DP_COUNT(entry->fronts) && entry->fronts[i]; i++) dp_buf_str(&wgsl, source(entry->fronts[i]));
-    if (entry->weighted) put_format(&wgsl, v->dtype, entry->matrix);
+    if (entry->weighted) put_weight(&wgsl, entry, v);
+    if (entry->lean) put_lean(&wgsl, entry, v);
     if (entry->dots) put_dots(&wgsl, caps, entry, v);
     put_file(&wgsl, entry, v, subgroups ? entry->subgroup_name : entry->name, NULL);
     if (wgsl.failed) {

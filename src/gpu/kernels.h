@@ -22,6 +22,8 @@ typedef enum dp_kernel {
     DP_KERNEL_MATMUL_MATRIX, /* on the matrix units */
     /* matrices against packed activations, two bindings each in front */
     DP_KERNEL_DOT_STORE, DP_KERNEL_DOT_JOIN, DP_KERNEL_DOT_ADD, DP_KERNEL_DOT_ACT, DP_KERNEL_DOT_EXPERTS_ACT, DP_KERNEL_DOT_EXPERTS_ADD,
+    /* single tokens on devices that are programs; matrices with two bindings each in front */
+    DP_KERNEL_LEAN_STORE, DP_KERNEL_LEAN_JOIN, DP_KERNEL_LEAN_ADD, DP_KERNEL_LEAN_ACT, DP_KERNEL_LEAN_ROUTE, DP_KERNEL_LEAN_ATTEND,
     DP_KERNEL_COUNT
 } dp_kernel;
 
@@ -42,6 +44,15 @@ enum {
 enum {
     DP_ATTEND_SINKS, DP_ATTEND_SPLITS, DP_ATTEND_PACK, DP_ATTEND_PAIRS, DP_ATTEND_NORMS, DP_ATTEND_BIAS, DP_ATTEND_K_DIM, DP_ATTEND_V_DIM,
     DP_ATTEND_HEADS, DP_ATTEND_KEYS, DP_ATTEND_SUBGROUP, DP_ATTEND_ROUND, DP_ATTEND_K_OWN, DP_ATTEND_V_OWN, DP_ATTEND_THREADS
+};
+
+/* Places of the constants that all DP_KERNEL_LEAN_* of matrices share (kernels/lean.wgsl). CHUNKS: 32 columns each, of a row. */
+enum {
+    DP_LEAN_CHUNKS, DP_LEAN_NORM, DP_LEAN_NEXT, DP_LEAN_ACT, DP_LEAN_EXPERTS, DP_LEAN_CHOICES, DP_LEAN_NORMALISE,
+    DP_LEAN_SECOND, DP_LEAN_THIRD, /* dtypes of a second and third matrix */
+    DP_LEAN_MATRIX0, DP_LEAN_MATRIX1, DP_LEAN_MATRIX2, /* rows of the matrices */
+    DP_LEAN_BYTES0, DP_LEAN_BYTES1, DP_LEAN_BYTES2, DP_LEAN_BYTES3, DP_LEAN_BYTES4, DP_LEAN_BYTES5, /* of their bindings */
+    DP_LEAN_EPS, DP_LEAN_ALPHA, DP_LEAN_LIMIT, DP_LEAN_SCALE, DP_LEAN_OFFSET /* bits of f32 */
 };
 
 /* A kernel with its overrides: what makes one pipeline. Unused constants are 0. */

@@ -328,6 +328,7 @@ static const heads attentions[] = {
     {.q = DP_Q8_0, .k = DP_Q8_0, .v = DP_Q8_0, .o = DP_Q8_0, .hidden = 128, .heads = 6, .kv_heads = 2, .dim = 48, .turned = 32, .past = 290, .pairs = true, .softcap = 20},
     {.q = DP_F16, .k = DP_Q8_0, .v = DP_BF16, .o = DP_Q8_0, .hidden = 64, .heads = 2, .kv_heads = 2, .dim = 32, .turned = 32, .past = 1, .norms = true},
     {.q = DP_Q4_K, .k = DP_Q4_K, .v = DP_Q4_K, .o = DP_Q5_0, .hidden = 256, .heads = 14, .kv_heads = 2, .dim = 64, .turned = 64, .past = 300, .bias = true},
+    {.q = DP_Q8_0, .k = DP_Q8_0, .v = DP_Q8_0, .o = DP_Q8_0, .hidden = 64, .heads = 6, .kv_heads = 2, .dim = 32, .turned = 32, .past = 40, .sinks = true, .window = 32},
 };
 
 static void with_device(const dp_gpu_desc *desc, double most, void (*body)(const bench *)) {
@@ -361,5 +362,14 @@ TEST(blocks_exactly) {
     with_device(&exact, 1e-3, all_mixtures);
     with_device(&exact, 1e-3, all_attentions);
 }
+
+/* The kernels for devices that are programs, where the device is one. */
+static void all_lean(const bench *b) {
+    if (!dp_gpu_backend_is_lean(b->gpu)) return;
+    all_mixtures(b);
+    all_attentions(b);
+}
+
+TEST(blocks_on_a_program) { with_device(&(dp_gpu_desc){.adapter = -1}, 1e-3, all_lean); }
 
 TEST_MAIN()

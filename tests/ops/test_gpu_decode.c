@@ -179,4 +179,22 @@ TEST(experts) { check_dtypes(&best, true, false); }
 TEST(experts_without_subgroups) { check_dtypes(&plain, true, true); }
 TEST(experts_exactly) { check_dtypes(&exact, true, true); }
 
+/* The kernels for devices that are programs, where the device is one: each order of columns, rows that fill no workgroup. */
+static void check_lean(bool moe) {
+    static const dp_dtype dtypes[] = {DP_Q4_K, DP_Q6_K, DP_Q5_0, DP_F16};
+    dp_backend *gpu = NULL, *reference = NULL;
+    if (!test_opened(dp_gpu_backend_open(&(dp_gpu_desc){.adapter = -1}, &gpu))) return;
+    CHECK_OK(dp_cpu_open(&(dp_cpu_desc){.reference = true}, &reference));
+    for (size_t i = 0; i < DP_COUNT(dtypes) && dp_gpu_backend_is_lean(gpu); i++) {
+        bool wide = dp_dtype_get(dtypes[i])->block == 256;
+        const shape s = {.hidden = wide ? 512 : 320, .inner = wide ? 256 : 576, .moe = moe, .normalise = i % 2 == 0, .offset = 1};
+        check_shape(gpu, reference, &s, dtypes[i], 2e-5);
+    }
+    gpu->api->close(gpu);
+    reference->api->close(reference);
+}
+
+TEST(blocks_on_a_program) { check_lean(false); }
+TEST(experts_on_a_program) { check_lean(true); }
+
 TEST_MAIN()
