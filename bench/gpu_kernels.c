@@ -133,8 +133,8 @@ static size_t ranges_of(const product *p, size_t i, dp_gpu_range *out) {
         return 5;
     }
     if (p->kernel == DP_KERNEL_DOT_ADD) {
-        memcpy(out, (dp_gpu_range[]){{p->quants[a], 0, 0}, {p->scales[a], 0, 0}, {p->x, 0, 0}, {p->bias, 0, 0}, {p->dst[0], 0, 0}, {p->gain, 0, 0}, {p->packed[0], 0, 0}}, 7 * sizeof *out);
-        return 7;
+        memcpy(out, (dp_gpu_range[]){{p->quants[a], 0, 0}, {p->scales[a], 0, 0}, {p->x, 0, 0}, {p->bias, 0, 0}, {p->dst[0], 0, 0}, {p->gain, 0, 0}, {p->packed[0], 0, 0}, {p->gain, 0, 0}}, 8 * sizeof *out);
+        return 8;
     }
     memcpy(out, (dp_gpu_range[]){{p->quants[a], 0, 0}, {p->scales[a], 0, 0}, {p->quants[b], 0, 0}, {p->scales[b], 0, 0}, {p->x, 0, 0}, {p->packed[0], 0, 0}}, 6 * sizeof *out);
     return 6;

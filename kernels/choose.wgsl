@@ -2,6 +2,7 @@
 // themselves (NORMALISE) or among all. Every workgroup that needs them finds them anew: that is faster than a dispatch.
 // An expert's rank is how many logits stand before its own: lower indices where they are as large, higher ones where they are
 // larger. Only within the NEAR vectors of four around it has each to be looked at; they are the same for threads that run together.
+// Behind a choose_logits.wgsl or choose_parts.wgsl, which leaves the logits.
 const QUADS = (EXPERTS + 3u) / 4u;
 const NEAR = 8u;
 var<workgroup> logit: array<vec4f, QUADS>;
@@ -24,8 +25,9 @@ fn rank_of(e: u32) -> u32 {
     return before.x + before.y + before.z + before.w;
 }
 
-fn choose(thread: u32) {
-    for (var e = thread; e < 4u * QUADS; e += THREADS) { logit[e / 4u][e % 4u] = select(-3.4e38, logits[min(e, EXPERTS - 1u)], e < EXPERTS); }
+// factor: of the norm that the router's input may still want.
+fn choose(thread: u32, factor: f32) {
+    load_logits(thread, factor);
     if (thread < CHOICES) { chosen[thread] = 0u; } // stands where NaNs leave no order
     workgroupBarrier();
     for (var e = thread; e < EXPERTS; e += THREADS) {

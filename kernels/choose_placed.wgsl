@@ -2,7 +2,7 @@
 // the slot that its weights are in, then its expert, then its share, all as floats.
 var<workgroup> chosen: array<u32, CHOICES>;
 
-fn choose(thread: u32) {
+fn choose(thread: u32, factor: f32) {
     if (thread < CHOICES) { chosen[thread] = u32(logits[thread]); }
     workgroupBarrier();
 }

@@ -1,6 +1,7 @@
-// Computes:  dst[n] += sum_k x[k] * W[n][k] (+ bias[n]), and what dot_residual.wgsl says.
+// Computes:  dst[n] += sum_k x[k] * W[n][k] (+ bias[n]), and what dot_residual.wgsl and dot_route.wgsl say.
 // Shapes:    W [MATRIX0][64 * UNITS]; dst, gain, bias [MATRIX0]; packed as pack.wgsl says, then a sum of squares for each group.
-// Bindings:  0, 1 W, 2 x, 3 bias (any buffer when BIAS is 0), 4 dst, 5 gain, 6 packed (any buffers without PACK).
+// Bindings:  0, 1 W, 2 x, 3 bias (any buffer when BIAS is 0), 4 dst, 5 gain, 6 packed (any buffers without PACK),
+//            7 router (any buffer when EXPERTS is 0).
 // Work:      LANES threads share ROWS rows: grid (MATRIX0 / TILE, 1 or 0).
 // Limits:    LANES a power of two, at least ROWS; PACK: TILE a multiple of 16 that divides MATRIX0.
 const X_AT = 2;
@@ -23,7 +24,9 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         if (PACK == 1u) { factor = gain[n] + bitcast<f32>(OFFSET); }
     }
     let part = norm_part(thread);
+    let w = fetch_router(at.x, thread);
     let sums = sum_rows0(n - lane, MATRIX0, lane);
     let value = norm_factor(thread, part) * reduce(sums, lane, thread);
     add_to_residual(n, mine, in_tile, at.x, thread, old, value, factor);
+    route(at.x, thread, w);
 }

@@ -2,7 +2,7 @@
 //            KIND in elementwise.wgsl.
 // Shapes:    gate, up [EXPERTS][MATRIX0][64 * UNITS]; bias [2][EXPERTS][MATRIX0]: gate's, up's; logits [EXPERTS]; packed
 //            [CHOICES * MATRIX0] as pack.wgsl says, then four words for each choice.
-// Bindings:  0, 1 gate, 2, 3 up, 4 x, 5 logits, 6 bias (any buffer when BIAS is 0), 7 packed.
+// Bindings:  0, 1 gate, 2, 3 up, 4 x, 5 logits (or what choose_parts.wgsl says), 6 bias (any buffer when BIAS is 0), 7 packed.
 // Work:      LANES threads share ROWS rows: grid (MATRIX0 / TILE, CHOICES or 0).
 // Limits:    LANES a power of two, at least ROWS; TILE a multiple of 16 that divides MATRIX0.
 const X_AT = 4;
@@ -15,8 +15,8 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
     let lane = thread % LANES;
     let team = thread / LANES;
     let part = norm_part(thread);
-    choose(thread);
     let factor = norm_factor(thread, part);
+    choose(thread, factor);
     let base = chosen[at.y] * MATRIX0;
     let row = at.x * TILE + team * ROWS;
     let n = base + row;

@@ -13,7 +13,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         keep((at.x - 1u) * THREADS + thread);
         return;
     }
-    choose(thread);
+    choose(thread, 1.0);
     if (thread >= CHOICES) { return; }
     let expert = expert_for(thread, expert_of(thread));
     placed[thread] = f32(slot_of(expert));

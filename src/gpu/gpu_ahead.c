@@ -91,7 +91,7 @@ uint64_t dp_gpu_ahead_bytes(const dp_program *program) {
         const dp_op *op = &program->ops[i];
         if (op->kind != DP_OP_ROUTE) continue;
         uint64_t row = (uint64_t)program->slots[program->ops[i - 1].src].cols, experts = (uint64_t)program->slots[op->src].cols;
-        bytes += (row + dp_decode_packed_words(row) + experts + 3 * (uint64_t)op->route.k) * 4;
+        bytes += (row + dp_decode_packed_words(program, program->ops[i - 1].src) + experts + 3 * (uint64_t)op->route.k) * 4;
         seen = DP_MAX(seen, row * 4);
     }
     return bytes + seen;
@@ -161,7 +161,7 @@ static dp_status add_place(dp_planner *p, const placing *how) {
     if (seeing) show_shares(p, b, how, seen);
     if (seeing || how->resumes) {
         words[0] = dp_decode_cols(p, how->row);
-        words[1] = how->packed < 0 || !how->resumes ? 0 : (uint32_t)dp_decode_packed_words(dp_decode_cols(p, how->packed));
+        words[1] = how->packed < 0 || !how->resumes ? 0 : (uint32_t)dp_decode_packed_words(plan->program, how->packed);
         TRY(dp_decode_buffer(p, ((uint64_t)words[0] + words[1]) * 4, NULL, "kept", &kept.buffer));
         if (words[1]) TRY(dp_decode_packed(p, how->packed, &packed));
     }

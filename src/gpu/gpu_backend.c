@@ -222,7 +222,7 @@ static dp_status read_locked(dp_plan *plan, int32_t slot, int32_t first, int32_t
 static void enqueue(dp_plan *plan, const dp_planned *d, const dp_step *step, size_t *count) {
     int32_t rows = d->rows == DP_GRID_OUTPUTS ? step->outputs : step->count;
     bool fused = step->count == 1;
-    if (d->when == DP_WHEN_BACK) return;
+    if (d->when == DP_WHEN_BACK || (d->traced && !step->trace)) return;
     if (d->when != DP_WHEN_ALWAYS && fused != (d->when == DP_WHEN_FUSED)) return;
     bool split = step->count == 1 && step->position >= DP_GPU_SPLIT_FROM;
     if (rows < d->at_least || rows > d->at_most || (!d->either && d->split != split)) return;

@@ -52,10 +52,25 @@ dp_status dp_decode_read_vector(const dp_planner *p, int32_t weight, float *out,
 
 /* ---- packed activations ---- */
 
+/* Experts among which a router that reads the slot chooses, at most. */
+static uint64_t experts_of(const dp_program *program, int32_t slot) {
+    uint64_t most = 0;
+    for (size_t i = 0; i + 1 < program->op_count; i++) {
+        const dp_op *op = &program->ops[i], *route = op + 1;
+        if (op->src == slot && route->kind == DP_OP_ROUTE && route->src == op->dst)
+            most = DP_MAX(most, (uint64_t)program->slots[op->dst].cols);
+    }
+    return most;
+}
+
+uint64_t dp_decode_packed_words(const dp_program *program, int32_t slot) {
+    return (uint64_t)program->slots[slot].cols / 16 * (11 + (experts_of(program, slot) + 3) / 4 * 4);
+}
+
 dp_status dp_decode_packed(dp_planner *p, int32_t slot, dp_gpu_range *out) {
     dp_plan *plan = p->plan;
     uint64_t cols = (uint64_t)plan->program->slots[slot].cols;
-    uint64_t bytes = (plan->backend->lean ? cols + (cols / 32 + 3) / 4 * 4 : dp_decode_packed_words(cols)) * 4;
+    uint64_t bytes = (plan->backend->lean ? cols + (cols / 32 + 3) / 4 * 4 : dp_decode_packed_words(plan->program, slot)) * 4;
     uint64_t made = DP_DECODE_CHOICES_MOST * 16; /* four words for each choice behind experts' products */
     if (!plan->packed[slot]) TRY(dp_gpu_buffer_new(plan->backend->gpu, bytes + made, "packed", &plan->packed[slot]));
     *out = dp_decode_whole(plan->packed[slot]);

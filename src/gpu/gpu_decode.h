@@ -21,8 +21,10 @@ bool dp_decode_unread(const dp_planner *p, int32_t slot, size_t ahead);
 
 /* ---- packed activations (kernels/pack.wgsl) ---- */
 
-/* Words of a packed row: of each 16 columns bytes twice, scale, sum, sum of squares. Lean: columns and sums of squares of 32. */
-static inline uint64_t dp_decode_packed_words(uint64_t cols) { return cols / 16 * 11; }
+/* Words of a slot's packed row: for each 16 columns bytes twice, a scale, a sum and a sum of squares; behind all of these, for each
+ * 16 columns again, a part of the logits of the router that reads the slot, if one does, in whole fours. Lean rows are
+ * columns and sums of squares of 32. */
+uint64_t dp_decode_packed_words(const dp_program *program, int32_t slot);
 dp_status dp_decode_packed(dp_planner *p, int32_t slot, dp_gpu_range *out);
 dp_status dp_decode_pack_row(dp_planner *p, int32_t slot);
 
@@ -66,6 +68,8 @@ dp_status dp_decode_routed(dp_planner *p); /* makes plan->routed */
 dp_status dp_decode_moe(dp_planner *p, size_t *ops);
 /* Whether ops from `ahead` on are a mixture of experts that dp_decode_moe takes; how many up to the residual. */
 size_t dp_decode_moe_ops(const dp_planner *p, size_t ahead);
+/* The router `ahead` if the product that makes its input, src, can multiply it too (kernels/dot_route.wgsl), else NULL. */
+const dp_op *dp_decode_router_in_parts(const dp_planner *p, size_t ahead, int32_t src);
 
 dp_status dp_decode_attention(dp_planner *p, size_t *ops);
 /* Whether attention that dp_decode_attention takes begins `ahead`, with these slots. */

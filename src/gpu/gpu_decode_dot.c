@@ -116,21 +116,25 @@ static dp_status add(dp_planner *p, size_t *ops) {
     dp_dot_shape shape;
     TRY(dp_decode_source(p, op, &src));
     if (next.norm) TRY(dp_decode_packed(p, next.norm->dst, &packed));
+    const dp_op *router = next.norm ? dp_decode_router_in_parts(p, 2 + next.ops, next.norm->dst) : NULL;
     dp_recipe r = recipe_of(p, DP_KERNEL_DOT_ADD, op, 16, sum->dst, &shape);
+    r.variant.constants[DP_DOT_EXPERTS] = router ? (uint32_t)dp_decode_matrix(p, router)->rows : 0;
     r.variant.constants[DP_DOT_PACK] = next.norm != NULL;
     r.planned.behind = next.ops;
     memcpy(r.ranges,
            (dp_gpu_range[]){dp_decode_whole(data->quants), dp_decode_whole(data->scales), src,
                             dp_decode_vector(p, op->bias), dp_decode_slot(p, sum->dst),
-                            dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed},
-           7 * sizeof *r.ranges);
-    r.range_count = 7;
+                            dp_decode_vector(p, next.norm ? next.norm->weight : -1), packed,
+                            dp_decode_vector(p, router ? router->weight : -1)},
+           8 * sizeof *r.ranges);
+    r.range_count = 8;
     r.variant.constants[DP_DOT_OFFSET] = dp_decode_bits(next.norm ? next.norm->norm.offset : 0);
     written(p, sum->dst);
     if (next.norm) {
         p->packed_slot = next.norm->dst;
         p->packed_norm = next.norm;
     }
+    p->parts = router ? r.grid[0] : 0;
     *ops = 2 + next.ops;
     return dp_gpu_plan_add(p, &r);
 }

@@ -1,10 +1,11 @@
 /* gpu_decode_moe.c: a mixture of experts for one token in three dispatches: the router's product; gate, up and their product of
- * all chosen experts; down of all of them with their weighted sum, the residual and the norm behind it. The second
+ * all chosen experts; down of all of them with their weighted sum, the residual and the norm behind it. A router of f32 is
+ * multiplied by the product that makes its input instead, in parts that the second adds up (kernels/dot_route.wgsl). The second
  * chooses the experts from the router's logits itself (kernels/choose.wgsl) and tells the third; routers that do not choose by
  * logits have a dispatch for that in front of it (kernels/route.wgsl). */
 #include "gpu/gpu_decode.h"
 
-enum { MOE_OPS = DP_DECODE_MIXTURE_OPS, EXPERTS_MOST = 512 };
+enum { MOE_OPS = DP_DECODE_MIXTURE_OPS, EXPERTS_MOST = 512, IN_PARTS_MOST = 128 /* rows of a router; each thread holds some of them */ };
 
 typedef dp_decode_mixture moe;
 
@@ -66,6 +67,13 @@ size_t dp_decode_moe_ops(const dp_planner *p, size_t ahead) {
     return dp_decode_mixture_at(p, ahead, &m) && fits(p, &m) ? MOE_OPS : 0;
 }
 
+const dp_op *dp_decode_router_in_parts(const dp_planner *p, size_t ahead, int32_t src) {
+    moe m = moe_at(p, ahead);
+    if (!dp_decode_moe_ops(p, ahead) || m.router->src != src || !dp_decode_is_choosable(&m)) return NULL;
+    const dp_weight *w = dp_decode_matrix(p, m.router);
+    return w->dtype == DP_F32 && w->rows <= IN_PARTS_MOST ? m.router : NULL;
+}
+
 /* ---- dispatches ---- */
 
 /* A router of floats reads the residual, and applies the norm that lies between. */
@@ -124,7 +132,8 @@ dp_status dp_decode_route(dp_planner *p, const dp_decode_mixture *m) {
 
 /* What gate and up choose by. */
 static dp_gpu_range choice(const dp_planner *p, const moe *m) {
-    return p->block          ? dp_decode_whole(p->plan->placed)
+    return p->block                    ? dp_decode_whole(p->plan->placed)
+           : p->parts                  ? dp_decode_vector(p, m->router->bias)
            : dp_decode_is_choosable(m) ? dp_decode_slot(p, m->router->dst)
                              : dp_decode_whole(p->plan->routed);
 }
@@ -134,6 +143,30 @@ static void choices(const dp_planner *p, const moe *m, dp_kernel_variant *v) {
     v->constants[DP_DOT_EXPERTS] = dp_decode_cols(p, m->route->src);
     v->constants[DP_DOT_CHOICES] = (uint32_t)m->route->route.k;
     v->constants[DP_DOT_NORMALISE] = m->route->route.normalise;
+}
+
+/* Of the kernels that may choose, and so must agree about the order of sums. */
+static void constants(const dp_planner *p, const moe *m, const dp_dot_shape *shape, dp_kernel_variant *v) {
+    const dp_weight *w = dp_decode_matrix(p, m->gate);
+    dp_decode_constants(p, v, shape, (uint32_t)w->cols / 64, (uint32_t)w->cols);
+    v->constants[DP_DOT_PARTS] = p->parts;
+    v->constants[DP_DOT_ROUTER_BIAS] = m->router->bias >= 0;
+    choices(p, m, v);
+}
+
+/* A router's logits from the parts that are there: where experts are paged, or somebody looks on. */
+static dp_status add_parts(dp_planner *p, const moe *m) {
+    const dp_weight *w = dp_decode_matrix(p, m->gate);
+    dp_dot_shape shape = dp_decode_shape(p, (uint32_t)w->rows, (uint32_t)w->cols / 64, 16);
+    dp_gpu_range src;
+    TRY(dp_decode_source(p, m->router, &src));
+    dp_recipe r = {.variant = {DP_KERNEL_DOT_LOGITS, DP_F32, {0}},
+                   .ranges = {src, dp_decode_vector(p, m->router->bias), dp_decode_slot(p, m->router->dst)},
+                   .range_count = 3,
+                   .grid = {1, 1, 1},
+                   .planned = {.rows = DP_GRID_TOKENS, .axis = 1, .traced = !dp_gpu_block_of(p->plan, p->index + 2)}};
+    constants(p, m, &shape, &r.variant);
+    return dp_gpu_plan_add(p, &r);
 }
 
 static dp_status gate_up(dp_planner *p, const moe *m) {
@@ -152,7 +185,7 @@ static dp_status gate_up(dp_planner *p, const moe *m) {
                    .range_count = 8,
                    .grid = {rows / shape.tile, k, 1},
                    .planned = {.rows = DP_GRID_TOKENS, .axis = 2}};
-    dp_decode_constants(p, &r.variant, &shape, (uint32_t)w->cols / 64, (uint32_t)w->cols);
+    constants(p, m, &shape, &r.variant);
     r.variant.constants[DP_DOT_MATRIX0] = rows;
     r.variant.constants[DP_DOT_BIAS] = m->gate->bias >= 0;
     r.variant.constants[DP_DOT_ACT] = kinds[m->act->act_mul.kind];
@@ -160,7 +193,6 @@ static dp_status gate_up(dp_planner *p, const moe *m) {
     r.variant.constants[DP_DOT_LIMIT] = dp_decode_bits(m->act->act_mul.limit);
     r.variant.constants[DP_DOT_SECOND] = w->dtype;
     r.variant.constants[DP_DOT_SCALE] = dp_decode_bits(dp_decode_is_choosable(m) ? m->route->route.scale : 1);
-    choices(p, m, &r.variant);
     p->packed_slot = m->act->dst;
     p->packed_norm = NULL;
     return dp_gpu_plan_add(p, &r);
@@ -203,6 +235,7 @@ dp_status dp_decode_moe(dp_planner *p, size_t *ops) {
         else if (!dp_decode_is_choosable(&m)) TRY(dp_decode_route(p, &m));
         p->block = block;
         TRY(gate_up(p, &m));
+        p->parts = 0;
         return down(p, &m, next);
     }
     moe m = moe_at(p, 0);
@@ -211,5 +244,5 @@ dp_status dp_decode_moe(dp_planner *p, size_t *ops) {
     p->routed = true;
     if (!normed && !dp_decode_is_dot(p, m.router)) return DP_OK; /* the router's plain product, then the rest */
     *ops = 1;
-    return router(p, &m);
+    return p->parts ? add_parts(p, &m) : router(p, &m);
 }

@@ -125,6 +125,7 @@ typedef struct dp_planned {
     size_t last;       /* index of the op whose result stands in its slot behind it: what a trace sees */
     size_t behind;     /* ops that it does behind that one, whose results are in packed twins only */
     bool hidden;       /* that result is not in its slot but in its packed twin */
+    bool traced;       /* only runs in steps that are traced */
     dp_when when;
     int32_t at_least, at_most; /* tokens (or outputs) in the step for which it runs */
     bool split;        /* attention: true runs only for one token with a long past, false otherwise; `either` ignores it */
@@ -222,6 +223,7 @@ typedef struct dp_planner {
     const dp_op *packed_norm; /* the norm whose factor it wants yet, with sums of squares behind it; NULL: none */
     bool joined;         /* q, k and v are in plan->joined and not in their slots */
     bool routed;         /* the router of a mixture of experts that is fused stands right before */
+    uint32_t parts;      /* its logits are sums of so many; 0: they are in their slot */
     int32_t halves_slot, grouped_slot; /* what plan->halves and plan->groups hold in longer steps; -1: nothing */
     dp_dtype halves_order;             /* the weights' dtype, which decides the order of columns in plan->halves */
     int32_t block;       /* of the dispatches added now: dp_planned.block */

@@ -8,7 +8,8 @@ typedef struct kernel_entry {
     const char *constants[DP_KERNEL_CONSTANTS];
     bool weighted;         /* weight.wgsl, an order_*.wgsl and a format_*.wgsl go in front */
     uint8_t dots;          /* matrices against packed activations: a dot_*.wgsl for each goes in front */
-    const char *fronts[4]; /* files that go in front */
+    bool row;              /* meets packed activations without a matrix */
+    const char *fronts[5]; /* files that go in front */
     uint8_t lean;          /* matrices that lean_rows.wgsl adds up: order and format of each go in front */
     bool subgroups;        /* needs them */
     bool matrix;           /* for the matrix units: extensions go in front, a halves*.wgsl behind the format */
@@ -19,7 +20,7 @@ typedef struct kernel_entry {
 /* clang-format off: tables */
 #define DOT_CONSTANTS {"LANES", "ROWS", "THREADS", "UNITS", "STEPS", "GROUPS", "NORM", "BIAS", "PACK", "ACT", "EXPERTS", "CHOICES", \
                        "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2", "PLACED", "EPS", "ALPHA", "LIMIT", "SCALE", \
-                       "OFFSET", "FETCH"}
+                       "OFFSET", "FETCH", "PARTS", "ROUTER_BIAS"}
 
 #define LEAN_CONSTANTS {"CHUNKS", "NORM", "NEXT", "ACT", "EXPERTS", "CHOICES", "NORMALISE", "SECOND", "THIRD", "MATRIX0", "MATRIX1", "MATRIX2", \
                         "BYTES0", "BYTES1", "BYTES2", "BYTES3", "BYTES4", "BYTES5", "EPS", "ALPHA", "LIMIT", "SCALE", "OFFSET"}
@@ -53,7 +54,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_NORM_ADD] = {"norm_add", "rrwrwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
     [DP_KERNEL_GROUP] = {"group", "rrwp", {"PLACED"}, .weighted = false},
     [DP_KERNEL_PLACE] =
-        {"place", "rrrrwwwp", {"EXPERTS", "CHOICES", "NORMALISE"}, .fronts = {"choose", "place_keep"}, .sized = true},
+        {"place", "rrrrwwwp", {"EXPERTS", "CHOICES", "NORMALISE"}, .fronts = {"choose", "choose_logits", "place_keep"}, .sized = true},
     [DP_KERNEL_PLACE_ROUTED] =
         {"place_routed", "rrrrwwwp", {"CHOICES", "FUSED"}, .fronts = {"place_keep"}, .sized = true},
     [DP_KERNEL_PUT_BACK] = {"put_back", "rwwp", {0}, .weighted = false},
@@ -98,8 +99,9 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
                                  .sized = true},
     [DP_KERNEL_DOT_STORE] = {"dot_store", "rrrrw", DOT_CONSTANTS, .dots = 1, .sized = true},
     [DP_KERNEL_DOT_JOIN] = {"dot_join", "rrrrrrrw", DOT_CONSTANTS, .dots = 3, .sized = true},
-    [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrw", DOT_CONSTANTS, .dots = 1,
-                           .fronts = {"pack", "pack_store", "dot_pack", "dot_residual"}, .sized = true},
+    [DP_KERNEL_DOT_ADD] = {"dot_add", "rrrrwrwr", DOT_CONSTANTS, .dots = 1,
+                           .fronts = {"pack", "pack_store", "dot_pack", "dot_residual", "dot_route"}, .sized = true},
+    [DP_KERNEL_DOT_LOGITS] = {"dot_logits", "rrw", DOT_CONSTANTS, .row = true, .sized = true},
     [DP_KERNEL_DOT_ACT] = {"dot_act", "rrrrrw", DOT_CONSTANTS, .dots = 2,
                            .fronts = {"act", "pack", "pack_store", "dot_pack"}, .sized = true},
     [DP_KERNEL_DOT_EXPERTS_ACT] = {"dot_experts_act", "rrrrrrrw", DOT_CONSTANTS, .dots = 2,
@@ -288,6 +290,13 @@ static bool reduces_by_subgroup(const dp_gpu_caps *caps, const dp_kernel_variant
            v->constants[DP_DOT_THREADS] % caps->subgroup_max == 0;
 }
 
+/* How the token's experts are found. */
+static void put_choice(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_variant *v) {
+    bool made = entry->dots == 1, placed = v->constants[DP_DOT_PLACED];
+    dp_buf_str(wgsl, source(made ? "choose_made" : placed ? "choose_placed" : "choose"));
+    if (!made && !placed) dp_buf_str(wgsl, source(v->constants[DP_DOT_PARTS] ? "choose_parts" : "choose_logits"));
+}
+
 static void put_dots(dp_buf *wgsl, const dp_gpu_caps *caps, const kernel_entry *entry, const dp_kernel_variant *v) {
     bool subgroups = reduces_by_subgroup(caps, v);
     if (subgroups) dp_buf_printf(wgsl, "const SUBGROUP = %uu;\n", caps->subgroup_max);
@@ -298,10 +307,7 @@ static void put_dots(dp_buf *wgsl, const dp_gpu_caps *caps, const kernel_entry *
         put_file(wgsl, entry, v, "dot_rows", &matrix);
     }
     if (entry->dots == 2) put_file(wgsl, entry, v, "dot_pair", NULL);
-    if (v->constants[DP_DOT_EXPERTS])
-        dp_buf_str(wgsl, source(entry->dots == 1              ? "choose_made"
-                                : v->constants[DP_DOT_PLACED] ? "choose_placed"
-                                                              : "choose"));
+    if (v->constants[DP_DOT_CHOICES]) put_choice(wgsl, entry, v);
     put_file(wgsl, entry, v, subgroups ? "dot_reduce_subgroups" : "dot_reduce", NULL);
 }
 
@@ -311,12 +317,12 @@ static dp_status compile(dp_kernels *kernels, const dp_kernel_variant *v, dp_gpu
     dp_buf wgsl = {0};
     if (entry->matrix) put_matrix_head(&wgsl, caps);
     bool subgroups = entry->subgroup_name && v->constants[DP_ATTEND_SUBGROUP];
-    if (subgroups || entry->subgroups || (entry->dots && reduces_by_subgroup(caps, v))) dp_buf_str(&wgsl, "enable subgroups;\n");
+    if (subgroups || entry->subgroups || ((entry->dots || entry->row) && reduces_by_subgroup(caps, v))) dp_buf_str(&wgsl, "enable subgroups;\n");
     if (entry->sized) put_constants(&wgsl, entry, v);
     for (size_t i = 0; i < DP_COUNT(entry->fronts) && entry->fronts[i]; i++) dp_buf_str(&wgsl, source(entry->fronts[i]));
     if (entry->weighted) put_weight(&wgsl, entry, v);
     if (entry->lean) put_lean(&wgsl, entry, v);
-    if (entry->dots) put_dots(&wgsl, caps, entry, v);
+    if (entry->dots || entry->row) put_dots(&wgsl, caps, entry, v);
     put_file(&wgsl, entry, v, subgroups ? entry->subgroup_name : entry->name, NULL);
     if (wgsl.failed) {
         dp_buf_free(&wgsl);

@@ -21,13 +21,14 @@ typedef enum dp_kernel {
     DP_KERNEL_EMBED, DP_KERNEL_MATVEC, DP_KERNEL_MATVEC_ROWS, DP_KERNEL_MATMUL, DP_KERNEL_ROUTER, DP_KERNEL_HEAD_TRANSPOSED, DP_KERNEL_PACK_F16,
     DP_KERNEL_MATMUL_MATRIX, /* on the matrix units */
     /* matrices against packed activations, two bindings each in front */
-    DP_KERNEL_DOT_STORE, DP_KERNEL_DOT_JOIN, DP_KERNEL_DOT_ADD, DP_KERNEL_DOT_ACT, DP_KERNEL_DOT_EXPERTS_ACT, DP_KERNEL_DOT_EXPERTS_ADD,
+    DP_KERNEL_DOT_STORE, DP_KERNEL_DOT_JOIN, DP_KERNEL_DOT_ADD, DP_KERNEL_DOT_LOGITS,
+    DP_KERNEL_DOT_ACT, DP_KERNEL_DOT_EXPERTS_ACT, DP_KERNEL_DOT_EXPERTS_ADD,
     /* single tokens on devices that are programs; matrices with two bindings each in front */
     DP_KERNEL_LEAN_STORE, DP_KERNEL_LEAN_JOIN, DP_KERNEL_LEAN_ADD, DP_KERNEL_LEAN_ACT, DP_KERNEL_LEAN_ROUTE, DP_KERNEL_LEAN_ATTEND,
     DP_KERNEL_COUNT
 } dp_kernel;
 
-enum { DP_KERNEL_CONSTANTS = 25 };
+enum { DP_KERNEL_CONSTANTS = 27 };
 
 /* Places of the constants that all DP_KERNEL_DOT_* share; UNITS: 64 columns each, of a row; STEPS: of a lane through its
  * units; GROUPS: 16 columns each, of the activations. */
@@ -37,7 +38,8 @@ enum {
     DP_DOT_MATRIX0, DP_DOT_MATRIX1, DP_DOT_MATRIX2, /* rows of the matrices */
     DP_DOT_PLACED, /* experts are in slots: choose_placed.wgsl */
     DP_DOT_EPS, DP_DOT_ALPHA, DP_DOT_LIMIT, DP_DOT_SCALE, DP_DOT_OFFSET, /* bits of f32: a uniform would be one more thing to wait for */
-    DP_DOT_FETCH /* when units are fetched: kernels/dot_rows.wgsl */
+    DP_DOT_FETCH, /* when units are fetched: kernels/dot_rows.wgsl */
+    DP_DOT_PARTS, DP_DOT_ROUTER_BIAS /* logits are sums of so many: kernels/choose_parts.wgsl */
 };
 
 /* The same for DP_KERNEL_ATTENTION_DECODE. SUBGROUP: the size of all subgroups if they are to be used, else 0. */

@@ -1,5 +1,6 @@
 /* What one-token steps fuse, for every dtype that meets packed activations, against the scalar reference running the same
- * program: norms folded into products, gated blocks, norms on both sides of a block, mixtures of experts. */
+ * program: norms folded into products, gated blocks, norms on both sides of a block, mixtures of experts, behind a product that
+ * multiplies their router, too. */
 #include "ops.h"
 #include "refmodel.h"
 
@@ -7,7 +8,7 @@
 #include "gpu/kernels.h"
 
 enum { VOCAB = 31, OUT = 37, WEIGHTS = 16, OPS = 16, EXPERTS = 11, CHOICES = 3 };
-enum { HIDDEN, NORMED, GATE, UP, BRANCH, RESULT, LOGITS, IDS, SHARES, DOWN, SLOTS };
+enum { HIDDEN, NORMED, GATE, UP, BRANCH, RESULT, LOGITS, IDS, SHARES, DOWN, BEFORE, SLOTS };
 
 typedef struct rig {
     dp_program program;
@@ -21,7 +22,7 @@ typedef struct rig {
 
 typedef struct shape {
     int32_t hidden, inner;
-    bool sandwich, moe, bias, normalise;
+    bool sandwich, moe, bias, normalise, behind; /* behind: a product and the router in f32 */
     float offset;
 } shape;
 
@@ -77,7 +78,7 @@ static void add_experts(rig *r, const shape *s, dp_dtype dtype, int32_t dst, int
 }
 
 static void add_moe(rig *r, const shape *s, dp_dtype dtype) {
-    dp_op *router = add_op(r, DP_OP_MATMUL, LOGITS, NORMED, add_weight(r, s->bias ? DP_Q8_0 : DP_F32, 0, EXPERTS, s->hidden, 0));
+    dp_op *router = add_op(r, DP_OP_MATMUL, LOGITS, NORMED, add_weight(r, s->bias && !s->behind ? DP_Q8_0 : DP_F32, 0, EXPERTS, s->hidden, 0));
     if (s->bias) router->bias = add_weight(r, DP_F32, 0, 1, EXPERTS, 0);
     dp_op *route = add_op(r, DP_OP_ROUTE, SHARES, LOGITS, -1);
     route->dst2 = IDS;
@@ -105,10 +106,15 @@ static void rig_init(rig *r, const shape *s, dp_dtype dtype) {
     const dp_slot slots[SLOTS] = {{"hidden", DP_ROWS_TOKENS, s->hidden}, {"normed", DP_ROWS_TOKENS, s->hidden}, {"gate", DP_ROWS_TOKENS, k * s->inner},
                                   {"up", DP_ROWS_TOKENS, k * s->inner}, {"branch", DP_ROWS_TOKENS, s->hidden}, {"result", DP_ROWS_TOKENS, OUT},
                                   {"logits", DP_ROWS_TOKENS, EXPERTS}, {"ids", DP_ROWS_TOKENS, CHOICES}, {"shares", DP_ROWS_TOKENS, CHOICES},
-                                  {"down", DP_ROWS_TOKENS, k * s->hidden}};
+                                  {"down", DP_ROWS_TOKENS, k * s->hidden}, {"before", DP_ROWS_TOKENS, s->hidden}};
     memcpy(r->slots, slots, sizeof slots);
     r->program = (dp_program){.ops = r->ops, .slots = r->slots, .slot_count = SLOTS, .weights = r->weights, .logits = RESULT, .vocab = OUT};
     add_op(r, DP_OP_EMBED, HIDDEN, -1, add_weight(r, DP_F32, 0, VOCAB, s->hidden, 0))->embed.scale = 20;
+    if (s->behind) {
+        add_norm(r, s, BEFORE, HIDDEN);
+        add_op(r, DP_OP_MATMUL, BRANCH, BEFORE, add_weight(r, dtype, 0, s->hidden, s->hidden, 0));
+        add_op(r, DP_OP_ADD, HIDDEN, HIDDEN, -1)->src2 = BRANCH;
+    }
     add_norm(r, s, NORMED, HIDDEN);
     if (s->moe) add_moe(r, s, dtype);
     else add_dense(r, s, dtype);
@@ -147,8 +153,8 @@ static void check_shape(dp_backend *gpu, dp_backend *reference, const shape *s, 
         CHECK_OK(run(reference, &r, 7 + token, hidden[0], result[0]));
         CHECK_OK(run(gpu, &r, 7 + token, hidden[1], result[1]));
         double a = ref_relative_error(hidden[1], hidden[0], (size_t)s->hidden), b = ref_relative_error(result[1], result[0], OUT);
-        CHECK_MSG(a < most && b < most, "%s, hidden %d, inner %d%s%s%s: relative error %g in the residual, %g in the result", dp_dtype_get(dtype)->name,
-                  (int)s->hidden, (int)s->inner, s->sandwich ? ", norms around" : "", s->moe ? ", experts" : "", s->bias ? ", biases" : "", a, b);
+        CHECK_MSG(a < most && b < most, "%s, hidden %d, inner %d%s%s%s%s: relative error %g in the residual, %g in the result", dp_dtype_get(dtype)->name,
+                  (int)s->hidden, (int)s->inner, s->sandwich ? ", norms around" : "", s->moe ? ", experts" : "", s->bias ? ", biases" : "", s->behind ? ", behind a product" : "", a, b);
         rig_free(&r);
     }
 }
@@ -163,8 +169,13 @@ static void check_dtypes(const dp_gpu_desc *desc, bool moe, bool few) {
         if (!dp_kernels_dots((dp_dtype)d) || (few && d != DP_Q4_K)) continue;
         bool wide = dp_dtype_get((dp_dtype)d)->block == 256;
         const shape shapes[] = {{.hidden = wide ? 512 : 320, .inner = wide ? 256 : 576, .moe = moe, .bias = true, .normalise = true},
-                                {.hidden = wide ? 1280 : 1152, .inner = wide ? 768 : 64, .moe = moe, .sandwich = !moe, .offset = 1}};
-        for (size_t i = 0; i < DP_COUNT(shapes); i++) check_shape(gpu, reference, &shapes[i], (dp_dtype)d, desc->exact ? 2e-5 : 1.5e-2);
+                                {.hidden = wide ? 1280 : 1152, .inner = wide ? 768 : 64, .moe = moe, .sandwich = !moe, .offset = 1},
+                                {.hidden = 512, .inner = 256, .moe = moe, .bias = true, .normalise = true, .behind = true},
+                                {.hidden = 1280, .inner = 768, .moe = moe, .offset = 1, .behind = true}};
+        for (size_t i = 0; i < DP_COUNT(shapes); i++) {
+            if (shapes[i].behind && (!moe || (d != DP_Q4_K && d != DP_MXFP4))) continue;
+            check_shape(gpu, reference, &shapes[i], (dp_dtype)d, desc->exact ? 2e-5 : 1.5e-2);
+        }
     }
     gpu->api->close(gpu);
     reference->api->close(reference);
