@@ -5,11 +5,11 @@
 #include "files.h"
 #include "golden.h"
 
-enum { PROMPT = 48, VOCAB = 512, EXPERTS = 8, RECORDS = 120, WIDEST = 1024 };
+enum { PROMPT = 48, BATCH = 4, VOCAB = 512, EXPERTS = 8, RECORDS = 120, WIDEST = 1024 };
 
 /* One traced step. */
 typedef struct record {
-    char label[48];
+    char op[16], label[48];
     size_t n;
     float data[WIDEST];
 } record;
@@ -29,7 +29,7 @@ typedef struct rig {
 static dp_status rig_open(rig *r, dp_backend_kind backend, const char *file, int32_t context) {
     TRY(dp_engine_open(&(dp_engine_desc){.backend = backend}, &r->engine));
     TRY(dp_model_open(r->engine, file, NULL, &r->model));
-    return dp_session_new(r->model, &(dp_session_desc){.context = context, .batch = 4}, &r->session);
+    return dp_session_new(r->model, &(dp_session_desc){.context = context, .batch = BATCH}, &r->session);
 }
 
 static void rig_close(rig *r) {
@@ -40,9 +40,9 @@ static void rig_close(rig *r) {
 
 static bool record_op(void *user, const char *op, const char *label, const float *data, size_t rows, size_t cols) {
     recorded *to = user;
-    (void)op;
     if (rows != 1 || cols > WIDEST || to->count == RECORDS) return false;
     record *r = &to->records[to->count++];
+    snprintf(r->op, sizeof r->op, "%s", op);
     snprintf(r->label, sizeof r->label, "%s", label);
     r->n = cols;
     memcpy(r->data, data, cols * sizeof *data);
@@ -55,38 +55,39 @@ static const record *find(const recorded *all, const char *label) {
     return NULL;
 }
 
-/* ids[0, t) as one prompt, then ids[t] alone, traced into `to`; its logits stay in the session. */
+/* ids[0, t) as a prompt, then ids[t] alone, traced into `to`; its logits stay in the session. The prompt's batches are of more than
+ * one token (but for t = 1): a single one would be rounded, too. */
 static dp_status run_token(rig *r, const int32_t *ids, int t, recorded *to) {
+    int first = t % BATCH == 1 && t > 1 ? 2 : 0;
     dp_session_set_trace(r->session, NULL, NULL);
     dp_session_truncate(r->session, 0);
-    if (t) TRY(dp_session_eval(r->session, ids, (size_t)t, NULL));
+    if (first) TRY(dp_session_eval(r->session, ids, (size_t)first, NULL));
+    if (t > first) TRY(dp_session_eval(r->session, ids + first, (size_t)(t - first), NULL));
     to->count = 0;
     dp_session_set_trace(r->session, record_op, to);
     return dp_session_eval(r->session, ids + t, 1, NULL);
 }
 
-/* The k experts with the largest router logits as bits, and by how much the last of them beats the next one. */
-static unsigned chosen(const float *logits, int k_most, float *gap) {
+/* The k experts with the largest router logits, as bits. */
+static unsigned chosen(const float *logits, int k_most) {
     unsigned bits = 0;
-    float last = 0;
-    for (int k = 0; k <= k_most; k++) {
+    for (int k = 0; k < k_most; k++) {
         int top = -1;
         for (int i = 0; i < EXPERTS; i++)
             if (!(bits >> i & 1) && (top < 0 || logits[i] > logits[top])) top = i;
-        *gap = last - logits[top];
-        last = logits[top];
-        if (k < k_most) bits |= 1u << top;
+        bits |= 1u << top;
     }
     return bits;
 }
 
-/* Whether the two steps chose different experts in a layer; *gap is that of the expected ones in the first such layer. */
-static bool chose_differently(const recorded *expected, const recorded *found, float *gap) {
+/* Whether the two steps chose different experts in a layer. *error: the largest relative one of routers' logits, up to the first
+ * such layer. */
+static bool chose_differently(const recorded *expected, const recorded *found, double *error) {
     for (size_t i = 1; i < expected->count; i++) {
         const record *route = &expected->records[i], *router = route - 1, *other = find(found, router->label);
-        float other_gap;
-        if (!strstr(route->label, ".route")) continue;
-        if (other && chosen(router->data, (int)route->n, gap) != chosen(other->data, (int)route->n, &other_gap)) return true;
+        if (strcmp(route->op, "route") != 0 || !other) continue;
+        *error = fmax(*error, ref_relative_error(other->data, router->data, router->n));
+        if (chosen(router->data, (int)route->n) != chosen(other->data, (int)route->n)) return true;
     }
     return false;
 }
@@ -98,22 +99,21 @@ static void load_ids(const char *golden, int32_t *ids) {
     dp_free(t.data);
 }
 
-/* A router whose last chosen expert leads by less than this may choose another: its logits are 2 to 4 in size, and what
- * comes before it is rounded by 1 %. */
-static const float near_tie = 0.05f;
-
-static void check_tokens(rig *exact, rig *gpu, const int32_t *ids, const float *logits, double most, int *ties, double *error) {
+/* Where a router's last chosen expert leads by little, rounding may choose another. How much that is follows from the logits' errors,
+ * which have the bound of the model's own: with Mixtral's they are 0.3, 0.7 and 1.0 % of the logits' size in its three layers, up to
+ * 2 %, and sizes are 2.6 to 4.8, so two logits of the last layer move by 0.07 against each other, and by three times that at times. */
+static void check_tokens(rig *exact, rig *gpu, const int32_t *ids, const float *logits, double most, int *ties, double *error, double *routers) {
     static recorded expected, found;
     double difference = 0, size = 0;
     for (int t = 1; t < PROMPT; t++) {
-        float gap = 0;
+        double router = 0;
         CHECK_OK(run_token(exact, ids, t, &expected));
         CHECK_OK(run_token(gpu, ids, t, &found));
-        if (chose_differently(&expected, &found, &gap)) {
-            CHECK_MSG(gap < near_tie, "token %d: other experts, though the chosen ones lead by %g", t, (double)gap);
-            ++*ties;
-            continue;
-        }
+        bool tie = chose_differently(&expected, &found, &router);
+        CHECK_MSG(router < 2.5 * most, "token %d: relative error %g in a router's logits", t, router);
+        *routers = fmax(*routers, router);
+        *ties += tie;
+        if (tie) continue;
         const float *want = logits + t * VOCAB, *have = dp_session_logits(gpu->session);
         double one = ref_relative_error(have, want, VOCAB);
         CHECK_MSG(one < 2.5 * most, "token %d: relative error %g", t, one);
@@ -138,13 +138,14 @@ static void check_model(const char *name, const char *path, const char *golden, 
     rig exact = {0}, gpu = {0};
     ref_tensor logits;
     int ties = 0;
-    double error = INFINITY;
+    double error = INFINITY, routers = 0;
     load_ids(golden, ids);
     CHECK_OK(ref_tensor_load(golden, "logits", &logits));
     CHECK_OK(rig_open(&exact, DP_BACKEND_CPU_REF, path, PROMPT));
     CHECK_OK(rig_open(&gpu, DP_BACKEND_GPU, path, PROMPT));
-    check_tokens(&exact, &gpu, ids, logits.data, most, &ties, &error);
-    printf("  %-8s relative logit error of single tokens %.2e, %d of %d at near ties of a router\n", name, error, ties, PROMPT - 1);
+    check_tokens(&exact, &gpu, ids, logits.data, most, &ties, &error, &routers);
+    printf("  %-8s relative logit error of single tokens %.2e; routers' up to %.1e, %d of %d tokens at near ties of one\n", name, error,
+           routers, ties, PROMPT - 1);
     rig_close(&exact);
     rig_close(&gpu);
     dp_free(logits.data);
