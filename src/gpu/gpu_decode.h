@@ -42,6 +42,7 @@ dp_status dp_decode_product(dp_planner *p, size_t *ops);
 /* Finds a shape for a kernel of the DP_KERNEL_DOT_* family: rows of `units`; tile: rows of a workgroup, 0: any. */
 typedef struct dp_dot_shape {
     uint32_t lanes, rows, threads, steps, tile;
+    bool spread; /* over more lanes than units keep busy: rows are few */
 } dp_dot_shape;
 dp_dot_shape dp_decode_shape(const dp_planner *p, uint32_t rows, uint32_t units, uint32_t tile);
 /* The constants of a variant that follow from the shape and the activations in the packed twin of `src`. */

@@ -5,13 +5,18 @@ static uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
 /* ---- shapes ---- */
 
+/* Threads that a product can do with: about half of what a large GPU runs at once (132 cores of 2048). */
+enum { THREADS_ENOUGH = 65536 };
+
+/* Threads that may share a row. */
+static uint32_t lanes_most(const dp_planner *p) {
+    const dp_gpu_caps *caps = dp_gpu_get_caps(p->plan->backend->gpu);
+    return caps->subgroups && caps->subgroup_min == caps->subgroup_max && caps->subgroup_max >= 4 ? DP_MIN(caps->subgroup_max, 32u) : 32;
+}
+
 /* Threads that share a row: as many as leave few of them idle in the last step. */
 static uint32_t lanes_for(const dp_planner *p, uint32_t units) {
-    const dp_gpu_caps *caps = dp_gpu_get_caps(p->plan->backend->gpu);
-    uint32_t most = caps->subgroups && caps->subgroup_min == caps->subgroup_max && caps->subgroup_max >= 4
-                        ? DP_MIN(caps->subgroup_max, 32u)
-                        : 32;
-    uint32_t best = 4, best_slots = ceil_div(units, 4) * 4;
+    uint32_t most = lanes_most(p), best = 4, best_slots = ceil_div(units, 4) * 4;
     for (uint32_t lanes = 8; lanes <= most; lanes *= 2) {
         uint32_t slots = ceil_div(units, lanes) * lanes;
         if (slots * 9 <= best_slots * 10) {
@@ -22,10 +27,9 @@ static uint32_t lanes_for(const dp_planner *p, uint32_t units) {
     return best;
 }
 
-dp_dot_shape dp_decode_shape(const dp_planner *p, uint32_t rows, uint32_t units, uint32_t tile) {
+static dp_dot_shape shape_of(const dp_planner *p, uint32_t rows, uint32_t units, uint32_t tile, uint32_t lanes) {
     const dp_gpu_caps *caps = dp_gpu_get_caps(p->plan->backend->gpu);
-    dp_dot_shape s = {.lanes = lanes_for(p, units), .threads = 128};
-    s.steps = ceil_div(units, s.lanes);
+    dp_dot_shape s = {.lanes = lanes, .threads = 128, .steps = ceil_div(units, lanes)};
     if (tile) {
         s.rows = rows >= 8192 ? 4 : 2;
         while (s.rows < 4 && (tile / s.rows * s.lanes > 512 || tile / s.rows * s.lanes > caps->workgroup_size)) s.rows *= 2;
@@ -37,11 +41,27 @@ dp_dot_shape dp_decode_shape(const dp_planner *p, uint32_t rows, uint32_t units,
     return s;
 }
 
+dp_dot_shape dp_decode_shape(const dp_planner *p, uint32_t rows, uint32_t units, uint32_t tile) {
+    return shape_of(p, rows, units, tile, lanes_for(p, units));
+}
+
+/* The same for all that is not experts'. Few and short rows leave most of a device idle, and then steps one after another cost more
+ * than threads without a unit in the last one: so as many share a row as there are units for, or until they are enough. */
+static dp_dot_shape dense_shape(const dp_planner *p, uint32_t rows, uint32_t units, uint32_t tile) {
+    dp_dot_shape s = dp_decode_shape(p, rows, units, tile);
+    uint32_t most = DP_MIN(lanes_most(p), units);
+    while (s.lanes < most && rows / s.rows * s.lanes < THREADS_ENOUGH) {
+        s = shape_of(p, rows, units, tile, 2 * s.lanes);
+        s.spread = true;
+    }
+    return s;
+}
+
 /* When units are fetched (kernels/dot_rows.wgsl), as was measured on one GPU: with Q8_0 a unit is many loads and little work, with
- * MXFP4 work decides, and two matrices at once want all registers. */
-static uint32_t fetch_for(const dp_kernel_variant *v) {
+ * MXFP4 work decides, and two matrices at once want all registers, which few threads have. */
+static uint32_t fetch_for(const dp_kernel_variant *v, const dp_dot_shape *shape) {
     if (v->dtype == DP_MXFP4) return v->kernel == DP_KERNEL_DOT_EXPERTS_ACT ? 0 : 1;
-    return v->dtype == DP_Q8_0 ? 1 : 2;
+    return v->dtype == DP_Q8_0 || shape->spread ? 1 : 2;
 }
 
 void dp_decode_constants(const dp_planner *p, dp_kernel_variant *variant, const dp_dot_shape *shape, uint32_t units, uint32_t src_cols) {
@@ -53,7 +73,7 @@ void dp_decode_constants(const dp_planner *p, dp_kernel_variant *variant, const 
     c[DP_DOT_STEPS] = shape->steps;
     c[DP_DOT_GROUPS] = src_cols / 16;
     c[DP_DOT_NORM] = p->packed_norm != NULL;
-    c[DP_DOT_FETCH] = fetch_for(variant);
+    c[DP_DOT_FETCH] = fetch_for(variant, shape);
     c[DP_DOT_EPS] = dp_decode_bits(p->packed_norm ? p->packed_norm->norm.eps : 0);
 }
 
@@ -69,7 +89,7 @@ static dp_recipe recipe_of(const dp_planner *p, dp_kernel kernel, const dp_op *o
     const dp_weight *w = dp_decode_matrix(p, op);
     uint32_t units = (uint32_t)w->cols / 64;
     dp_recipe r = {.variant = {kernel, w->dtype, {0}}, .grid = {1, 1, 1}, .planned = {.rows = dp_decode_rows(p, dst), .axis = 1}};
-    *shape = dp_decode_shape(p, (uint32_t)w->rows, units, tile);
+    *shape = dense_shape(p, (uint32_t)w->rows, units, tile);
     dp_decode_constants(p, &r.variant, shape, units, (uint32_t)w->cols);
     r.variant.constants[DP_DOT_BIAS] = op->bias >= 0;
     r.variant.constants[DP_DOT_MATRIX0] = (uint32_t)w->rows;
@@ -196,7 +216,7 @@ static dp_status join(dp_planner *p, size_t *ops) {
     TRY(dp_decode_source(p, part[0], &src));
     dp_recipe r = recipe_of(p, DP_KERNEL_DOT_JOIN, part[0], 0, part[0]->dst, &shape);
     for (size_t i = 0; i < 3; i++) all += rows[i] = (uint32_t)dp_decode_matrix(p, part[i])->rows;
-    shape = dp_decode_shape(p, all, (uint32_t)dp_decode_matrix(p, part[0])->cols / 64, 0);
+    shape = dense_shape(p, all, (uint32_t)dp_decode_matrix(p, part[0])->cols / 64, 0);
     dp_decode_constants(p, &r.variant, &shape, (uint32_t)dp_decode_matrix(p, part[0])->cols / 64, dp_decode_cols(p, part[0]->src));
     r.variant.constants[DP_DOT_BIAS] = 0; /* attention adds it */
     for (size_t i = 0; i < 3; i++) {
