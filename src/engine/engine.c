@@ -112,7 +112,8 @@ static dp_status open_experts(dp_model *model, dp_misses misses) {
     return DP_OK;
 }
 
-static dp_status load_weights(dp_model *model, const dp_model_desc *desc) {
+/* Decides where weights lie, and makes room for them there. */
+static dp_status place_weights(dp_model *model, const dp_model_desc *desc) {
     dp_backend *backend = model->engine->backend;
     dp_residency *residency = &model->residency;
     const dp_session_desc size = {.context = DP_MIN(desc->context, model->built->shape.context), .batch = desc->batch};
@@ -124,17 +125,25 @@ static dp_status load_weights(dp_model *model, const dp_model_desc *desc) {
     TRY(dp_weights_load(model->built, how, &model->weights, desc->progress, desc->user));
     TRY(open_experts(model, desc->misses));
     TRY(dp_residency_open(residency, model->built, desc));
-    return backend->api->load(backend, model->built->program, desc->progress, desc->user);
+    return backend->api->reserve ? backend->api->reserve(backend, model->built->program) : DP_OK;
+}
+
+static dp_status open_tokenizer(dp_model *model) {
+    dp_status status = dp_checkpoint_tokenizer(model->checkpoint, &model->tokenizer);
+    return status == DP_E_NOT_FOUND ? DP_OK : status;
 }
 
 static dp_status open_model(dp_model *model, const char *path, const dp_model_desc *desc) {
+    dp_backend *backend = model->engine->backend;
+    bool meanwhile = backend->api->reserve && !desc->ram; /* a budget of host memory counts the tokenizer */
     TRY(dp_checkpoint_open(path, &model->checkpoint));
     TRY(verify_shards(model->checkpoint, desc));
     TRY(dp_arch_build(model->checkpoint, &model->built));
-    dp_status status = dp_checkpoint_tokenizer(model->checkpoint, &model->tokenizer);
-    if (status != DP_OK && status != DP_E_NOT_FOUND) return status;
     TRY(describe(model));
-    return load_weights(model, desc);
+    if (!meanwhile) TRY(open_tokenizer(model));
+    TRY(place_weights(model, desc));
+    if (meanwhile) TRY(open_tokenizer(model)); /* while the device makes the room */
+    return backend->api->load(backend, model->built->program, desc->progress, desc->user);
 }
 
 /* The formats' own messages begin with the file, "<path>: ..." or "<path>/manifest.json: ...", some with "./" before it. */

@@ -370,6 +370,16 @@ static void close_backend(dp_backend *base) {
     dp_free(b);
 }
 
+static dp_status reserve(dp_backend *base, dp_program *program) {
+    dp_gpu_backend *b = of(base);
+    dp_mutex_lock(b->lock);
+    uint64_t before = used(b);
+    dp_status status = dp_gpu_weights_reserve(b, program);
+    b->weight_bytes += used(b) - before;
+    dp_mutex_unlock(b->lock);
+    return status;
+}
+
 static dp_status load(dp_backend *base, dp_program *program, dp_progress_fn progress, void *user) {
     dp_gpu_backend *b = of(base);
     dp_mutex_lock(b->lock);
@@ -406,6 +416,7 @@ static const dp_backend_api api = {
     .close = close_backend,
     .describe = describe,
     .memory = memory,
+    .reserve = reserve,
     .load = load,
     .unload = unload,
     .plan_new = plan_new,

@@ -42,11 +42,26 @@ typedef struct dp_gpu_weight {
     dp_gpu_part *parts;
     size_t part_count;
     dp_gpu_stream *stream; /* whose slots these buffers are; NULL: its own */
+    bool later;            /* its values come when they are wanted */
 } dp_gpu_weight;
 
 /* dp_gpu_buffer_new for what is to be bound whole. */
 dp_status dp_gpu_storage_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out);
 
+/* ---- weights: their room (gpu_room.c), and their way there (gpu_weights.c) ---- */
+
+/* Room is made some way ahead of what is sent: what is sent goes on meanwhile. Further ahead it would wait behind that. */
+typedef struct dp_gpu_room {
+    dp_gpu_backend *backend;
+    dp_program *program;
+    size_t now, next;           /* weights: the one being sent, the next to get room */
+    bool refused;               /* the next one was */
+    uint64_t made, sent, total; /* bytes */
+} dp_gpu_room;
+void dp_gpu_room_begin(dp_gpu_room *room, dp_gpu_backend *backend, dp_program *program);
+dp_status dp_gpu_room_make(dp_gpu_room *room);
+/* Room for the first weights (dp_backend_api.reserve); load makes what is not there. */
+dp_status dp_gpu_weights_reserve(dp_gpu_backend *backend, dp_program *program);
 dp_status dp_gpu_weights_load(dp_gpu_backend *backend, dp_program *program, dp_progress_fn progress, void *user);
 void dp_gpu_weights_unload(dp_gpu_backend *backend, dp_program *program);
 /* Bytes of a weight, or of one of its experts, on the device. */
@@ -55,6 +70,11 @@ uint64_t dp_gpu_weight_bytes(const dp_weight *weight);
  * has none. */
 dp_status dp_gpu_part_units(const dp_gpu_backend *backend, const dp_weight *weight, uint32_t units, uint32_t *out);
 dp_repack_size dp_gpu_part_bytes(const dp_weight *weight, uint32_t units);
+dp_repack_size dp_gpu_repacked(dp_dtype dtype, size_t elements);
+/* Bytes of the first weights as stored. */
+uint64_t dp_gpu_weights_before(const dp_program *program, size_t count);
+/* A failure, in words about weight i. */
+dp_status dp_gpu_weight_failed(dp_status status, const dp_program *program, size_t i);
 /* Takes a plain weight to its buffers. */
 dp_status dp_gpu_weights_send(dp_gpu_backend *backend, const dp_program *program, size_t weight);
 

@@ -57,6 +57,9 @@ typedef struct dp_backend_api {
     const char *(*describe)(const dp_backend *backend);
     /* What everything open takes on the device; NULL where that is the process's own memory. */
     void (*memory)(dp_backend *backend, dp_device_memory *out);
+    /* Makes the room that load fills, and begins with it if nobody has. What the host does between the two costs no time where
+     * giving memory takes a device its time. NULL where that is nothing. */
+    dp_status (*reserve)(dp_backend *backend, dp_program *program);
     /* Takes a program's weights to the device, once for all plans; host data stays valid until unload. */
     dp_status (*load)(dp_backend *backend, dp_program *program, dp_progress_fn progress, void *user);
     void (*unload)(dp_backend *backend, dp_program *program);
