@@ -24,6 +24,8 @@ IMPORT(gpu_provoke) void gpu_provoke(uint32_t fault);
 IMPORT(gpu_buffer_new) int32_t gpu_buffer_new(double size, const char *label, uint32_t *out); /* waits */
 IMPORT(gpu_buffer_free) void gpu_buffer_free(uint32_t buffer);
 IMPORT(gpu_write) int32_t gpu_write(uint32_t buffer, double offset, const void *data, uint32_t size);
+IMPORT(gpu_stage) int32_t gpu_stage(uint32_t buffer, double offset, const void *data, uint32_t size); /* waits */
+IMPORT(gpu_stage_send) void gpu_stage_send(void);
 IMPORT(gpu_read_begin) int32_t gpu_read_begin(uint32_t buffer, double offset, uint32_t size, uint32_t *out);
 IMPORT(gpu_read_end) int32_t gpu_read_end(uint32_t read, void *data); /* waits */
 IMPORT(gpu_read_drop) void gpu_read_drop(uint32_t read);
@@ -199,11 +201,12 @@ dp_status dp_gpu_stage_commit(dp_gpu *gpu, size_t size, dp_gpu_buffer buffer, ui
     if (size == 0 || size > gpu->staged) return dp_fail(DP_E_ARG, "%zu bytes of %zu that are staged", size, gpu->staged);
     gpu->staged -= size;
     gpu->taken += size;
-    return dp_gpu_write(gpu, buffer, offset, data, size);
+    return done(gpu_stage(buffer, (double)offset, data, (uint32_t)size));
 }
 
 dp_status dp_gpu_stage_send(dp_gpu *gpu) {
     (void)gpu;
+    gpu_stage_send();
     return DP_OK;
 }
 

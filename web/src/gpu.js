@@ -5,11 +5,13 @@
 // results of what is being made, and so does making buffers once much is under way; otherwise they come with a later call, and
 // a readback that is not there yet, or a pipeline that a step needs, gives WAITING.
 import { compilerMessage, describeAdapter, openDevice, Table } from './device.js';
+import { Stages } from './stage.js';
 
 const OK = 0, ARG = 1, MEMORY = 2, UNSUPPORTED = 7, DEVICE = 11; // dp_status
 export const WAITING = 255; // DP_WAITING: C is to make the call again once `answer` is there
 const PARAM_BYTES = 64, PARAM_SLOTS = 16384;
-const UNSURE = 128 << 20; // bytes of buffers that may be under way before the results of those before them are waited for
+const UNSURE = 256 << 20; // bytes of buffers that may be under way before the results of those before them are waited for
+const BATCH = 32 << 20; // bytes of buffers whose results come together
 const WRITE_PIECE = 128 << 10; // bytes: larger writes cost browsers more copies between processes
 const READBACK_KEEP = 1 << 20, READBACK_LEAST = 4096;
 const TIMED_MAX = 1024;
@@ -52,12 +54,14 @@ export class GpuHost {
     this.caps = caps;
     this.error = undefined;
     this.lost = undefined;
+    this.batch = undefined; // buffers whose error scope is open
     this.making = new Set(); // results not waited for yet
     this.compiling = { done: 0, total: 0 };
     this.refuse = false;
     this.unsure = 0;
     this.earlier = undefined; // settles with what was being made when results were waited for last
     this.buffers = new Table();
+    this.stages = new Stages(device);
     this.pipelines = new Table();
     this.bindings = new Table();
     this.reads = new Table();
@@ -74,6 +78,8 @@ export class GpuHost {
     const device = this.device;
     this.device = undefined;
     this.bytes = 0;
+    if (this.batch) this.closeBatch(this.batch);
+    this.stages?.close();
     device?.destroy();
   }
 
@@ -105,6 +111,33 @@ export class GpuHost {
     return { made, result };
   }
 
+  /** Buffers that are made one after the other share an error scope: one of its own for each costs more than making it. */
+  inBatch(make, label, size) {
+    const { device } = this;
+    const batch = this.batch ?? { device, labels: [], bytes: 0 };
+    if (!this.batch) {
+      device.pushErrorScope('out-of-memory');
+      batch.result = new Promise((resolve) => {
+        batch.close = resolve;
+      }).finally(() => this.making.delete(batch.result));
+      this.making.add(batch.result);
+      this.batch = batch;
+      queueMicrotask(() => this.closeBatch(batch));
+    }
+    const made = make(device);
+    batch.labels.push(label);
+    batch.bytes += size;
+    if (this.strict || batch.bytes >= BATCH) this.closeBatch(batch);
+    return { made, result: batch.result };
+  }
+
+  closeBatch(batch) {
+    if (this.batch !== batch) return;
+    this.batch = undefined;
+    const { device, labels, bytes } = batch, names = labels.length > 1 ? `${labels[0]} to ${labels.at(-1)}` : labels[0];
+    batch.close(device.popErrorScope().then((error) => this.note(error, `the device ${this.caps.name} has no room for ${bytes} bytes (${names})`), () => {}));
+  }
+
   async settle() {
     while (this.making.size) await Promise.all(this.making);
     return this.take();
@@ -129,8 +162,7 @@ export class GpuHost {
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     let scope;
     try {
-      scope = this.scoped((device) => device.createBuffer({ label, size, usage }),
-        () => `the device ${this.caps.name} has no room for ${size} bytes (${label})`);
+      scope = this.inBatch((device) => device.createBuffer({ label, size, usage }), label, size);
     } catch (error) { // a size that no browser takes
       return this.fail(MEMORY, `the device ${this.caps.name} has no room for ${size} bytes (${label}): ${error.message}`);
     }
@@ -153,6 +185,7 @@ export class GpuHost {
     const item = this.buffers.drop(handle);
     if (!item) return;
     this.bytes -= item.size;
+    this.stages.send(); // copies into it may be among them
     item.buffer.destroy();
   }
 
@@ -168,7 +201,25 @@ export class GpuHost {
     const status = this.take() || this.range(handle, offset, size);
     if (status !== OK) return status;
     const { buffer } = this.buffers.get(handle), memory = this.memory();
+    this.stages.send();
     for (let at = 0; at < size; at += WRITE_PIECE) this.queue.writeBuffer(buffer, offset + at, memory, pointer + at, Math.min(WRITE_PIECE, size - at));
+    return OK;
+  }
+
+  /** The same of what is much, through mapped buffers where C can wait for them. */
+  stage(handle, offset, pointer, size) {
+    if (!this.canWait) return this.write(handle, offset, pointer, size);
+    const status = this.take() || this.range(handle, offset, size);
+    if (status !== OK) return status;
+    const item = this.buffers.get(handle);
+    try {
+      for (let at = 0, count; at < size; at += count) {
+        count = this.stages.put(item.buffer, item.size, offset + at, new Uint8Array(this.memory(), pointer + at, size - at));
+        if (!count) return this.stages.mapped.then(() => this.stage(handle, offset + at, pointer + at, size - at), (error) => this.afterFailure(error));
+      }
+    } catch (error) {
+      return this.afterFailure(error);
+    }
     return OK;
   }
 
@@ -187,6 +238,7 @@ export class GpuHost {
   beginRead(source, offset, size, encoder = this.device.createCommandEncoder()) {
     const { buffer, capacity } = this.readbackBuffer(size);
     encoder.copyBufferToBuffer(source, offset, buffer, 0, size);
+    this.stages.send();
     this.queue.submit([encoder.finish()]);
     const read = { buffer, capacity, size, ready: false };
     read.mapped = buffer.mapAsync(GPUMapMode.READ, 0, size).then(() => {
@@ -401,6 +453,7 @@ export class GpuHost {
     const words = new Uint32Array(this.memory(), pointer, 6 * count);
     const status = this.checkDispatches(words);
     if (status !== OK || !count) return status;
+    this.stages.send();
     this.queue.submit([this.encodeAll(words).finish()]);
     return OK;
   }
@@ -418,6 +471,7 @@ export class GpuHost {
     const words = new Uint32Array(this.memory().slice(pointer, pointer + 24 * count));
     const status = this.checkDispatches(words);
     if (status !== OK) return status;
+    this.stages.send();
     this.queries ??= this.device.createQuerySet({ type: 'timestamp', count: 2 * TIMED_MAX });
     this.queryResults ??= this.device.createBuffer({ label: 'timestamps', size: 16 * TIMED_MAX, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
     for (let done = 0; done < count; done += TIMED_MAX) {
@@ -441,6 +495,7 @@ export class GpuHost {
 
   async wait() {
     try {
+      this.stages.send();
       await this.queue.onSubmittedWorkDone();
     } catch (error) {
       return this.afterFailure(error);
@@ -487,6 +542,8 @@ export class GpuHost {
       gpu_buffer_new: (size, label, out) => this.newBuffer(size, text(label), out),
       gpu_buffer_free: (buffer) => this.freeBuffer(buffer),
       gpu_write: (buffer, offset, pointer, size) => this.write(buffer, offset, pointer >>> 0, size),
+      gpu_stage: (buffer, offset, pointer, size) => this.stage(buffer, offset, pointer >>> 0, size),
+      gpu_stage_send: () => this.stages.send(),
       gpu_read_begin: (buffer, offset, size, out) => {
         const status = this.take() || this.range(buffer, offset, size) || (size ? OK : this.fail(ARG, 'reading 0 bytes'));
         if (status !== OK) return status;
@@ -512,4 +569,4 @@ export class GpuHost {
   }
 }
 
-GpuHost.waiting = ['gpu_open', 'gpu_check', 'gpu_prepare', 'gpu_buffer_new', 'gpu_read_end', 'gpu_pipeline_new', 'gpu_submit_timed', 'gpu_wait'];
+GpuHost.waiting = ['gpu_open', 'gpu_check', 'gpu_prepare', 'gpu_buffer_new', 'gpu_stage', 'gpu_read_end', 'gpu_pipeline_new', 'gpu_submit_timed', 'gpu_wait'];

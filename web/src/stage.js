@@ -1,0 +1,95 @@
+// stage.js: takes much to the device's buffers through a few that are mapped while they are filled. Against writeBuffer it spares
+// the worker half of its copying, but wants to wait until the device has emptied one.
+//
+// What goes to one buffer piece by piece lies side by side here, and becomes one copy: browsers clear new buffers, unless the first
+// thing that is written to them fills them whole.
+const STAGES = 8, STAGE_BYTES = 4 << 20, ALIGN = 4;
+const IDLE = 1000; // milliseconds after which their memory is given back
+
+export class Stages {
+  constructor(device) {
+    this.device = device;
+    this.free = []; // those that are not being filled, in the order they were sent
+    this.count = 0;
+    this.current = undefined;
+  }
+
+  /** One to fill; undefined: all are under way. */
+  take() {
+    if (this.current) return this.current;
+    if (!this.free[0]?.ready && this.count < STAGES) {
+      this.count++;
+      const buffer = this.device.createBuffer({ label: 'staging', size: STAGE_BYTES, usage: GPUBufferUsage.MAP_WRITE | GPUBufferUsage.COPY_SRC, mappedAtCreation: true });
+      this.free.unshift({ buffer, ready: true });
+    }
+    if (!this.free[0].ready) return undefined;
+    const stage = this.free.shift();
+    this.current = Object.assign(stage, { bytes: new Uint8Array(stage.buffer.getMappedRange()), used: 0, copies: [], latest: new Map() });
+    return stage;
+  }
+
+  /** Room for bytes from `offset` on of a buffer of `size` bytes: all of that, if they begin it and it fits. */
+  begin(stage, buffer, size, offset, count) {
+    const left = STAGE_BYTES - stage.used, whole = offset === 0 && size <= STAGE_BYTES, room = whole ? size : Math.min(count, left);
+    if (!room || room > left) return undefined;
+    const copy = { buffer, from: stage.used, offset, room, filled: 0 };
+    stage.used += room;
+    stage.copies.push(copy);
+    stage.latest.set(buffer, copy);
+    return copy;
+  }
+
+  /** Takes bytes to buffer[offset..], whose size is `size`. How many were taken; 0: none before `mapped` has settled. */
+  put(buffer, size, offset, bytes) {
+    const stage = this.take();
+    if (!stage) return 0;
+    let copy = stage.latest.get(buffer);
+    if (!copy || copy.offset + copy.filled !== offset || copy.filled === copy.room) copy = this.begin(stage, buffer, size, offset, bytes.length);
+    if (!copy) {
+      this.send();
+      return this.put(buffer, size, offset, bytes);
+    }
+    const count = Math.min(bytes.length, copy.room - copy.filled);
+    stage.bytes.set(count === bytes.length ? bytes : bytes.subarray(0, count), copy.from + copy.filled);
+    copy.filled += count;
+    return count;
+  }
+
+  /** Settles when one can be filled. */
+  get mapped() {
+    clearTimeout(this.idle);
+    return this.free[0].mapped;
+  }
+
+  /** Has the device begin with what is there: ahead of whatever else is queued. */
+  send() {
+    const stage = this.current;
+    if (!stage) return;
+    this.current = undefined;
+    stage.buffer.unmap();
+    const encoder = this.device.createCommandEncoder();
+    for (const { buffer, from, offset, filled } of stage.copies) encoder.copyBufferToBuffer(stage.buffer, from, buffer, offset, filled);
+    this.device.queue.submit([encoder.finish()]);
+    stage.ready = false;
+    stage.bytes = stage.copies = stage.latest = undefined;
+    stage.mapped = stage.buffer.mapAsync(GPUMapMode.WRITE).then(() => {
+      stage.ready = true;
+    });
+    stage.mapped.catch(() => {}); // told to whoever waits for it
+    this.free.push(stage);
+    clearTimeout(this.idle);
+    this.idle = setTimeout(() => this.drop(), IDLE);
+    this.idle.unref?.(); // Node need not wait for it
+  }
+
+  drop() {
+    if (this.current) return;
+    for (const { buffer } of this.free) buffer.destroy();
+    this.free = [];
+    this.count = 0;
+  }
+
+  close() {
+    clearTimeout(this.idle);
+  }
+}
