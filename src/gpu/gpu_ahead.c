@@ -303,19 +303,22 @@ static dp_status submit_watched(const token_run *r, size_t from, size_t to, bool
     return dp_gpu_submit(r->plan->backend->gpu, r->plan->queue + to, to == r->count ? r->draw : 0);
 }
 
-/* Submits [from, to) of the queue and what is drawn behind its end; begins to read the record. */
+/* Submits [from, to) of the queue and what is drawn behind its end; begins to read the record. What runs behind the choice while the
+ * host computes comes with a submit of its own, for which the read does not wait. */
 static dp_status submit_window(const token_run *r, size_t from, size_t to, bool places, dp_gpu_read *read) {
     dp_plan *plan = r->plan;
     dp_gpu *gpu = plan->backend->gpu;
     bool part = plan->missed.computes && places; /* of a row that the host may compute something of */
     dp_gpu_range record = {plan->ahead->record, 0, (part ? plan->ahead->record_words : plan->ahead->used_words) * 4};
-    size_t end = to + (to == r->count ? r->draw : 0);
+    bool product = part && plan->planned[plan->queue_ops[to - 1]].block;
+    size_t end = to + (to == r->count ? r->draw : 0) - product;
     if (r->watched) {
         TRY(submit_watched(r, from, to, places));
         return dp_gpu_read_begin(gpu, record.buffer, 0, (size_t)record.size, read);
     }
     for (; end - from > DP_GPU_SUBMIT_PIECE; from += DP_GPU_SUBMIT_PIECE) TRY(dp_gpu_submit(gpu, plan->queue + from, DP_GPU_SUBMIT_PIECE));
-    return dp_gpu_submit_read(gpu, plan->queue + from, end - from, &record, read);
+    TRY(dp_gpu_submit_read(gpu, plan->queue + from, end - from, &record, read));
+    return product ? dp_gpu_submit(gpu, plan->queue + end, 1) : DP_OK;
 }
 
 /* Shows the router's choice to who asked for it; *changed: it is to be another. */
