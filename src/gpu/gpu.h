@@ -125,6 +125,8 @@ dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t c
 /* The same with a readback behind it, as dp_gpu_read_begin would give it, in one submit. range->size is not 0. */
 dp_status dp_gpu_submit_read(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range,
                              dp_gpu_read *out);
+/* The same submit will likely be asked for next: encodes it now, while the device is busy with others. A hint that changes no result. */
+void dp_gpu_encode(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range);
 /* The same with one pass and two timestamps per dispatch; waits; nanoseconds[count]. Needs caps.timestamps. */
 dp_status dp_gpu_submit_timed(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, uint64_t *nanoseconds);
 dp_status dp_gpu_wait(dp_gpu *gpu); /* until everything submitted is done */

@@ -61,6 +61,9 @@ dp_status dp_gpu_read_end(dp_gpu *gpu, dp_gpu_read read, void *data) {
     return absent();
 }
 void dp_gpu_read_drop(dp_gpu *gpu, dp_gpu_read read) { (void)gpu, (void)read; }
+void dp_gpu_encode(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range) {
+    (void)gpu, (void)dispatches, (void)count, (void)range;
+}
 void dp_gpu_watch(dp_gpu *gpu, bool on) { (void)gpu, (void)on; }
 
 dp_status dp_gpu_pipeline_new(dp_gpu *gpu, const dp_gpu_pipeline_desc *desc, dp_gpu_pipeline *out) {

@@ -303,22 +303,45 @@ static dp_status submit_watched(const token_run *r, size_t from, size_t to, bool
     return dp_gpu_submit(r->plan->backend->gpu, r->plan->queue + to, to == r->count ? r->draw : 0);
 }
 
-/* Submits [from, to) of the queue and what is drawn behind its end; begins to read the record. What runs behind the choice while the
- * host computes comes with a submit of its own, for which the read does not wait. */
+/* What is read behind [from, to) of the queue, and what is submitted with it. */
+typedef struct window {
+    dp_gpu_range record;
+    size_t end;   /* of that, what is drawn behind the queue's end included */
+    bool product; /* what runs behind the choice while the host computes has a submit of its own, for which the read does not wait */
+} window;
+
+static window window_of(const token_run *r, size_t to, bool places) {
+    dp_plan *plan = r->plan;
+    bool part = plan->missed.computes && places; /* of a row that the host may compute something of */
+    window w = {.record = {plan->ahead->record, 0, (part ? plan->ahead->record_words : plan->ahead->used_words) * 4}};
+    w.product = part && plan->planned[plan->queue_ops[to - 1]].block;
+    w.end = to + (to == r->count ? r->draw : 0) - w.product;
+    return w;
+}
+
+/* Submits [from, to) of the queue and what is drawn behind its end; begins to read the record. */
 static dp_status submit_window(const token_run *r, size_t from, size_t to, bool places, dp_gpu_read *read) {
     dp_plan *plan = r->plan;
     dp_gpu *gpu = plan->backend->gpu;
-    bool part = plan->missed.computes && places; /* of a row that the host may compute something of */
-    dp_gpu_range record = {plan->ahead->record, 0, (part ? plan->ahead->record_words : plan->ahead->used_words) * 4};
-    bool product = part && plan->planned[plan->queue_ops[to - 1]].block;
-    size_t end = to + (to == r->count ? r->draw : 0) - product;
+    window w = window_of(r, to, places);
     if (r->watched) {
         TRY(submit_watched(r, from, to, places));
-        return dp_gpu_read_begin(gpu, record.buffer, 0, (size_t)record.size, read);
+        return dp_gpu_read_begin(gpu, w.record.buffer, 0, (size_t)w.record.size, read);
     }
-    for (; end - from > DP_GPU_SUBMIT_PIECE; from += DP_GPU_SUBMIT_PIECE) TRY(dp_gpu_submit(gpu, plan->queue + from, DP_GPU_SUBMIT_PIECE));
-    TRY(dp_gpu_submit_read(gpu, plan->queue + from, end - from, &record, read));
-    return product ? dp_gpu_submit(gpu, plan->queue + end, 1) : DP_OK;
+    for (; w.end - from > DP_GPU_SUBMIT_PIECE; from += DP_GPU_SUBMIT_PIECE) TRY(dp_gpu_submit(gpu, plan->queue + from, DP_GPU_SUBMIT_PIECE));
+    TRY(dp_gpu_submit_read(gpu, plan->queue + from, w.end - from, &w.record, read));
+    return w.product ? dp_gpu_submit(gpu, plan->queue + w.end, 1) : DP_OK;
+}
+
+/* The window that follows one behind which the host will compute. */
+static void encode_next(const token_run *r, const standing *at) {
+    const dp_plan *plan = r->plan;
+    standing next = {.from = at->to, .block = at->block};
+    if (!plan->missed.computes || at->to == r->count) return;
+    while (next.block < plan->block_count && plan->ahead->places[next.block] < at->to) next.block++;
+    next.to = window_end(r, &next);
+    window w = window_of(r, next.to, next.block < plan->block_count && next.to < r->count);
+    if (w.end - next.from <= DP_GPU_SUBMIT_PIECE) dp_gpu_encode(plan->backend->gpu, plan->queue + next.from, w.end - next.from, &w.record);
 }
 
 /* Shows the router's choice to who asked for it; *changed: it is to be another. */
@@ -336,7 +359,7 @@ static void show(const token_run *r, const dp_gpu_block *b, int32_t *ids, bool *
     r->plan->ahead->wanting |= *changed;
 }
 
-/* Has the device know what is in the block's slots now. */
+/* Tells the device what is in the block's slots now. */
 static dp_status tell_slots(dp_plan *plan, const dp_gpu_block *b) {
     dp_pager *pager = plan->program->pager;
     if (plan->ahead->changes == pager->changes) return DP_OK;
@@ -414,6 +437,7 @@ static dp_status look(const token_run *r, const standing *at) {
     plan->paused.from = at->from;
     plan->paused.to = at->to;
     plan->paused.block = at->block;
+    encode_next(r, at);
     TRY(dp_gpu_paged_await(plan, r->step, at->read, plan->ahead->used));
     plan->spent.wait += dp_host_seconds() - start;
     plan->spent.waits++;
@@ -441,12 +465,9 @@ static dp_status run(const token_run *r, bool resumes) {
     return DP_OK;
 }
 
-static void begin_token(dp_plan *plan) { plan->spent = (dp_page_token){.seconds = dp_host_seconds()}; }
-
 static void end_token(dp_plan *plan) {
-    dp_pager *pager = plan->program->pager;
     plan->spent.seconds = dp_host_seconds() - plan->spent.seconds;
-    pager->api->token(pager, &plan->spent);
+    plan->program->pager->api->token(plan->program->pager, &plan->spent);
 }
 
 /* What puts a block's input back stands on no queue. All blocks have the same pipeline for it. */
@@ -461,7 +482,7 @@ dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, siz
     token_run r = {plan, step, count, draw, step->trace || step->profile || plan->stream || (step->routing && !step->routing_blind)};
     bool resumes = dp_gpu_paged_resumes(plan, step);
     if (!resumes) {
-        begin_token(plan);
+        plan->spent = (dp_page_token){.seconds = dp_host_seconds()};
         dp_gpu_missed_begin(plan, !r.watched);
         TRY(prepare_back(plan));
         TRY(refresh(plan));

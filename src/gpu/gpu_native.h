@@ -130,6 +130,16 @@ typedef struct gpu_readback {
     WGPUMapAsyncStatus status;
 } gpu_readback;
 
+/* A submit that was encoded before it is asked for, and what it must be asked for with. */
+enum { GPU_ENCODED_MOST = 128 };
+typedef struct gpu_encoded {
+    WGPUCommandBuffer commands; /* NULL: none is */
+    dp_gpu_dispatch dispatches[GPU_ENCODED_MOST];
+    size_t count;
+    dp_gpu_range range;
+    dp_gpu_read read; /* reserved for it */
+} gpu_encoded;
+
 enum { GPU_STAGES = 4, GPU_MESSAGE = 1024 };
 
 struct dp_gpu {
@@ -161,6 +171,8 @@ struct dp_gpu {
     uint32_t param_stride;
     uint8_t *param_rows; /* scratch where the stride is wider than a slot */
 
+    gpu_encoded encoded;
+
     WGPUQuerySet queries;
     WGPUBuffer query_results;
 };
@@ -188,12 +200,14 @@ void gpu_read_map(dp_gpu *gpu, dp_gpu_read read);
 dp_status gpu_read_from(dp_gpu *gpu, const gpu_buffer *buffer, uint64_t offset, size_t size, dp_gpu_read *out);
 /* DP_E_ARG if there is no such range. */
 dp_status gpu_range_check(const dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, uint64_t size);
-/* Ends and submits what was encoded. */
+/* Ends and submits what was encoded; submits what has ended. */
 dp_status gpu_encoder_submit(dp_gpu *gpu, WGPUCommandEncoder encoder);
+dp_status gpu_commands_submit(dp_gpu *gpu, WGPUCommandBuffer commands);
 
 /* ---- gpu_native_dispatch.c ---- */
 
 dp_status gpu_dispatch_open(dp_gpu *gpu);
 void gpu_dispatch_close(dp_gpu *gpu);
+void gpu_encoded_drop(dp_gpu *gpu); /* before something that it uses goes */
 
 #endif

@@ -66,6 +66,7 @@ void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer handle) {
      * reported by the next call. */
     dp_status status = gpu_stage_flush(gpu);
     if (status != DP_OK) gpu->error = status;
+    gpu_encoded_drop(gpu);
     gpu->lib.BufferDestroy(buffer->buffer);
     gpu->lib.BufferRelease(buffer->buffer);
     gpu_table_drop(&gpu->buffers, handle);
@@ -101,6 +102,10 @@ dp_status gpu_range_check(const dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offs
 dp_status gpu_encoder_submit(dp_gpu *gpu, WGPUCommandEncoder encoder) {
     WGPUCommandBuffer commands = gpu->lib.CommandEncoderFinish(encoder, NULL);
     gpu->lib.CommandEncoderRelease(encoder);
+    return gpu_commands_submit(gpu, commands);
+}
+
+dp_status gpu_commands_submit(dp_gpu *gpu, WGPUCommandBuffer commands) {
     if (commands) {
         gpu->lib.QueueSubmit(gpu->queue, 1, &commands);
         gpu->lib.CommandBufferRelease(commands);
@@ -258,13 +263,13 @@ dp_status gpu_read_copy(dp_gpu *gpu, WGPUCommandEncoder encoder, const gpu_buffe
     gpu_readback *r = gpu_table_get(&gpu->readbacks, handle);
     gpu->lib.CommandEncoderCopyBufferToBuffer(encoder, buffer->buffer, offset, r->buffer, 0, size);
     r->size = size;
+    r->busy = true;
     *out = handle;
     return DP_OK;
 }
 
 void gpu_read_map(dp_gpu *gpu, dp_gpu_read handle) {
     gpu_readback *r = gpu_table_get(&gpu->readbacks, handle);
-    r->busy = true;
     r->status = WGPUMapAsyncStatus_Error;
     WGPUBufferMapCallbackInfo callback = {
         .mode = WGPUCallbackMode_WaitAnyOnly, .callback = on_read_mapped, .userdata1 = r};

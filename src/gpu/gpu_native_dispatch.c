@@ -132,6 +132,7 @@ dp_status dp_gpu_pipeline_new(dp_gpu *gpu, const dp_gpu_pipeline_desc *desc, dp_
 void dp_gpu_pipeline_free(dp_gpu *gpu, dp_gpu_pipeline handle) {
     const gpu_pipeline *p = gpu_table_get(&gpu->pipelines, handle);
     if (!p) return;
+    gpu_encoded_drop(gpu);
     pipeline_release(gpu, p);
     gpu_table_drop(&gpu->pipelines, handle);
 }
@@ -190,6 +191,7 @@ dp_status dp_gpu_bindings_new(dp_gpu *gpu, dp_gpu_pipeline pipeline, const dp_gp
 void dp_gpu_bindings_free(dp_gpu *gpu, dp_gpu_bindings handle) {
     const gpu_bindings *b = gpu_table_get(&gpu->bindings, handle);
     if (!b) return;
+    gpu_encoded_drop(gpu);
     gpu->lib.BindGroupRelease(b->group);
     gpu_table_drop(&gpu->bindings, handle);
 }
@@ -269,20 +271,63 @@ dp_status dp_gpu_submit(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t c
     return gpu_encoder_submit(gpu, encode_all(gpu, dispatches, count));
 }
 
+/* ---- submits that are read, encoded when they are asked for or before ---- */
+
+static dp_status check_read(const dp_gpu *gpu, const dp_gpu_range *range) {
+    TRY(gpu_range_check(gpu, range->buffer, range->offset, range->size));
+    return range->size ? DP_OK : dp_fail(DP_E_ARG, "reading 0 bytes");
+}
+
+static dp_status encode_read(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range, WGPUCommandBuffer *commands,
+                             dp_gpu_read *read) {
+    const gpu_buffer *buffer = gpu_table_get(&gpu->buffers, range->buffer);
+    WGPUCommandEncoder encoder = encode_all(gpu, dispatches, count);
+    dp_status status = gpu_read_copy(gpu, encoder, buffer, range->offset, (size_t)range->size, read);
+    *commands = status == DP_OK ? gpu->lib.CommandEncoderFinish(encoder, NULL) : NULL;
+    gpu->lib.CommandEncoderRelease(encoder);
+    return status;
+}
+
+static bool is_encoded(const dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range) {
+    const gpu_encoded *e = &gpu->encoded;
+    return e->commands && e->count == count && e->range.buffer == range->buffer && e->range.offset == range->offset &&
+           e->range.size == range->size && memcmp(e->dispatches, dispatches, count * sizeof *dispatches) == 0;
+}
+
+void gpu_encoded_drop(dp_gpu *gpu) {
+    gpu_encoded *e = &gpu->encoded;
+    if (!e->commands) return;
+    gpu->lib.CommandBufferRelease(e->commands);
+    ((gpu_readback *)gpu_table_get(&gpu->readbacks, e->read))->busy = false;
+    e->commands = NULL;
+}
+
+void dp_gpu_encode(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range) {
+    gpu_encoded *e = &gpu->encoded;
+    gpu_encoded_drop(gpu);
+    if (count > GPU_ENCODED_MOST || check_read(gpu, range) != DP_OK) return;
+    for (size_t i = 0; i < count; i++)
+        if (check_dispatch(gpu, &dispatches[i], i) != DP_OK) return;
+    if (encode_read(gpu, dispatches, count, range, &e->commands, &e->read) != DP_OK) return;
+    memcpy(e->dispatches, dispatches, count * sizeof *dispatches);
+    e->count = count;
+    e->range = *range;
+}
+
 dp_status dp_gpu_submit_read(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range,
                              dp_gpu_read *out) {
-    dp_gpu_read read = 0;
+    gpu_encoded *e = &gpu->encoded;
+    WGPUCommandBuffer commands = NULL;
+    dp_gpu_read read = e->read;
     TRY(check_dispatches(gpu, dispatches, count));
-    TRY(gpu_range_check(gpu, range->buffer, range->offset, range->size));
-    if (range->size == 0) return dp_fail(DP_E_ARG, "reading 0 bytes");
-    WGPUCommandEncoder encoder = encode_all(gpu, dispatches, count);
-    const gpu_buffer *buffer = gpu_table_get(&gpu->buffers, range->buffer);
-    dp_status status = gpu_read_copy(gpu, encoder, buffer, range->offset, (size_t)range->size, &read);
-    if (status != DP_OK) {
-        gpu->lib.CommandEncoderRelease(encoder);
-        return status;
+    TRY(check_read(gpu, range));
+    if (is_encoded(gpu, dispatches, count, range)) {
+        commands = e->commands;
+        e->commands = NULL;
+    } else {
+        TRY(encode_read(gpu, dispatches, count, range, &commands, &read));
     }
-    TRY(gpu_encoder_submit(gpu, encoder));
+    TRY(gpu_commands_submit(gpu, commands));
     gpu_read_map(gpu, read);
     *out = read;
     return DP_OK;
@@ -355,6 +400,7 @@ dp_status gpu_dispatch_open(dp_gpu *gpu) {
 }
 
 void gpu_dispatch_close(dp_gpu *gpu) {
+    gpu_encoded_drop(gpu);
     for (uint32_t h = 1; h <= gpu->bindings.count; h++) dp_gpu_bindings_free(gpu, h);
     for (uint32_t h = 1; h <= gpu->pipelines.count; h++) dp_gpu_pipeline_free(gpu, h);
     if (gpu->queries) gpu->lib.QuerySetRelease(gpu->queries);

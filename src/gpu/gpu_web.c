@@ -225,6 +225,11 @@ void dp_gpu_read_drop(dp_gpu *gpu, dp_gpu_read read) {
     gpu_read_drop(read);
 }
 
+/* A worker has nothing to wait for that it could encode in. */
+void dp_gpu_encode(dp_gpu *gpu, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *range) {
+    (void)gpu, (void)dispatches, (void)count, (void)range;
+}
+
 void dp_gpu_watch(dp_gpu *gpu, bool on) { (void)gpu, (void)on; }
 
 /* ---- pipelines and dispatches ---- */
