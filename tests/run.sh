@@ -162,8 +162,8 @@ webgpu_driver() {
         case $1/$test in
         swiftshader/test_gpu) filter=on_the_gpu ;;
         swiftshader/test_gpu_tokens) filter=forced ;; # the rest takes minutes
-        swiftshader/test_gpu_blocks) filter=experts_masked ;; # it has nothing to mask, and compiles each kernel for seconds
-        swiftshader/test_gpu_decode) filter=without_subgroups ;;
+        swiftshader/test_gpu_blocks) filter="experts_masked on_a_program" ;; # it has nothing to mask, and compiles each kernel for seconds
+        swiftshader/test_gpu_decode) filter="without_subgroups on_a_program" ;;
         swiftshader/test_gpu_flight) filter=sampled_tokens ;;
         swiftshader/test_gpu_paging) filter=sampled_tokens ;;
         swiftshader/test_gpu_misses) filter=both_ways ;; # it fuses nothing, so that the CPU computes nothing
