@@ -35,17 +35,19 @@ static bool is_better_computed(dp_gpu_missed *m) {
 void dp_gpu_missed_begin(dp_plan *plan, bool may) {
     const dp_experts *experts = plan->program->experts;
     dp_gpu_missed *m = &plan->missed;
+    m->lacked = m->count > 0;
     m->count = 0;
     m->computes = may && experts && (experts->misses == DP_MISSES_CPU || is_better_computed(m));
     if (experts) m->start = dp_host_seconds();
 }
 
-/* Threads that sleep between layers take longer to wake than to compute or to repack. Where a program is the device, they would be in its way. */
+/* Threads that sleep between layers take longer to wake than to compute or to repack. Where the last token lacked nothing they would
+ * only be in the way of the driver's; where a program is the device, always. */
 void dp_gpu_missed_awake(dp_plan *plan, bool on) {
     dp_experts *experts = plan->program->experts;
     dp_gpu *gpu = plan->backend->gpu;
     dp_gpu_watch(gpu, on);
-    if (dp_gpu_get_caps(gpu)->software) return;
+    if (dp_gpu_get_caps(gpu)->software || (on && !plan->missed.lacked)) return;
     if (experts && plan->missed.computes) experts->api->awake(experts, on);
     else dp_pool_awake(plan->backend->pool, on);
 }

@@ -176,6 +176,7 @@ typedef struct dp_gpu_missed {
     bool computes; /* the host does; else they are brought */
     double start;  /* of the token under way */
     uint64_t count; /* of its experts that are in no slot */
+    bool lacked;    /* the token before had some */
     float *outputs; /* [choices][columns], then the sum */
     /* DP_MISSES_AUTO: the tokens, and the least that one took for each expert when these were brought, were computed */
     uint64_t tokens;
