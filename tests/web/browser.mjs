@@ -57,6 +57,7 @@ export async function longestTask(page, action) {
   devtools.on('Tracing.dataCollected', ({ value }) => events.push(...value));
   await devtools.send('Tracing.start', { transferMode: 'ReportEvents', traceConfig: { includedCategories: ['toplevel'], excludedCategories: ['*'] } });
   const result = await action();
+  await page.evaluate(() => {}); // a trace lacks what has not ended: by the next task the one that answered has
   const complete = new Promise((resolve) => devtools.once('Tracing.tracingComplete', resolve));
   await devtools.send('Tracing.end');
   await complete;
