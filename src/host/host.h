@@ -102,7 +102,7 @@ dp_status dp_library_open(const char *name, dp_library **out);
 void *dp_library_symbol(dp_library *library, const char *name); /* NULL if it has none of that name */
 void dp_library_close(dp_library *library);
 
-/* ---- threads. On wasm thread_start fails with DP_E_UNSUPPORTED, locks do nothing. ---- */
+/* ---- threads. thread_start fails with DP_E_UNSUPPORTED where the system gives no more, as on wasm, where locks do nothing. ---- */
 typedef struct dp_thread dp_thread;
 typedef struct dp_mutex dp_mutex;
 typedef struct dp_cond dp_cond;

@@ -416,7 +416,7 @@ dp_status dp_thread_start(void (*run)(void *), void *argument, dp_thread **out) 
     }
     if (code != 0) {
         dp_free(thread);
-        return dp_fail(DP_E_MEMORY, "cannot start a thread: %s", strerror(code));
+        return dp_fail(code == EAGAIN ? DP_E_UNSUPPORTED : DP_E_MEMORY, "cannot start a thread: %s", strerror(code));
     }
     *out = thread;
     return DP_OK;
