@@ -172,7 +172,6 @@ static bool is_gated(const dp_planner *p) {
 }
 
 static dp_status gated(dp_planner *p, size_t *ops) {
-    static const uint32_t kinds[] = {[DP_ACT_SILU] = 1, [DP_ACT_GELU_TANH] = 2, [DP_ACT_GELU_ERF] = 3, [DP_ACT_SWIGLU_OAI] = 4};
     const dp_op *gate = dp_decode_op(p, 0), *up = dp_decode_op(p, 1), *act = dp_decode_op(p, 2);
     const dp_gpu_weight *a = dp_decode_device(p, gate->weight), *b = dp_decode_device(p, up->weight);
     dp_gpu_range src, packed;
@@ -181,7 +180,7 @@ static dp_status gated(dp_planner *p, size_t *ops) {
     TRY(dp_decode_packed(p, act->dst, &packed));
     dp_recipe r = recipe_of(p, DP_KERNEL_DOT_ACT, gate, 16, act->dst, &shape);
     r.variant.constants[DP_DOT_SECOND] = dp_decode_matrix(p, up)->dtype;
-    r.variant.constants[DP_DOT_ACT] = kinds[act->act_mul.kind];
+    r.variant.constants[DP_DOT_ACT] = dp_gpu_act_kind(act->act_mul.kind);
     memcpy(r.ranges,
            (dp_gpu_range[]){dp_decode_whole(a->quants), dp_decode_whole(a->scales), dp_decode_whole(b->quants),
                             dp_decode_whole(b->scales), src, packed},

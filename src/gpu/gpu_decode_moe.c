@@ -135,7 +135,7 @@ static dp_gpu_range choice(const dp_planner *p, const moe *m) {
     return p->block                    ? dp_decode_whole(p->plan->placed)
            : p->parts                  ? dp_decode_vector(p, m->router->bias)
            : dp_decode_is_choosable(m) ? dp_decode_slot(p, m->router->dst)
-                             : dp_decode_whole(p->plan->routed);
+                                       : dp_decode_whole(p->plan->routed);
 }
 
 static void choices(const dp_planner *p, const moe *m, dp_kernel_variant *v) {
@@ -170,7 +170,6 @@ static dp_status add_parts(dp_planner *p, const moe *m) {
 }
 
 static dp_status gate_up(dp_planner *p, const moe *m) {
-    static const uint32_t kinds[] = {[DP_ACT_SILU] = 1, [DP_ACT_GELU_TANH] = 2, [DP_ACT_GELU_ERF] = 3, [DP_ACT_SWIGLU_OAI] = 4};
     const dp_weight *w = dp_decode_matrix(p, m->gate);
     const dp_gpu_weight *a = dp_decode_device(p, m->gate->weight), *b = dp_decode_device(p, m->up->weight);
     uint32_t rows = (uint32_t)w->rows, k = (uint32_t)m->route->route.k;
@@ -188,7 +187,7 @@ static dp_status gate_up(dp_planner *p, const moe *m) {
     constants(p, m, &shape, &r.variant);
     r.variant.constants[DP_DOT_MATRIX0] = rows;
     r.variant.constants[DP_DOT_BIAS] = m->gate->bias >= 0;
-    r.variant.constants[DP_DOT_ACT] = kinds[m->act->act_mul.kind];
+    r.variant.constants[DP_DOT_ACT] = dp_gpu_act_kind(m->act->act_mul.kind);
     r.variant.constants[DP_DOT_ALPHA] = dp_decode_bits(m->act->act_mul.alpha);
     r.variant.constants[DP_DOT_LIMIT] = dp_decode_bits(m->act->act_mul.limit);
     r.variant.constants[DP_DOT_SECOND] = w->dtype;

@@ -95,7 +95,6 @@ static dp_status add(dp_planner *p, const dp_op *op, const dp_decode_mixture *mi
 
 /* Gate, up and what the activation makes of them. */
 static dp_status act(dp_planner *p, const dp_op *gate, const dp_op *up, const dp_op *op, const dp_decode_mixture *mixture) {
-    static const uint32_t kinds[] = {[DP_ACT_SILU] = 1, [DP_ACT_GELU_TANH] = 2, [DP_ACT_GELU_ERF] = 3, [DP_ACT_SWIGLU_OAI] = 4};
     dp_recipe r = {.variant = {DP_KERNEL_LEAN_ACT, DP_F32, {0}},
                    .range_count = 7,
                    .grid = {tiles((uint32_t)dp_decode_matrix(p, gate)->rows), mixture ? (uint32_t)mixture->route->route.k : 1, 1},
@@ -106,7 +105,7 @@ static dp_status act(dp_planner *p, const dp_op *gate, const dp_op *up, const dp
     r.ranges[5] = dp_decode_vector(p, -1);
     if (mixture) set_experts(p, &r, 5, mixture);
     r.ranges[6] = dp_decode_slot(p, op->dst);
-    r.variant.constants[DP_LEAN_ACT] = kinds[op->act_mul.kind];
+    r.variant.constants[DP_LEAN_ACT] = dp_gpu_act_kind(op->act_mul.kind);
     r.variant.constants[DP_LEAN_ALPHA] = dp_decode_bits(op->act_mul.alpha);
     r.variant.constants[DP_LEAN_LIMIT] = dp_decode_bits(op->act_mul.limit);
     return dp_gpu_plan_add(p, &r);

@@ -85,9 +85,13 @@ static dp_status elementwise(planner *p, uint32_t kind, float alpha, float limit
     return dp_gpu_plan_add(p, &r);
 }
 
-static dp_status act_mul(planner *p) {
+uint32_t dp_gpu_act_kind(dp_act_kind kind) {
     static const uint32_t kinds[] = {[DP_ACT_SILU] = 1, [DP_ACT_GELU_TANH] = 2, [DP_ACT_GELU_ERF] = 3, [DP_ACT_SWIGLU_OAI] = 4};
-    return elementwise(p, kinds[p->op->act_mul.kind], p->op->act_mul.alpha, p->op->act_mul.limit);
+    return kinds[kind];
+}
+
+static dp_status act_mul(planner *p) {
+    return elementwise(p, dp_gpu_act_kind(p->op->act_mul.kind), p->op->act_mul.alpha, p->op->act_mul.limit);
 }
 
 static dp_status norm(planner *p) {

@@ -75,6 +75,10 @@ dp_repack_size dp_gpu_repacked(dp_dtype dtype, size_t elements);
 uint64_t dp_gpu_weights_before(const dp_program *program, size_t count);
 /* A failure, in words about weight i. */
 dp_status dp_gpu_weight_failed(dp_status status, const dp_program *program, size_t i);
+/* Elements that are repacked at once: a multiple of every block size times 64. */
+enum { DP_GPU_PIECE = 1 << 17 };
+/* Repacks piece `i` of the elements in `blocks` to where all of them are staged; scales: NULL if there are none. Any thread. */
+void dp_gpu_repack_piece(dp_dtype dtype, const uint8_t *blocks, size_t elements, size_t i, uint8_t *quants, uint8_t *scales);
 /* Takes a plain weight to its buffers. */
 dp_status dp_gpu_weights_send(dp_gpu_backend *backend, const dp_program *program, size_t weight);
 
@@ -266,6 +270,8 @@ dp_status dp_gpu_params_take(dp_gpu_backend *backend, uint32_t *out);
 dp_status dp_gpu_params_share(dp_gpu_backend *backend, const uint32_t *words, uint32_t *out);
 void dp_gpu_params_give(dp_gpu_backend *backend, uint32_t slot);
 
+/* The number of an activation: KIND in kernels/elementwise.wgsl. */
+uint32_t dp_gpu_act_kind(dp_act_kind kind);
 dp_status dp_gpu_plan_add(dp_planner *planner, const dp_recipe *recipe);
 /* A router's choice, and for one token what choose_placed.wgsl reads of it. placed: 0: not wanted. */
 dp_status dp_gpu_plan_route(dp_planner *planner, const dp_op *op, dp_gpu_buffer placed);

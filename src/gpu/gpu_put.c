@@ -3,10 +3,8 @@
 #include "gpu/gpu_plan.h"
 
 enum {
-    PIECE_ELEMENTS = 1 << 17,
     SLAB_ELEMENTS = 1 << 20,
-    BATCH_BYTES = DP_GPU_STAGE_BYTES,
-    MADE_WORDS = PIECE_ELEMENTS / 256 * 21 /* Q6_K has most */
+    BATCH_BYTES = DP_GPU_STAGE_BYTES
 };
 
 typedef dp_gpu_put_slab slab;
@@ -17,16 +15,11 @@ static const slab *slab_of(const dp_gpu_puts *puts, int32_t piece) {
     return s;
 }
 
-/* Scales are made beside staged memory, which may be slow to read. */
 static void repack_piece(void *user, int32_t i, int32_t thread) {
     (void)thread;
     const slab *s = slab_of(user, i);
-    const dp_dtype_info *info = dp_dtype_get(s->dtype);
-    uint32_t made[MADE_WORDS];
-    size_t first = (size_t)(i - s->first_piece) * PIECE_ELEMENTS, n = DP_MIN((size_t)PIECE_ELEMENTS, s->elements - first);
-    dp_repack_size at = dp_repack_bytes(s->dtype, first), size = dp_repack_bytes(s->dtype, n);
-    dp_repack(s->dtype, s->blocks + first / info->block * info->bytes, n, (uint32_t *)(void *)(s->memory + at.quants), made);
-    if (s->size.scales) memcpy(s->memory + s->size.quants + at.scales, made, size.scales);
+    dp_gpu_repack_piece(s->dtype, s->blocks, s->elements, (size_t)(i - s->first_piece), s->memory,
+                        s->size.scales ? s->memory + s->size.quants : NULL);
 }
 
 dp_status dp_gpu_put_end(dp_gpu_puts *puts) {
@@ -54,7 +47,7 @@ static dp_status add(dp_gpu_puts *puts, slab s) {
     s.first_piece = puts->pieces;
     puts->slabs[puts->count++] = s;
     puts->bytes += bytes;
-    puts->pieces += (int32_t)((s.elements + PIECE_ELEMENTS - 1) / PIECE_ELEMENTS);
+    puts->pieces += (int32_t)((s.elements + DP_GPU_PIECE - 1) / DP_GPU_PIECE);
     return DP_OK;
 }
 

@@ -2,7 +2,10 @@
 #include "gpu/gpu_plan.h"
 #include "graph/pager.h"
 
-enum { PIECE_ELEMENTS = 1 << 17, SLAB_ELEMENTS = 1 << 20 }; /* multiples of every block size times 64 */
+enum {
+    SLAB_ELEMENTS = 1 << 20,             /* a multiple of every block size times 64 */
+    MADE_WORDS = DP_GPU_PIECE / 256 * 21 /* Q6_K has most */
+};
 
 typedef struct upload {
     dp_gpu_backend *backend;
@@ -12,7 +15,6 @@ typedef struct upload {
     dp_gpu_room *room;           /* made on the way; NULL: all of it is there */
     size_t slab;                 /* elements that are staged at once */
     size_t quants_at, scales_at; /* bytes written so far */
-    uint32_t *scales;            /* one slab */
     uint8_t *blocks;             /* one slab as stored, of what is not in memory; NULL until needed */
 } upload;
 
@@ -28,23 +30,22 @@ typedef struct slab {
     const uint8_t *blocks;
     size_t elements;
     uint8_t *quants, *scales; /* staged; scales: NULL if there are none */
-    uint8_t *made;            /* scales where they are made, since staged memory may be slow to read */
 } slab;
+
+/* Scales are made beside staged memory, which may be slow to read. */
+void dp_gpu_repack_piece(dp_dtype dtype, const uint8_t *blocks, size_t elements, size_t i, uint8_t *quants, uint8_t *scales) {
+    const dp_dtype_info *info = dp_dtype_get(dtype);
+    uint32_t made[MADE_WORDS];
+    size_t first = i * DP_GPU_PIECE, n = DP_MIN((size_t)DP_GPU_PIECE, elements - first);
+    dp_repack_size at = dp_repack_bytes(dtype, first), size = dp_repack_bytes(dtype, n);
+    dp_repack(dtype, blocks + first / info->block * info->bytes, n, (uint32_t *)(void *)(quants + at.quants), made);
+    if (scales) memcpy(scales + at.scales, made, size.scales);
+}
 
 static void repack_piece(void *user, int32_t i, int32_t thread) {
     (void)thread;
     const slab *s = user;
-    const dp_dtype_info *info = dp_dtype_get(s->dtype);
-    size_t first = (size_t)i * PIECE_ELEMENTS, n = DP_MIN((size_t)PIECE_ELEMENTS, s->elements - first);
-    dp_repack_size at = dp_repack_bytes(s->dtype, first), size = dp_repack_bytes(s->dtype, n);
-    uint8_t *made = s->scales ? s->made + at.scales : NULL;
-    dp_repack(s->dtype, s->blocks + first / info->block * info->bytes, n, (uint32_t *)(void *)(s->quants + at.quants),
-              (uint32_t *)(void *)made);
-    if (s->scales) memcpy(s->scales + at.scales, made, size.scales);
-}
-
-static void repack(const upload *u, slab *s) {
-    dp_pool_run(u->backend->pool, repack_piece, s, (int32_t)((s->elements + PIECE_ELEMENTS - 1) / PIECE_ELEMENTS));
+    dp_gpu_repack_piece(s->dtype, s->blocks, s->elements, (size_t)i, s->quants, s->scales);
 }
 
 static dp_status send_slab(upload *u, const uint8_t *blocks, size_t n) {
@@ -52,8 +53,8 @@ static dp_status send_slab(upload *u, const uint8_t *blocks, size_t n) {
     bool scaled = u->to->scales != u->to->quants;
     void *memory;
     TRY(dp_gpu_stage(u->backend->gpu, size.quants + (scaled ? size.scales : 0), &memory));
-    slab s = {u->weight->dtype, blocks, n, memory, scaled ? (uint8_t *)memory + size.quants : NULL, (uint8_t *)u->scales};
-    repack(u, &s);
+    slab s = {u->weight->dtype, blocks, n, memory, scaled ? (uint8_t *)memory + size.quants : NULL};
+    dp_pool_run(u->backend->pool, repack_piece, &s, (int32_t)((n + DP_GPU_PIECE - 1) / DP_GPU_PIECE));
     TRY(dp_gpu_stage_commit(u->backend->gpu, size.quants, u->to->quants, u->quants_at));
     if (scaled) TRY(dp_gpu_stage_commit(u->backend->gpu, size.scales, u->to->scales, u->scales_at));
     u->quants_at += size.quants;
@@ -108,28 +109,20 @@ static size_t slab_elements(const dp_gpu_backend *b, const dp_weight *w) {
     return n;
 }
 
-static dp_status start_upload(upload *u, dp_gpu_backend *b, const dp_program *program, const dp_weight *w) {
-    *u = (upload){.backend = b, .program = program, .weight = w, .slab = slab_elements(b, w)};
-    size_t bytes = dp_repack_bytes(w->dtype, u->slab).scales;
-    u->scales = dp_malloc(bytes);
-    return u->scales ? DP_OK : dp_no_memory(bytes);
-}
-
-static void end_upload(upload *u) {
-    dp_free(u->blocks);
-    dp_free(u->scales);
+/* room: NULL if all of it is made. */
+static dp_status fill(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, const dp_gpu_weight *to, dp_gpu_room *room) {
+    upload u = {.backend = b, .program = program, .weight = w, .room = room, .slab = slab_elements(b, w)};
+    dp_status status = DP_OK;
+    for (size_t i = 0; status == DP_OK && i < to->part_count; i++) status = fill_part(&u, &to->parts[i]);
+    dp_free(u.blocks);
+    return status;
 }
 
 static dp_status load_one(dp_gpu_room *room, const dp_weight *w, const dp_gpu_weight *to) {
-    upload u;
     if (to->later) return DP_OK;
-    TRY(start_upload(&u, room->backend, room->program, w));
-    u.room = room;
-    dp_status status = DP_OK;
-    for (size_t i = 0; status == DP_OK && i < to->part_count; i++) status = fill_part(&u, &to->parts[i]);
+    dp_status status = fill(room->backend, room->program, w, to, room);
     bool vector = w->dtype == DP_F32; /* plans join some (dp_decode_read_vector) */
     if (!w->experts && w->data && !vector) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
-    end_upload(&u);
     return status;
 }
 
@@ -152,13 +145,8 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
 
 dp_status dp_gpu_weights_send(dp_gpu_backend *b, const dp_program *program, size_t weight) {
     const dp_weight *w = &program->weights[weight];
-    const dp_gpu_weight *to = &((const dp_gpu_weight *)program->device)[weight];
-    upload u;
-    TRY(start_upload(&u, b, program, w));
-    dp_status status = DP_OK;
-    for (size_t i = 0; status == DP_OK && i < to->part_count; i++) status = fill_part(&u, &to->parts[i]);
+    dp_status status = fill(b, program, w, &((const dp_gpu_weight *)program->device)[weight], NULL);
     if (w->data && !program->pager->api->stream(program->pager)->kept) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
-    end_upload(&u);
     return status == DP_OK ? DP_OK : dp_fail_in(status, "tensor %s", w->name);
 }
 
