@@ -8,7 +8,7 @@ const X_AT = 4;
 const X_ROWS = 1u;
 @group(0) @binding(5) var<storage, read> routed: array<f32, 3u * max(CHOICES, 1u)>;
 @group(0) @binding(6) var<storage, read_write> dst: array<f32, MATRIX0 * max(CHOICES, 1u)>;
-var<private> gates: array<f32, ROWS / 4u>;
+var<private> gates: array<f32, ROWS / LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -18,11 +18,11 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
     if (EXPERTS != 0u) { row += u32(routed[at.y]) * MATRIX0; }
     let factor = norm_factor(lane);
     add_rows0(row, count, 0u, factor, lane);
-    for (var q = 0u; 4u * q < count; q++) { gates[q] = row_sum(q, lane); }
-    sums = array<f32, ROWS>();
+    for (var q = 0u; 4u * q < count; q++) { gates[q] = sums[q]; }
+    sums = array<f32, ROWS / LANES>();
     add_rows1(row, count, 0u, factor, lane);
     for (var q = 0u; 4u * q < count; q++) {
-        let up = row_sum(q, lane);
+        let up = sums[q];
         let n = first + 4u * q + lane;
         if (n < MATRIX0) { dst[at.y * MATRIX0 + n] = activate(ACT, gates[q], up, bitcast<f32>(ALPHA), bitcast<f32>(LIMIT)); }
     }

@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
     }
     var square = 0.0;
     for (var q = 0u; 4u * q < count; q++) {
-        let sum = row_sum(q, lane);
+        let sum = sums[q];
         let n = first + 4u * q + lane;
         if (n < MATRIX0) {
             let now = residual[n] + sum;

@@ -50,6 +50,12 @@ fn turn(q_at: u32, k_at: u32, position: u32, lane: u32) {
     }
 }
 
+// Where a position stands in the cache. Divisions are made lane by lane.
+fn place_of(position: u32) -> u32 {
+    if (WINDOW == 0u) { return position; }
+    return position % CAPACITY;
+}
+
 fn limited(score: f32) -> f32 {
     let scaled = score * bitcast<f32>(SCALE);
     let cap = bitcast<f32>(SOFTCAP);
@@ -65,7 +71,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
     turn(head * 2u * K_WORDS, K_AT + kv_head * 2u * K_WORDS, position, lane);
 
     // the newest key and value, rounded as they will be read
-    let place = position % CAPACITY;
+    let place = place_of(position);
     let writes = head % (HEADS / KV_HEADS) == 0u;
     let key_at = (kv_head * CAPACITY + place) * K_WORDS;
     var newest = 0.0;
@@ -89,7 +95,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
     var begin = 0u;
     if (WINDOW > 0u && position >= WINDOW) { begin = position - WINDOW + 1u; }
     for (var first = begin; first < position; first += LANES) {
-        let key = min(first + lane, position - 1u) % CAPACITY;
+        let key = place_of(min(first + lane, position - 1u));
         let row = (kv_head * CAPACITY + key) * K_WORDS;
         var dots = 0.0;
         //#each w K_WORDS
@@ -107,7 +113,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
         //#each j FOUR
         {
             let share = subgroupBroadcast(weight, #j#u);
-            let value = VALUES + (kv_head * CAPACITY + min(first + #j#u, position - 1u) % CAPACITY) * V_WORDS + lane;
+            let value = VALUES + (kv_head * CAPACITY + place_of(min(first + #j#u, position - 1u))) * V_WORDS + lane;
             //#each c OWN
             out#c# += share * unpack2x16float(cache[value + 4u * #c#u]);
             //#end

@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
     else if (at.x < BEGIN2) { add_rows1(to - MATRIX0, count, 0u, 1.0, lane); }
     else { add_rows2(to - MATRIX0 - MATRIX1, count, 0u, 1.0, lane); }
     for (var q = 0u; 4u * q < count; q++) {
-        let sum = factor * row_sum(q, lane);
+        let sum = factor * sums[q];
         let r = 4u * q + lane;
         if (r < count) { dst[to + r] = sum; }
     }

@@ -13,27 +13,25 @@ var<private> chosen: array<f32, CHOICES>;
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {
     let factor = norm_factor(lane);
-    add_rows0(0u, MATRIX0, 0u, 1.0, lane);
+    add_rows0(0u, MATRIX0, 0u, factor, lane);
+    for (var q = 0u; 4u * q < MATRIX0; q++) { sums[q] = select(NONE, sums[q], 4u * q + lane < MATRIX0); }
     var top = NONE;
-    for (var e = 0u; e < MATRIX0; e++) {
-        let logit = factor * subgroupAdd(sums[e]);
-        sums[e] = logit;
-        top = max(top, logit);
-    }
     var sum = 0.0;
-    if (NORMALISE == 0u) {
-        for (var e = 0u; e < MATRIX0; e++) { sum += exp(sums[e] - top); }
-    }
     for (var i = 0u; i < CHOICES; i++) {
-        var best = NONE;
-        var which = 0u;
-        for (var e = 0u; e < MATRIX0; e++) {
-            if (sums[e] > best) {
-                best = sums[e];
-                which = e;
+        var mine = NONE;
+        for (var q = 0u; 4u * q < MATRIX0; q++) { mine = max(mine, sums[q]); }
+        let best = subgroupMax(mine);
+        if (i == 0u) {
+            top = best;
+            if (NORMALISE == 0u) {
+                for (var q = 0u; 4u * q < MATRIX0; q++) { sum += exp(sums[q] - top); }
+                sum = subgroupAdd(sum);
             }
         }
-        sums[which] = NONE;
+        var first = MATRIX0;
+        for (var q = 0u; 4u * q < MATRIX0; q++) { first = min(first, select(MATRIX0, 4u * q + lane, sums[q] == best)); }
+        let which = subgroupMin(first);
+        for (var q = 0u; 4u * q < MATRIX0; q++) { sums[q] = select(sums[q], NONE, 4u * q + lane == which); }
         chosen[i] = exp(best - top);
         if (NORMALISE == 1u) { sum += chosen[i]; }
         if (lane == 0u) {

@@ -14,7 +14,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
     let factor = norm_factor(lane);
     add_rows0(first, count, 0u, 1.0, lane);
     for (var q = 0u; 4u * q < count; q++) {
-        let sum = factor * row_sum(q, lane);
+        let sum = factor * sums[q];
         let r = 4u * q + lane;
         if (r < count) { dst[first + r] = sum; }
     }

@@ -134,6 +134,10 @@ static const struct {
     [DP_Q6_K] = {"format_q6_k", "order_parts", 16, 4}, [DP_MXFP4] = {"format_mxfp4", "order_plain", 16, 4},
 };
 
+/* How two chunks of a row meet columns of lean.wgsl, where there is a shorter way than lean_plain.wgsl: files in front. */
+static const char *const leans[DP_DTYPE_COUNT][2] = {[DP_Q4_K] = {"lean_q4_k", "lean_pairs"}, [DP_Q5_K] = {"lean_q5_k", "lean_pairs"},
+                                                       [DP_Q6_K] = {"lean_q6_k"}, [DP_Q8_0] = {"lean_q8_0"}};
+
 /* What reads a matrix against packed activations. */
 static const char *const dots[DP_DTYPE_COUNT] = {
     [DP_Q4_0] = "dot_q4_0", [DP_Q5_0] = "dot_q5_0", [DP_Q8_0] = "dot_q8_0",   [DP_Q4_K] = "dot_q4_k",
@@ -280,6 +284,8 @@ static void put_lean(dp_buf *wgsl, const kernel_entry *entry, const dp_kernel_va
         const copy quants = {.name = "QUANTS", .name_size = 6, .number = bytes[0] / formats[dtype].quant, .outer = &scales};
         const copy matrix = {.name = "$", .name_size = 1, .number = i, .outer = &quants};
         put_format(wgsl, entry, v, dtype, &matrix);
+        put_file(wgsl, entry, v, leans[dtype][0] ? leans[dtype][0] : "lean_plain", &matrix);
+        if (leans[dtype][1]) put_file(wgsl, entry, v, leans[dtype][1], &matrix);
         put_file(wgsl, entry, v, "lean_rows", &matrix);
     }
 }
