@@ -6,7 +6,7 @@
 // The network comes first, so that a new version is seen at once; what cannot be had there comes from the cache.
 const CACHE = 'doppler-page';
 const FILES = ['./index.js', './doppler.wasm', './src/worker.js', './src/client.js', './src/convert.js', './src/core.js', './src/device.js', './src/download.js', './src/errors.js',
-  './src/files.js', './src/gpu.js', './src/openai.js', './src/service.js', './src/stage.js', './src/store.js', './src/stream.js', './src/verify.js', './src/wasi.js'];
+  './src/files.js', './src/gpu.js', './src/openai.js', './src/service.js', './src/slab.js', './src/stage.js', './src/store.js', './src/stream.js', './src/verify.js', './src/wasi.js'];
 const WAIT = 4000; // milliseconds for a network that does not answer
 
 addEventListener('install', (event) => {

@@ -58,6 +58,9 @@ void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault, uint32_t after);
 
 /* DP_E_MEMORY when the device has no room (the device stays usable), DP_E_UNSUPPORTED above buffer_max. Zero-filled. */
 dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out);
+/* The same for what no dispatch writes: a host may lay several into one buffer of the device. together: bytes of this one and of
+ * those asked for next that are filled at the same time, which a host then keeps side by side if it can. */
+dp_status dp_gpu_buffer_shared(dp_gpu *gpu, uint64_t size, uint64_t together, const char *label, dp_gpu_buffer *out);
 void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer buffer);
 /* Bytes of all buffers there are now; of what the device has besides to write, read and pass parameters. 0: not known. */
 void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer);

@@ -31,6 +31,10 @@ dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gp
     (void)gpu, (void)size, (void)label, (void)out;
     return absent();
 }
+dp_status dp_gpu_buffer_shared(dp_gpu *gpu, uint64_t size, uint64_t together, const char *label, dp_gpu_buffer *out) {
+    (void)together;
+    return dp_gpu_buffer_new(gpu, size, label, out);
+}
 void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer buffer) { (void)gpu, (void)buffer; }
 void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer) {
     (void)gpu;

@@ -59,6 +59,12 @@ dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gp
     return status;
 }
 
+/* Devices of their own are asked for each by itself: it costs little beside sending what goes there. */
+dp_status dp_gpu_buffer_shared(dp_gpu *gpu, uint64_t size, uint64_t together, const char *label, dp_gpu_buffer *out) {
+    (void)together;
+    return dp_gpu_buffer_new(gpu, size, label, out);
+}
+
 void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer handle) {
     gpu_buffer *buffer = gpu_table_get(&gpu->buffers, handle);
     if (!buffer) return;

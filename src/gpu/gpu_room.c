@@ -2,7 +2,9 @@
 #include "gpu/gpu_plan.h"
 #include "graph/pager.h"
 
-enum { AHEAD = 256 << 20 }; /* bytes that have room before they come: 0.15 s of a device that gives memory slowly */
+/* Bytes that have room before they come. AHEAD: 0.1 s of a device that gives memory slowly, the time that a tokenizer takes, and what a
+ * staging ring lets the host be ahead. LEAST: those that a host may lay into one buffer. */
+enum { AHEAD = 192 << 20, LEAST = 16 << 20 };
 
 /* Experts follow each other in one buffer, so blocks that share a word must not straddle two of them. */
 static dp_status check(const dp_weight *w, size_t elements) {
@@ -55,9 +57,9 @@ static dp_status make_part(dp_gpu_backend *b, const dp_program *program, const d
         dp_gpu_stream_buffers(to->stream, (size_t)(w - program->weights), part, size.scales > 0);
         return DP_OK;
     }
-    TRY(dp_gpu_buffer_new(b->gpu, size.quants, w->name, &part->quants));
+    TRY(dp_gpu_buffer_shared(b->gpu, size.quants, size.quants + size.scales, w->name, &part->quants));
     part->scales = part->quants;
-    return size.scales ? dp_gpu_buffer_new(b->gpu, size.scales, w->name, &part->scales) : DP_OK;
+    return size.scales ? dp_gpu_buffer_shared(b->gpu, size.scales, size.scales, w->name, &part->scales) : DP_OK;
 }
 
 /* The slots that stand for the experts of a paged weight; 0: it is not paged. */
@@ -117,7 +119,7 @@ static uint64_t room_of(const dp_weight *w, const dp_gpu_weight *to) {
  * the same to do from first to last. */
 static uint64_t wanted(const dp_gpu_room *room) {
     double part = room->sent < room->total ? (double)room->sent / (double)room->total : 1;
-    return room->sent + (uint64_t)((double)AHEAD * (1 - part));
+    return room->sent + LEAST + (uint64_t)((double)(AHEAD - LEAST) * (1 - part));
 }
 
 void dp_gpu_room_begin(dp_gpu_room *room, dp_gpu_backend *b, dp_program *program) {

@@ -21,7 +21,8 @@ IMPORT(gpu_close) void gpu_close(void);
 IMPORT(gpu_error) void gpu_error(char *message, uint32_t capacity); /* of the last status that was not DP_OK */
 IMPORT(gpu_check) int32_t gpu_check(void); /* waits */
 IMPORT(gpu_provoke) void gpu_provoke(uint32_t fault);
-IMPORT(gpu_buffer_new) int32_t gpu_buffer_new(double size, const char *label, uint32_t *out); /* waits */
+/* together: as in dp_gpu_buffer_shared; 0: it has a buffer of its own */
+IMPORT(gpu_buffer_new) int32_t gpu_buffer_new(double size, double together, const char *label, uint32_t *out); /* waits */
 IMPORT(gpu_buffer_free) void gpu_buffer_free(uint32_t buffer);
 IMPORT(gpu_write) int32_t gpu_write(uint32_t buffer, double offset, const void *data, uint32_t size);
 IMPORT(gpu_stage) int32_t gpu_stage(uint32_t buffer, double offset, const void *data, uint32_t size); /* waits */
@@ -156,13 +157,21 @@ void dp_gpu_provoke(dp_gpu *gpu, dp_gpu_fault fault, uint32_t after) {
 
 /* ---- buffers ---- */
 
-dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out) {
+static dp_status new_buffer(const dp_gpu *gpu, uint64_t size, uint64_t together, const char *label, dp_gpu_buffer *out) {
     const char *name = label ? label : "";
     if (size == 0) return dp_fail(DP_E_ARG, "buffer %s: 0 bytes", name);
     if (size > gpu->caps.buffer_max)
         return dp_fail(DP_E_UNSUPPORTED, "buffer %s: %llu bytes, the device %s allows %llu in one buffer", name,
                        (unsigned long long)size, gpu->caps.name, (unsigned long long)gpu->caps.buffer_max);
-    return done(gpu_buffer_new((double)((size + 3) & ~(uint64_t)3), name, out));
+    return done(gpu_buffer_new((double)((size + 3) & ~(uint64_t)3), (double)together, name, out));
+}
+
+dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out) {
+    return new_buffer(gpu, size, 0, label, out);
+}
+
+dp_status dp_gpu_buffer_shared(dp_gpu *gpu, uint64_t size, uint64_t together, const char *label, dp_gpu_buffer *out) {
+    return new_buffer(gpu, size, together, label, out);
 }
 
 void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer) {

@@ -5,6 +5,7 @@
 // results of what is being made, and so does making buffers once much is under way; otherwise they come with a later call, and
 // a readback that is not there yet, or a pipeline that a step needs, gives WAITING.
 import { compilerMessage, describeAdapter, openDevice, Table } from './device.js';
+import { SLAB_BYTES, Slabs } from './slab.js';
 import { Stages } from './stage.js';
 
 const OK = 0, ARG = 1, MEMORY = 2, UNSUPPORTED = 7, DEVICE = 11; // dp_status
@@ -44,11 +45,13 @@ export class GpuHost {
     const caps = describeAdapter(adapter, flags);
     const device = await openDevice(adapter, caps);
     this.prepared?.device.destroy();
-    this.prepared = { device, caps, flags };
+    const stages = new Stages(device);
+    if (this.canWait) stages.prepare();
+    this.prepared = { device, caps, flags, stages };
     return caps;
   }
 
-  start({ device, caps }) {
+  start({ device, caps, stages }) {
     this.device = device;
     this.queue = device.queue;
     this.caps = caps;
@@ -60,8 +63,9 @@ export class GpuHost {
     this.refuse = false;
     this.unsure = 0;
     this.earlier = undefined; // settles with what was being made when results were waited for last
-    this.buffers = new Table();
-    this.stages = new Stages(device);
+    this.buffers = new Table(); // {home: {buffer, size, users}, base, size}: bytes of a device's buffer from `base` on
+    this.slabs = new Slabs((home) => this.makeHome(home));
+    this.stages = stages;
     this.pipelines = new Table();
     this.bindings = new Table();
     this.reads = new Table();
@@ -152,33 +156,48 @@ export class GpuHost {
 
   // ---- buffers ----
 
-  newBuffer(size, label, out) {
+  /** Makes home.buffer; gives the result, where it is to be waited for before more is made. */
+  makeHome(home) {
+    const { size, label } = home, usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    const { made, result } = this.inBatch((device) => device.createBuffer({ label, size, usage }), label, size);
+    home.buffer = made;
+    this.unsure += size;
+    if (!this.strict && (!this.canWait || this.unsure < UNSURE)) return undefined;
+    const before = this.strict ? result : this.earlier;
+    this.unsure = 0;
+    this.earlier = Promise.all(this.making);
+    return Promise.resolve(before);
+  }
+
+  /** together: bytes of it and what is asked for next, which may lie in one buffer with others; 0: it has one of its own. */
+  newBuffer(size, together, label, out) {
     const status = this.take();
     if (status !== OK) return status;
     if (this.refuse) {
       this.refuse = false;
       return this.fail(MEMORY, `the device ${this.caps.name} has no room for ${size} bytes (${label})`);
     }
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    let scope;
+    let item, made;
     try {
-      scope = this.inBatch((device) => device.createBuffer({ label, size, usage }), label, size);
+      if (together && together <= SLAB_BYTES && !this.strict) ({ item, made } = this.slabs.add(size, together, label));
+      else made = this.makeHome((item = { home: { buffer: undefined, size, label, users: 1 }, base: 0, size }).home);
     } catch (error) { // a size that no browser takes
       return this.fail(MEMORY, `the device ${this.caps.name} has no room for ${size} bytes (${label}): ${error.message}`);
     }
-    const handle = this.buffers.add({ buffer: scope.made, size });
+    const handle = this.buffers.add(item);
     this.bytes += size;
     new DataView(this.memory()).setUint32(out, handle, true);
-    this.unsure += size;
-    if (!this.strict && (!this.canWait || this.unsure < UNSURE)) return OK;
-    const before = this.strict ? scope.result : this.earlier;
-    this.unsure = 0;
-    this.earlier = Promise.all(this.making);
-    return Promise.resolve(before).then(() => {
+    return made?.then(() => {
       const result = this.take();
       if (result !== OK) this.freeBuffer(handle);
       return result;
-    });
+    }) ?? OK;
+  }
+
+  /** The device's buffer that something lies in. */
+  homeOf({ home }) {
+    if (!home.buffer) this.slabs.close();
+    return home.buffer;
   }
 
   freeBuffer(handle) {
@@ -186,7 +205,7 @@ export class GpuHost {
     if (!item) return;
     this.bytes -= item.size;
     this.stages.send(); // copies into it may be among them
-    item.buffer.destroy();
+    if (!--item.home.users) this.slabs.drop(item.home);
   }
 
   range(handle, offset, size) {
@@ -200,9 +219,9 @@ export class GpuHost {
   write(handle, offset, pointer, size) {
     const status = this.take() || this.range(handle, offset, size);
     if (status !== OK) return status;
-    const { buffer } = this.buffers.get(handle), memory = this.memory();
+    const item = this.buffers.get(handle), buffer = this.homeOf(item), memory = this.memory();
     this.stages.send();
-    for (let at = 0; at < size; at += WRITE_PIECE) this.queue.writeBuffer(buffer, offset + at, memory, pointer + at, Math.min(WRITE_PIECE, size - at));
+    for (let at = 0; at < size; at += WRITE_PIECE) this.queue.writeBuffer(buffer, item.base + offset + at, memory, pointer + at, Math.min(WRITE_PIECE, size - at));
     return OK;
   }
 
@@ -211,10 +230,10 @@ export class GpuHost {
     if (!this.canWait) return this.write(handle, offset, pointer, size);
     const status = this.take() || this.range(handle, offset, size);
     if (status !== OK) return status;
-    const item = this.buffers.get(handle);
+    const item = this.buffers.get(handle), buffer = this.homeOf(item);
     try {
       for (let at = 0, count; at < size; at += count) {
-        count = this.stages.put(item.buffer, item.size, offset + at, new Uint8Array(this.memory(), pointer + at, size - at));
+        count = this.stages.put(buffer, item.home.size, item.base + offset + at, new Uint8Array(this.memory(), pointer + at, size - at));
         if (!count) return this.stages.mapped.then(() => this.stage(handle, offset + at, pointer + at, size - at), (error) => this.afterFailure(error));
       }
     } catch (error) {
@@ -392,7 +411,7 @@ export class GpuHost {
       if (size <= 0 || offset + size > item.size || size % 4 || offset % this.caps.bindingAlign)
         return this.fail(ARG, `binding ${i}: range ${offset} + ${wanted} of a buffer of ${item.size} bytes; offsets are multiples of ${this.caps.bindingAlign}`);
       if (size > this.caps.bindingMax) return this.fail(UNSUPPORTED, `binding ${i}: ${size} bytes, the device ${this.caps.name} allows ${this.caps.bindingMax}`);
-      entries.push({ binding: i, resource: { buffer: item.buffer, offset, size } });
+      entries.push({ binding: i, resource: { buffer: this.homeOf(item), offset: item.base + offset, size } });
     }
     new DataView(this.memory()).setUint32(out, this.bindings.add({ entries, slot: -1, group: undefined }), true);
     return OK;
@@ -462,7 +481,7 @@ export class GpuHost {
     const words = new Uint32Array(this.memory(), pointer, 6 * count);
     const status = this.checkDispatches(words) || this.range(buffer, offset, size) || (size ? OK : this.fail(ARG, 'reading 0 bytes'));
     if (status !== OK) return status;
-    const read = this.beginRead(this.buffers.get(buffer).buffer, offset, size, this.encodeAll(words));
+    const item = this.buffers.get(buffer), read = this.beginRead(this.homeOf(item), item.base + offset, size, this.encodeAll(words));
     new DataView(this.memory()).setUint32(out, this.reads.add(read), true);
     return OK;
   }
@@ -539,7 +558,7 @@ export class GpuHost {
           this.device.destroy();
         }
       },
-      gpu_buffer_new: (size, label, out) => this.newBuffer(size, text(label), out),
+      gpu_buffer_new: (size, together, label, out) => this.newBuffer(size, together, text(label), out),
       gpu_buffer_free: (buffer) => this.freeBuffer(buffer),
       gpu_write: (buffer, offset, pointer, size) => this.write(buffer, offset, pointer >>> 0, size),
       gpu_stage: (buffer, offset, pointer, size) => this.stage(buffer, offset, pointer >>> 0, size),
@@ -547,7 +566,8 @@ export class GpuHost {
       gpu_read_begin: (buffer, offset, size, out) => {
         const status = this.take() || this.range(buffer, offset, size) || (size ? OK : this.fail(ARG, 'reading 0 bytes'));
         if (status !== OK) return status;
-        new DataView(this.memory()).setUint32(out, this.reads.add(this.beginRead(this.buffers.get(buffer).buffer, offset, size)), true);
+        const item = this.buffers.get(buffer), read = this.beginRead(this.homeOf(item), item.base + offset, size);
+        new DataView(this.memory()).setUint32(out, this.reads.add(read), true);
         return OK;
       },
       gpu_read_end: (read, pointer) => this.endRead(read, pointer >>> 0),

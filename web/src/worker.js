@@ -4,6 +4,7 @@ import './core.js'; // what the modules below import in turn, so that all are fe
 import './device.js';
 import './files.js';
 import './gpu.js';
+import './slab.js';
 import './stage.js';
 import './wasi.js';
 import { convertLocal } from './convert.js';

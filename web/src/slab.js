@@ -1,0 +1,38 @@
+// slab.js: what kernels only read lies side by side in buffers of up to SLAB_BYTES, which the device is asked for once they are full,
+// or wanted. A buffer takes browsers two calls between processes and some 50 microseconds, whatever its size; and one that
+// the first copy into it fills whole need not be cleared (stage.js).
+const ALIGN = 256; // bytes: what every device allows bindings to begin at
+
+export const SLAB_BYTES = 4 << 20;
+
+export class Slabs {
+  /** @param {(home: {size: number, label: string}) => unknown} make makes home.buffer; what it gives comes back from `add` */
+  constructor(make) {
+    this.make = make;
+    this.open = undefined; // the one that is being filled
+  }
+
+  /** A place for `size` bytes, with room behind it for what is to lie beside them, `together` in all; made: what `make` gave, if the slab
+   * before was full. */
+  add(size, together, label) {
+    const made = this.open && this.open.size + ALIGN + together > SLAB_BYTES ? this.close() : undefined;
+    const home = this.open ??= { buffer: undefined, size: 0, label, users: 0 };
+    const item = { home, base: Math.ceil(home.size / ALIGN) * ALIGN, size };
+    home.size = item.base + size;
+    home.users++;
+    return { item, made };
+  }
+
+  /** Has the open one made: it is to be used. */
+  close() {
+    const home = this.open;
+    this.open = undefined;
+    return home && this.make(home);
+  }
+
+  /** Nobody wants it any more. */
+  drop(home) {
+    if (this.open === home) this.open = undefined;
+    home.buffer?.destroy();
+  }
+}
