@@ -32,11 +32,12 @@ export function breathe() {
 
 export class Core {
   /**
-   * @param {WebAssembly.Module} module
+   * @param {WebAssembly.Module | Promise<WebAssembly.Module>} module
    * @param {import('./files.js').FileTree} tree
-   * @param {{jspi?: boolean, gpu?: GPU, strict?: boolean}} [options]
+   * @param {{jspi?: boolean, gpu?: GPU, strict?: boolean, open?: {plain?: boolean}}} [options] open: the device is wanted, and is opened
+   * while the module compiles
    */
-  static async create(module, tree, { jspi = hasJspi, gpu, strict } = {}) {
+  static async create(module, tree, { jspi = hasJspi, gpu, strict, open } = {}) {
     const core = new Core();
     core.jspi = jspi && hasJspi;
     core.gpu = new GpuHost({ gpu, canWait: core.jspi, strict });
@@ -45,7 +46,9 @@ export class Core {
     core.breath = performance.now();
     const memory = () => core.exports.memory.buffer;
     core.gpu.memory = memory;
-    const instance = await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi(tree, { memory }), doppler: core.imports() });
+    core.device = open && core.prepare(open.plain);
+    core.device?.catch(() => {}); // told by open()
+    const instance = await WebAssembly.instantiate(await module, { wasi_snapshot_preview1: wasi(tree, { memory }), doppler: core.imports() });
     core.exports = instance.exports;
     core.exports._initialize();
     core.waiting = core.jspi ? Object.fromEntries(['web_open', 'web_load', 'web_session', 'web_eval', 'web_begin', 'web_step', 'web_convert', 'web_inspect']
@@ -158,11 +161,15 @@ export class Core {
 
   // ---- engine and model ----
 
+  prepare(plain) {
+    return this.gpu.prepare(TIMESTAMPS | (plain ? NO_F16_NO_SUBGROUPS : 0));
+  }
+
   /** @param {'gpu'|'cpu'|'cpu-ref'} backend plain: as if the GPU had neither f16 nor subgroups */
   async open(backend, plain = false) {
     if (backend === 'gpu') {
       try {
-        await this.gpu.prepare(TIMESTAMPS | (plain ? NO_F16_NO_SUBGROUPS : 0));
+        await (this.device ?? this.prepare(plain));
       } catch (error) {
         throw makeError('device', error.message);
       }

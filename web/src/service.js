@@ -35,8 +35,9 @@ export class Service {
 
   // ---- opening the core on a backend ----
 
-  async newCore() {
-    return Core.create(await this.host.module(), this.tree, { jspi: this.host.jspi ?? hasJspi, gpu: this.host.gpu });
+  /** open: for a device that is surely wanted. */
+  async newCore(open) {
+    return Core.create(this.host.module(), this.tree, { jspi: this.host.jspi ?? hasJspi, gpu: this.host.gpu, open });
   }
 
   /** What there is to compute with, and how much room; of what is open, and of what could be. */
@@ -68,7 +69,7 @@ export class Service {
 
   /** Opens what was asked for; "auto" takes the GPU where there is a real one, else the CPU, and says why. */
   async openBackend(wanted, plain) {
-    const core = await this.newCore();
+    const core = await this.newCore(wanted === 'gpu' ? { plain } : undefined);
     if (wanted !== 'cpu' && wanted !== 'cpu-ref') {
       try {
         if (wanted === 'auto') await this.needRealGpu();

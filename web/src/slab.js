@@ -1,9 +1,11 @@
 // slab.js: what kernels only read lies side by side in buffers of up to SLAB_BYTES, which the device is asked for once they are full,
 // or wanted. A buffer takes browsers two calls between processes and some 50 microseconds, whatever its size; and one that
 // the first copy into it fills whole need not be cleared (stage.js).
+import { STAGE_BYTES } from './stage.js';
+
 const ALIGN = 256; // bytes: what every device allows bindings to begin at
 
-export const SLAB_BYTES = 4 << 20;
+export const SLAB_BYTES = STAGE_BYTES;
 
 export class Slabs {
   /** @param {(home: {size: number, label: string}) => unknown} make makes home.buffer; what it gives comes back from `add` */

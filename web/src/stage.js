@@ -3,7 +3,8 @@
 //
 // What goes to one buffer piece by piece lies side by side here, and becomes one copy: browsers clear new buffers, unless the first
 // thing that is written to them fills them whole.
-const STAGES = 8, STAGE_BYTES = 4 << 20;
+const STAGES = 8;
+export const STAGE_BYTES = 4 << 20;
 const IDLE = 1000; // milliseconds after which their memory is given back
 
 /** Ranges [from, to) without their seams. */

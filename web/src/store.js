@@ -238,14 +238,27 @@ export class StoredModel {
     return parts ? parts.map(({ filename, size, first }) => ({ filename, size, offset: shards[first].offset })) : shards;
   }
 
+  /** [name, bytes] of each, read side by side: every step asks another process. */
+  async smallFiles() {
+    if (!this.about.files.length) return [];
+    const files = await this.folder.getDirectoryHandle('files');
+    return Promise.all(this.about.files.map(async ({ name }) =>
+      [name, new Uint8Array(await (await (await files.getFileHandle(encodeURIComponent(name))).getFile()).arrayBuffer())]));
+  }
+
   /** The model as a folder of the core's file tree; `file`: its shards, one behind the other; `release` closes its files. */
   async mount() {
-    const folder = new Folder(), entry = await this.folder.getFileHandle('shards.bin').catch(() => undefined);
+    const folder = new Folder(), small = this.smallFiles();
+    small.catch(() => {}); // thrown below
+    const entry = await this.folder.getFileHandle('shards.bin').catch(() => undefined);
     const handle = entry && await sharedHandle(entry), blob = entry && !handle ? await entry.getFile() : undefined;
     for (const { filename, offset, size } of this.contents()) putDeep(folder, filename, handle ? new RangeFile(handle, offset, size) : sliceOf(blob, offset, size));
-    const files = this.about.files.length ? await this.folder.getDirectoryHandle('files') : undefined;
-    for (const { name } of this.about.files)
-      putDeep(folder, name, new MemoryFile(new Uint8Array(await (await (await files.getFileHandle(encodeURIComponent(name))).getFile()).arrayBuffer())));
+    try {
+      for (const [name, bytes] of await small) putDeep(folder, name, new MemoryFile(bytes));
+    } catch (error) {
+      handle?.close();
+      throw error;
+    }
     return { folder, file: handle ? new RangeFile(handle, 0, handle.getSize()) : blob && new BlobFile(blob), release: () => handle?.close() };
   }
 

@@ -137,8 +137,8 @@ async function originOf(key) {
 /** Brings a stored model, or one from a URL, into the tree. */
 async function mountCached(tree, key, url, request, context) {
   const { model, release: shared } = await hold(key, url ?? await originOf(key), request, context);
+  const touched = model.touch(); // beside the reading
   try {
-    await model.touch();
     const { folder, file, release } = await model.mount();
     tree.mount('model', folder);
     return { path: isGgufName(model.about.name) ? `/model/${model.contents()[0].filename}` : '/model',
@@ -146,11 +146,13 @@ async function mountCached(tree, key, url, request, context) {
       damaged: () => model.suspect(),
       unfit: () => model.about.parts && model.about.url && model.unfit(),
       title: model.about.name,
-      release: () => {
+      release: async () => {
         release();
-        shared();
+        await touched;
+        return shared();
       } };
   } catch (error) {
+    await touched;
     shared();
     throw error;
   }
