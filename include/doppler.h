@@ -142,9 +142,11 @@ typedef enum dp_cache_policy { DP_CACHE_LRFU = 0, DP_CACHE_LRU = 1, DP_CACHE_BEL
 
 /* What becomes of experts that a token chose and no slot on the GPU holds; a prompt's are always taken there. UPLOAD: they are taken to
  * slots before the token goes on: its logits are exactly those of a model that is there as a whole. CPU: the CPU computes them where they
- * lie in host memory, as it rounds, and a few are taken to slots beside that, those used most of late. AUTO: whichever took less time,
- * measured as it goes, so that the same seed need not give the same text. */
-typedef enum dp_misses { DP_MISSES_UPLOAD = 0, DP_MISSES_CPU = 1, DP_MISSES_AUTO = 2 } dp_misses;
+ * lie in host memory, as it rounds, and a few are taken to slots beside that, those used most of late. FETCH: the GPU itself reads them
+ * from host memory and chooses which go, without a word to the host: all experts are read into memory with the model, so it must have
+ * room for them (DP_E_MEMORY), and the device must be able to (DP_E_UNSUPPORTED); logits are those of UPLOAD. AUTO: FETCH, where
+ * that can be; else UPLOAD or CPU, whichever took less time, measured as it goes, so that the same seed need not give the same text. */
+typedef enum dp_misses { DP_MISSES_UPLOAD = 0, DP_MISSES_CPU = 1, DP_MISSES_AUTO = 2, DP_MISSES_FETCH = 3 } dp_misses;
 
 /* Budgets. With `ram`, this process stays below that many bytes of memory: weights that do not fit are read from the
  * checkpoint's files when they are needed, experts into a number of slots per layer that the budget allows. Without it,
@@ -207,6 +209,7 @@ typedef struct dp_paging_stats {
     /* On a GPU all of the above tells of its slots, reads being experts brought there; of the host memory below: */
     int32_t host_slots_least, host_slots_most; /* of a layer; 0 on the CPU */
     uint64_t host_bytes, host_hits, host_misses, file_reads, file_bytes;
+    bool fetched; /* the GPU fetches experts from there by itself (DP_MISSES_FETCH) */
     /* Layers that pass through a GPU's slots: passes through the model, bytes sent, seconds that sending kept the host busy. */
     uint64_t streamed_passes, streamed_bytes;
     double streamed_seconds;

@@ -3,7 +3,7 @@
 // Shapes:    logits [EXPERTS]; placed [3][CHOICES]: slots, experts, shares.
 // Bindings:  0 logits, 5 placed, and those of place_keep.wgsl.
 // Work:      grid (1 + (p.row + p.packed) / 64, 1 or 0).
-// Limits:    those of choose.wgsl, which goes in front, as does place_keep.wgsl.
+// Limits:    those of choose.wgsl, which goes in front, as do place_keep.wgsl and place_table.wgsl or place_fetch.wgsl.
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(5) var<storage, read_write> placed: array<f32>;
 
@@ -14,8 +14,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         return;
     }
     choose(thread, 1.0);
+    var expert = 0u;
+    if (thread < CHOICES) { expert = expert_for(thread, expert_of(thread)); }
+    take_slots(thread, expert);
     if (thread >= CHOICES) { return; }
-    let expert = expert_for(thread, expert_of(thread));
     placed[thread] = f32(slot_of(expert));
     placed[CHOICES + thread] = f32(expert);
     placed[2u * CHOICES + thread] = share_for(thread, expert, share_of(thread));

@@ -1,5 +1,6 @@
 // What place.wgsl and place_routed.wgsl share. The experts of one token become slots: of those that are in none the host learns
-// from the record, and what was computed with the slot 0 in their stead it has computed again from what is kept here.
+// from the record, and what was computed with the slot 0 in their stead it has computed again from what is kept here. Or the device
+// gives them slots itself: place_table.wgsl, place_fetch.wgsl, one of which goes behind this.
 // Shapes:    table: from p.table on, the slot of each expert, or NONE; from p.wanted on, for each choice the expert that the host
 //            wants instead of the router's, or NONE. record: from p.record on, the experts used. kept: row [p.row], packed
 //            [p.packed]. If p.shares is not 0, the host computes what is in no slot: it finds shares from there on in the record,
@@ -7,8 +8,7 @@
 // Bindings:  1 table, 2 row and 3 packed (what a run from here on reads of what went before; packed: any buffer if p.packed is
 //            0), 4 record, 6 kept, 7 params.
 // Work:      the first workgroup chooses, a thread a choice; the others copy a word a thread.
-struct Params { table: u32, wanted: u32, record: u32, row: u32, packed: u32, shares: u32, seen: u32 }
-@group(0) @binding(1) var<storage, read> table: array<u32>;
+struct Params { table: u32, wanted: u32, record: u32, row: u32, packed: u32, shares: u32, seen: u32, uses: u32, fetched: u32, experts: u32, half_life: u32 }
 @group(0) @binding(2) var<storage, read> row: array<u32>;
 @group(0) @binding(3) var<storage, read> packed: array<u32>;
 @group(0) @binding(4) var<storage, read_write> record: array<u32>;
@@ -22,11 +22,6 @@ fn expert_for(choice: u32, routed: u32) -> u32 {
     let expert = select(wanted, routed, wanted == NONE);
     record[p.record + choice] = expert;
     return expert;
-}
-
-fn slot_of(expert: u32) -> u32 {
-    let slot = table[p.table + expert];
-    return select(slot, 0u, slot == NONE);
 }
 
 fn share_for(choice: u32, expert: u32, share: f32) -> f32 {

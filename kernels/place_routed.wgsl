@@ -4,7 +4,7 @@
 //            the shares as route.wgsl left them.
 // Bindings:  0 ids, 5 places, and those of place_keep.wgsl.
 // Work:      grid (1 + p.row / 64, 1 or 0).
-// Limits:    64 choices. Behind place_keep.wgsl.
+// Limits:    64 choices. Behind place_keep.wgsl and place_table.wgsl or place_fetch.wgsl.
 @group(0) @binding(0) var<storage, read> ids: array<u32>;
 @group(0) @binding(5) var<storage, read_write> places: array<u32>;
 
@@ -14,8 +14,10 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         keep((at.x - 1u) * THREADS + thread);
         return;
     }
+    var expert = 0u;
+    if (thread < CHOICES) { expert = expert_for(thread, ids[thread]); }
+    take_slots(thread, expert);
     if (thread >= CHOICES) { return; }
-    let expert = expert_for(thread, ids[thread]);
     if (FUSED == 1u) {
         places[thread] = bitcast<u32>(f32(slot_of(expert)));
         places[CHOICES + thread] = bitcast<u32>(f32(expert));

@@ -54,9 +54,10 @@ static const option memory[] = {
      "experts of each layer to keep in memory (default: as --ram allows)", 1, 65536},
     {"cache", 0, OPTION_CHOICE, &set.cache, "lrfu|lru",
      "which expert goes when another must come: the least used of late, or the longest unused (default: lrfu)", 0, 0},
-    {"misses", 0, OPTION_CHOICE, &set.misses, "upload|cpu|auto",
-     "what becomes of experts that a token needs and the GPU lacks: they are sent there; the CPU computes them; or whichever "
-     "is faster (default: upload, which alone gives exactly the tokens of a model that is there as a whole)",
+    {"misses", 0, OPTION_CHOICE, &set.misses, "upload|cpu|auto|fetch",
+     "what becomes of experts that a token needs and the GPU lacks: they are sent there; the CPU computes them; the GPU "
+     "fetches them from memory by itself; auto: fetch where it can be, else whichever of the others is faster (default: upload; with it "
+     "and with fetch tokens are exactly those of a model that is there as a whole)",
      0, 0},
     {"mirror", 0, OPTION_TEXTS, &set.mirrors, "FOLDER",
      "a copy of the model's files, for when reading one fails; several may be given", 0, 0},

@@ -132,7 +132,10 @@ static void note_paging(const setup *s) {
     if (p.layers)
         note("paging: %d to %d slots a layer, %llu hits, %llu misses: %.1f %% hits", (int)p.slots_least, (int)p.slots_most,
              (unsigned long long)p.hits, (unsigned long long)p.misses, 100 * per_second((double)p.hits, (double)(p.hits + p.misses)));
-    if (p.host_slots_most)
+    if (p.fetched)
+        note("paging: all %d experts of a layer are in host memory (%s), from where the GPU fetched %llu", (int)p.experts,
+             show_bytes((double)p.host_bytes), (unsigned long long)p.host_hits);
+    else if (p.host_slots_most)
         note("paging: below that %d to %d slots a layer in host memory (%s), %llu hits, %llu misses; %s read from files in %llu reads",
              (int)p.host_slots_least, (int)p.host_slots_most, show_bytes((double)p.host_bytes), (unsigned long long)p.host_hits,
              (unsigned long long)p.host_misses, show_bytes((double)p.file_bytes), (unsigned long long)p.file_reads);

@@ -101,7 +101,8 @@ static dp_status begin(dp_draws *d) {
 
 /* Draws wanted under way. None runs ahead of the first token: it may be the last, and the prompt's logits are worth keeping. */
 static int32_t depth(const dp_draws *d) {
-    if (d->last < 0 || d->session->model->built->program->pager) return 1; /* paged steps wait for the device anyway */
+    const dp_pager *pager = d->session->model->built->program->pager;
+    if (d->last < 0 || (pager && !pager->homed)) return 1; /* paged steps wait for the device anyway, unless it fetches by itself */
     if (d->session->ahead > 0) return DP_MIN(d->session->ahead, DP_DRAWS_MOST);
     if (d->interval > LONG) return 1;
     return d->interval > 0 ? (int32_t)DP_MIN(1 + SLACK / d->interval + 1, DP_DRAWS_MOST) : 2;

@@ -103,8 +103,8 @@ static dp_status verify_shards(const dp_checkpoint *checkpoint, const dp_model_d
 static dp_status open_experts(dp_model *model, dp_misses misses) {
     const dp_engine *engine = model->engine;
     const dp_cpu_desc desc = {.threads = engine->threads, .isa = engine->isa[0] ? engine->isa : NULL};
-    if ((unsigned)misses > DP_MISSES_AUTO) return dp_fail(DP_E_ARG, "misses is %d, expected upload, cpu or auto", (int)misses);
     if (misses == DP_MISSES_UPLOAD || !engine->backend->api->device_bytes || !dp_residency_is_paged(&model->residency)) return DP_OK;
+    if (model->residency.home) return DP_OK;
     TRY(dp_cpu_experts_open(&desc, model->built->program, &model->experts));
     model->experts->misses = misses;
     model->built->program->experts = model->experts;

@@ -19,6 +19,11 @@ void dp_model_paging(dp_model *model, dp_paging_stats *stats) {
     stats->host_misses = host.misses;
     stats->file_reads = host.reads;
     stats->file_bytes = host.read_bytes;
+    if (!model->residency.home) return;
+    stats->fetched = true;
+    stats->host_slots_least = stats->host_slots_most = stats->experts;
+    stats->host_bytes = model->residency.home;
+    stats->host_hits = stats->reads;
 }
 
 /* ---- as JSON ---- */
@@ -80,6 +85,7 @@ static void put_host(const dp_residency *residency, const dp_paging_stats *s, dp
     dp_json_open(out, "host", '{');
     put_slots(out, s->host_slots_least, s->host_slots_most);
     dp_json_add_uint(out, "bytes", s->host_bytes);
+    dp_json_add_bool(out, "fetched", s->fetched);
     dp_json_add_uint(out, "hits", s->host_hits);
     dp_json_add_uint(out, "misses", s->host_misses);
     dp_json_add_uint(out, "reads", s->file_reads);
@@ -119,14 +125,18 @@ void dp_model_paging_reset(dp_model *model) {
     if (model->residency.device) dp_device_stats_reset(model->residency.device);
 }
 
+/* At home all experts are in host memory, for good. */
 dp_status dp_model_load_expert(dp_model *model, int32_t layer, int32_t expert) {
+    if (model->residency.home) return dp_pages_check(model->residency.pages, layer, expert);
     return model->residency.pages ? dp_pages_load(model->residency.pages, layer, expert) : DP_OK;
 }
 
 dp_status dp_model_pin_expert(dp_model *model, int32_t layer, int32_t expert, bool pin) {
+    if (model->residency.home) return dp_pages_check(model->residency.pages, layer, expert);
     return model->residency.pages ? dp_pages_pin(model->residency.pages, layer, expert, pin) : DP_OK;
 }
 
 dp_status dp_model_evict_expert(dp_model *model, int32_t layer, int32_t expert) {
+    if (model->residency.home) return dp_fail(DP_E_ARG, "expert %d of layer %d: the GPU fetches experts from host memory, where all stay", (int)expert, (int)layer);
     return model->residency.pages ? dp_pages_evict(model->residency.pages, layer, expert) : DP_OK;
 }

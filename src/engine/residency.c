@@ -47,13 +47,14 @@ static dp_status init_below_device(dp_residency *r, const dp_builder *builder, c
     r->wanted_slots = 0;
     r->used_experts = 1; /* a step goes through a single one */
     if (!r->budget) set_automatic_budget(r);
-    return DP_OK;
+    return *paged ? dp_residency_init_home(r, builder->program, desc->misses) : DP_OK;
 }
 
 static dp_status init(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc) {
     bool device = r->backend->api->device_bytes != NULL, paged = false;
     TRY(dp_mutex_new(&r->lock));
     if (desc->expert_slots < 0) return dp_fail(DP_E_ARG, "expert_slots is %d, expected 0 or more", (int)desc->expert_slots);
+    if ((unsigned)desc->misses > DP_MISSES_FETCH) return dp_fail(DP_E_ARG, "misses is %d, expected upload, cpu, auto or fetch", (int)desc->misses);
     if ((unsigned)desc->cache >= DP_CACHE_BELADY) return dp_fail(DP_E_ARG, "cache policy %d: expected LRU or LRFU", (int)desc->cache);
     if (desc->vram && !device) return dp_fail(DP_E_UNSUPPORTED, "a budget of graphics memory was set, but the CPU computes");
     if (device) TRY(init_below_device(r, builder, desc, &paged));
@@ -194,6 +195,7 @@ static dp_status start(dp_residency *r, dp_builder *builder, const dp_model_desc
     dp_pages *pages = r->pages;
     r->base = DP_MAX(r->base, dp_host_memory_resident());
     TRY(plan_plain(r, streamed));
+    r->weights += r->home;
     if (!pages->experts_only) plan_guesses(r);
     TRY(plan_slots(r, r->first_session));
     TRY(dp_pages_start(pages, desc->cache, r->slots, streamed));

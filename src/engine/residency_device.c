@@ -73,6 +73,40 @@ dp_status dp_residency_init_device(dp_residency *r, const dp_builder *builder, c
     return r->streamed.units ? DP_OK : say_short(r, &n);
 }
 
+/* ---- a home for experts, in host memory that the device reads ---- */
+
+/* The largest layer's experts, which come to their home together, and all of them. */
+static uint64_t largest_layer(const dp_program *program) {
+    uint64_t most = 0;
+    for (size_t i = 0; i < program->op_count; i++) {
+        uint64_t bytes = 0;
+        if (program->ops[i].kind != DP_OP_ROUTE) continue;
+        for (size_t k = i; k < program->op_count && program->ops[k].layer == program->ops[i].layer; k++)
+            if (program->ops[k].kind == DP_OP_MOE_MATMUL) bytes += dp_weight_bytes(&program->weights[program->ops[k].weight]);
+        most = DP_MAX(most, bytes);
+    }
+    return most;
+}
+
+/* Whether it can be is a question of the device, and of host memory: the budget, or most of what is free. */
+dp_status dp_residency_init_home(dp_residency *r, const dp_program *program, dp_misses misses) {
+    dp_device_memory device;
+    r->backend->api->memory(r->backend, &device);
+    if (misses != DP_MISSES_FETCH && (misses != DP_MISSES_AUTO || device.unified)) return DP_OK;
+    uint64_t bytes = r->backend->api->home_bytes ? r->backend->api->home_bytes(r->backend, program) : 0;
+    uint64_t need = bytes + largest_layer(program) + r->first_session, room = dp_host_memory_available() / 10 * 9;
+    if (r->budget) room = DP_MIN(room, r->budget - DP_MIN(r->budget, r->base + r->budget / 20));
+    if (bytes && need <= room) r->home = bytes;
+    if (r->home || misses != DP_MISSES_FETCH) return DP_OK;
+    if (!bytes)
+        return dp_fail(DP_E_UNSUPPORTED, "this GPU, or its driver, does not fetch this model's experts from host memory by itself (misses: "
+                                         "upload, cpu and auto do without)");
+    return dp_fail(DP_E_MEMORY,
+                   "experts that the GPU is to fetch by itself need %llu MB of host memory, of which the model may take %llu MB (misses: upload, "
+                   "cpu and auto do with less)",
+                   mb(need), mb(room));
+}
+
 /* ---- slots ---- */
 
 /* What an expert of the layer takes on the device. */
@@ -105,7 +139,7 @@ dp_status dp_residency_open_device(dp_residency *r, dp_program *program, dp_cach
     if (!slots) return dp_no_memory(layers * sizeof *slots);
     r->vram_weights = r->vram_plain;
     if (r->pages) deal_slots(r, program, slots);
-    dp_status status = dp_device_new(r->pages, policy, slots, r->streamed.units ? &r->streamed : NULL, &r->device);
+    dp_status status = dp_device_new(r->pages, policy, slots, r->home > 0, r->streamed.units ? &r->streamed : NULL, &r->device);
     dp_free(slots);
     if (status == DP_OK) program->pager = &r->device->base;
     return status;

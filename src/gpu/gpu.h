@@ -26,6 +26,7 @@ typedef struct dp_gpu_caps {
     uint64_t memory;        /* bytes on the device, 0 if not known */
     uint64_t buffer_max, binding_max;      /* bytes: largest buffer, largest storage binding */
     uint32_t binding_align;                /* of storage offsets */
+    uint32_t host_align;                   /* of buffers in host memory (dp_gpu_buffer_host); 0: it can have none there */
     uint32_t workgroup_memory, workgroup_size, workgroups; /* bytes; invocations; per dimension */
     uint32_t storage_buffers;              /* per stage */
 } dp_gpu_caps;
@@ -62,11 +63,20 @@ dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gp
  * those asked for next that are filled at the same time, which a host then keeps side by side if it can. */
 dp_status dp_gpu_buffer_shared(dp_gpu *gpu, uint64_t size, uint64_t together, const char *label, dp_gpu_buffer *out);
 void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer buffer);
-/* Bytes of all buffers there are now; of what the device has besides to write, read and pass parameters. 0: not known. */
+/* The same in host memory, which the device reads across the bus by itself: *memory, not zeroed, for the caller to fill before the
+ * device reads it. It goes when the buffer is freed and the device is done with it. */
+dp_status dp_gpu_buffer_host(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out, void **memory);
+/* Bytes of all buffers on the device there are now; of what the device has besides to write, read and pass parameters. 0: not known. */
 void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer);
 /* Queued in order with submits. offset and size are multiples of 4. Large writes go through a ring of mapped staging
  * buffers, so that host memory stays bounded. */
 dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, const void *data, size_t size);
+/* From buffer to buffer, queued in order with submits, too. All numbers are multiples of 4. */
+typedef struct dp_gpu_move {
+    dp_gpu_buffer from, to;
+    uint64_t from_at, to_at, size;
+} dp_gpu_move;
+dp_status dp_gpu_copy(dp_gpu *gpu, const dp_gpu_move *moves, size_t count);
 /* Room of `size` bytes (a multiple of 4, at most DP_GPU_STAGE_BYTES) in the staging ring, to be filled by the caller: what
  * repacking writes into, on any threads. A commit takes the first `size` of them that none has taken yet to
  * buffer[offset..]. All are to be taken, and no other call on the device comes in between. The memory may be slow to read. */

@@ -36,6 +36,14 @@ dp_status dp_gpu_buffer_shared(dp_gpu *gpu, uint64_t size, uint64_t together, co
     return dp_gpu_buffer_new(gpu, size, label, out);
 }
 void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer buffer) { (void)gpu, (void)buffer; }
+dp_status dp_gpu_buffer_host(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out, void **memory) {
+    (void)gpu, (void)size, (void)label, (void)out, (void)memory;
+    return absent();
+}
+dp_status dp_gpu_copy(dp_gpu *gpu, const dp_gpu_move *moves, size_t count) {
+    (void)gpu, (void)moves, (void)count;
+    return absent();
+}
 void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer) {
     (void)gpu;
     *buffers = *transfer = 0;

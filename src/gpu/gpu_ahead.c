@@ -3,24 +3,10 @@
  * layer's choice is noted and read with the token. Where one was in no slot, what ran behind was for nothing: the host brings it,
  * the layer's input is put back and the device runs from there again. Keys and values of such runs are overwritten. Or the host computes
  * it (gpu_missed.c): then the device stops before it adds the experts' outputs to the residual. */
-#include "gpu/gpu_decode.h"
-#include "graph/pager.h"
+#include "gpu/gpu_ahead.h"
 
 #define LIKELY 0.5  /* chances below it are not worth running on for */
 #define FORGET 0.25 /* the weight of the last token in what is known of a layer */
-
-enum { DRAWN, IDS }; /* words of the record: the token drawn, then the experts of each block; their shares; the last block's row */
-
-struct dp_gpu_ahead {
-    dp_gpu_buffer table, record;
-    uint32_t *slots;   /* the table: slots of each block's experts, then the experts that somebody wants of each */
-    size_t slot_words, words; /* in it; the latter also for those wanted */
-    uint32_t *used;    /* the record */
-    size_t used_words, shares, row, record_words; /* of it: those always read; where what only the host's part needs begins; all */
-    size_t *places;    /* [blocks]: where in the queue their experts are placed */
-    uint64_t changes;  /* of the pager, as of the table */
-    bool wanting;      /* some are wanted */
-};
 
 /* ---- life ---- */
 
@@ -36,35 +22,29 @@ static size_t row_columns(const dp_plan *plan) {
 
 static void lay_out_record(dp_plan *plan, dp_gpu_ahead *a, size_t ids) {
     size_t columns = row_columns(plan);
-    a->used_words = a->shares = a->row = a->record_words = IDS + ids;
-    if (!columns) return;
+    if (dp_gpu_fetches(plan->program)) a->fetched = DP_AHEAD_IDS + ids;
+    a->used_words = a->shares = a->row = a->record_words = DP_AHEAD_IDS + (a->fetched ? 2 : 1) * ids;
+    if (!columns || a->fetched) return;
     a->row = a->shares + ids;
     a->record_words = a->row + columns;
 }
 
 static dp_status make(dp_plan *plan, dp_gpu_ahead *a) {
-    dp_gpu *gpu = plan->backend->gpu;
     size_t ids = 0;
     for (size_t i = 0; i < plan->block_count; i++) {
-        plan->blocks[i].table = (uint32_t)a->slot_words;
         plan->blocks[i].choice = (uint32_t)ids;
         plan->blocks[i].back = SIZE_MAX;
         plan->blocks[i].found = LIKELY;
         plan->blocks[i].row = -1;
-        a->slot_words += (size_t)plan->blocks[i].experts;
         ids += (size_t)plan->blocks[i].k;
     }
-    a->words = a->slot_words + ids;
     lay_out_record(plan, a, ids);
-    a->changes = UINT64_MAX;
-    a->slots = dp_malloc(a->words * sizeof *a->slots);
     a->used = dp_malloc(a->record_words * sizeof *a->used);
     a->places = dp_malloc(plan->block_count * sizeof *a->places);
-    if (!a->slots || !a->used || !a->places) return dp_no_memory((a->words + a->record_words) * 4);
-    memset(a->slots, 0xFF, a->words * sizeof *a->slots); /* DP_GPU_NO_PLACE */
-    TRY(dp_gpu_storage_new(gpu, a->words * 4, "table", &a->table));
+    if (!a->used || !a->places) return dp_no_memory(a->record_words * 4);
+    TRY(dp_gpu_table_new(plan, ids));
     if (a->record_words > a->row) TRY(dp_gpu_missed_new(plan, a->record_words - a->row));
-    return dp_gpu_buffer_new(gpu, a->record_words * 4, "record", &a->record);
+    return dp_gpu_buffer_new(plan->backend->gpu, a->record_words * 4, "record", &a->record);
 }
 
 dp_status dp_gpu_ahead_new(dp_plan *plan) {
@@ -75,9 +55,8 @@ dp_status dp_gpu_ahead_new(dp_plan *plan) {
 void dp_gpu_ahead_free(dp_plan *plan) {
     dp_gpu_ahead *a = plan->ahead;
     if (!a) return;
-    dp_gpu_buffer_free(plan->backend->gpu, a->table);
+    dp_gpu_table_free(plan);
     dp_gpu_buffer_free(plan->backend->gpu, a->record);
-    dp_free(a->slots);
     dp_free(a->used);
     dp_free(a->places);
     dp_free(plan->missed.outputs);
@@ -91,7 +70,7 @@ uint64_t dp_gpu_ahead_bytes(const dp_program *program) {
         const dp_op *op = &program->ops[i];
         if (op->kind != DP_OP_ROUTE) continue;
         uint64_t row = (uint64_t)program->slots[program->ops[i - 1].src].cols, experts = (uint64_t)program->slots[op->src].cols;
-        bytes += (row + dp_decode_packed_words(program, program->ops[i - 1].src) + experts + 3 * (uint64_t)op->route.k) * 4;
+        bytes += (row + dp_decode_packed_words(program, program->ops[i - 1].src) + 3 * experts + 1 + 4 * (uint64_t)op->route.k) * 4;
         seen = DP_MAX(seen, row * 4);
     }
     return bytes + seen;
@@ -148,6 +127,27 @@ static bool can_compute(const dp_planner *p, const dp_gpu_block *b, const placin
     return how->fused && how->row >= 0 && dp_gpu_missed_row(p->plan->program, b->first - 1) == how->row;
 }
 
+/* The same where the device fetches what is in no slot: nothing is kept, as nothing is run again. */
+static dp_status add_place_and_fetch(dp_planner *p, const placing *how) {
+    dp_plan *plan = p->plan;
+    const dp_gpu_ahead *a = plan->ahead;
+    dp_gpu_block *b = &plan->blocks[how->block - 1];
+    dp_page_uses uses = plan->program->pager->api->uses(plan->program->pager, b->layer);
+    dp_gpu_range nothing = dp_decode_whole(plan->backend->nothing);
+    b->resume = how->resume;
+    dp_recipe r = {.variant = *how->variant,
+                   .ranges = {how->from, dp_decode_whole(a->table), nothing, nothing, dp_decode_whole(a->record), how->to,
+                              dp_decode_whole(plan->backend->sink)},
+                   .range_count = 7,
+                   .params = {b->table, (uint32_t)a->slot_words + b->choice, DP_AHEAD_IDS + b->choice, 0, 0, 0, 0, b->uses,
+                              (uint32_t)a->fetched + b->choice, (uint32_t)b->experts, dp_decode_bits((float)uses.half_life)},
+                   .grid = {1, 1, 1},
+                   .planned = {.rows = DP_GRID_TOKENS, .axis = 1, .at_most = 1}};
+    r.variant.kernel = r.variant.kernel == DP_KERNEL_PLACE ? DP_KERNEL_PLACE_FETCH : DP_KERNEL_PLACE_ROUTED_FETCH;
+    TRY(dp_gpu_plan_add(p, &r));
+    return dp_gpu_fetch_add(p, how->block);
+}
+
 static dp_status add_place(dp_planner *p, const placing *how) {
     dp_plan *plan = p->plan;
     dp_gpu_block *b = &plan->blocks[how->block - 1];
@@ -157,6 +157,7 @@ static dp_status add_place(dp_planner *p, const placing *how) {
     bool seeing = can_compute(p, b, how);
     b->back = SIZE_MAX;
     b->row = -1;
+    if (plan->ahead->fetched) return add_place_and_fetch(p, how);
     b->resume = how->resume;
     if (seeing) show_shares(p, b, how, seen);
     if (seeing || how->resumes) {
@@ -170,7 +171,7 @@ static dp_status add_place(dp_planner *p, const placing *how) {
                    .ranges = {how->from, dp_decode_whole(plan->ahead->table), words[0] ? dp_decode_slot(p, how->row) : nothing, packed,
                               dp_decode_whole(plan->ahead->record), how->to, kept},
                    .range_count = 7,
-                   .params = {b->table, (uint32_t)plan->ahead->slot_words + b->choice, IDS + b->choice, words[0], words[1], seen[0], seen[1]},
+                   .params = {b->table, (uint32_t)plan->ahead->slot_words + b->choice, DP_AHEAD_IDS + b->choice, words[0], words[1], seen[0], seen[1]},
                    .grid = {1 + (words[0] + words[1] + 63) / 64, 1, 1},
                    .planned = {.rows = DP_GRID_TOKENS, .axis = 1, .at_most = 1}};
     return dp_gpu_plan_add(p, &r);
@@ -213,48 +214,6 @@ dp_status dp_gpu_place_routed(dp_planner *p) {
     return add_place(p, &how);
 }
 
-/* ---- the table ---- */
-
-static dp_status write_table(dp_plan *plan, size_t from, size_t words) {
-    return dp_gpu_write(plan->backend->gpu, plan->ahead->table, from * 4, plan->ahead->slots + from, words * 4);
-}
-
-static void copy_row(dp_plan *plan, const dp_gpu_block *b) {
-    dp_pager *pager = plan->program->pager;
-    memcpy(plan->ahead->slots + b->table, pager->api->where(pager, b->layer),
-           (size_t)b->experts * sizeof(int32_t)); /* -1: DP_GPU_NO_PLACE */
-}
-
-/* Other sessions, and passes that failed, change slots too. */
-static dp_status refresh(dp_plan *plan) {
-    dp_gpu_ahead *a = plan->ahead;
-    if (a->changes == plan->program->pager->changes) return DP_OK;
-    for (size_t i = 0; i < plan->block_count; i++) copy_row(plan, &plan->blocks[i]);
-    TRY(write_table(plan, 0, a->words));
-    a->changes = plan->program->pager->changes;
-    return DP_OK;
-}
-
-static uint32_t *wanted_of(const dp_plan *plan, const dp_gpu_block *b) { return plan->ahead->slots + plan->ahead->slot_words + b->choice; }
-
-/* What the host wants instead of the router's choice, as far as it can tell before. */
-static dp_status prepare_wanted(dp_plan *plan, const dp_step *step) {
-    dp_gpu_ahead *a = plan->ahead;
-    bool blind = step->routing && step->routing_blind;
-    if (!blind && !a->wanting) return DP_OK;
-    for (size_t i = 0; i < plan->block_count; i++) {
-        const dp_gpu_block *b = &plan->blocks[i];
-        uint32_t *ids = wanted_of(plan, b);
-        memset(ids, 0xFF, (size_t)b->k * sizeof *ids);
-        if (blind) step->routing(step->routing_user, b->layer, (int32_t *)ids, 1, b->k);
-        for (int32_t c = 0; blind && c < b->k; c++)
-            if (ids[c] >= (uint32_t)b->experts)
-                return dp_fail(DP_E_ARG, "layer %d: expert %d chosen, there are %d", (int)b->layer, (int)ids[c], (int)b->experts);
-    }
-    a->wanting = blind;
-    return write_table(plan, a->slot_words, a->words - a->slot_words);
-}
-
 /* ---- a token ---- */
 
 typedef struct token_run {
@@ -287,6 +246,7 @@ typedef struct standing {
 /* Behind the dispatches that are worth running before the host looks again, where a block's choice is to be seen next. */
 static size_t window_end(const token_run *r, const standing *at) {
     double chance = 1;
+    if (r->plan->ahead->fetched && !r->watched) return r->count;
     for (size_t block = at->block; block < r->plan->block_count; block++) {
         const dp_gpu_block *b = &r->plan->blocks[block];
         chance *= b->found;
@@ -348,7 +308,7 @@ static void encode_next(const token_run *r, const standing *at) {
 static void show(const token_run *r, const dp_gpu_block *b, int32_t *ids, bool *changed) {
     const dp_step *step = r->step;
     size_t bytes = (size_t)b->k * sizeof *ids;
-    uint32_t *wanted = wanted_of(r->plan, b);
+    uint32_t *wanted = dp_gpu_table_wanted(r->plan, b);
     *changed = false;
     if (!step->routing || step->routing_blind) return;
     memcpy(wanted, ids, bytes);
@@ -359,21 +319,12 @@ static void show(const token_run *r, const dp_gpu_block *b, int32_t *ids, bool *
     r->plan->ahead->wanting |= *changed;
 }
 
-/* Tells the device what is in the block's slots now. */
-static dp_status tell_slots(dp_plan *plan, const dp_gpu_block *b) {
-    dp_pager *pager = plan->program->pager;
-    if (plan->ahead->changes == pager->changes) return DP_OK;
-    copy_row(plan, b);
-    plan->ahead->changes = pager->changes;
-    return write_table(plan, b->table, (size_t)b->experts);
-}
-
 /* Has what is missing of the block that the window stopped at computed. */
 static dp_status compute(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids) {
     const dp_gpu_ahead *a = plan->ahead;
     TRY(dp_gpu_missed_add(plan, b, ids, (const float *)(const void *)(a->used + a->shares + b->choice),
                           (const float *)(const void *)(a->used + a->row)));
-    return tell_slots(plan, b);
+    return dp_gpu_table_tell(plan, b);
 }
 
 /* Sees to it that a block's experts are there, or computed; *again: it is to run again with what there is now. */
@@ -381,8 +332,13 @@ static dp_status settle(const token_run *r, standing *at, bool *again) {
     dp_plan *plan = r->plan;
     dp_pager *pager = plan->program->pager;
     dp_gpu_block *b = &plan->blocks[at->block];
-    int32_t *ids = (int32_t *)plan->ahead->used + IDS + b->choice;
+    int32_t *ids = (int32_t *)plan->ahead->used + DP_AHEAD_IDS + b->choice;
+    if (plan->ahead->fetched) dp_gpu_fetch_take(plan, b);
     show(r, b, ids, again);
+    if (plan->ahead->fetched && !*again) {
+        at->block++;
+        return DP_OK;
+    }
     bool found = pager->api->found(pager, b->layer, ids, (size_t)b->k), here = computes(r, at->block);
     at->stops = !found && here && at->to != stop_behind(r, at->block);
     *again |= at->stops;
@@ -393,11 +349,11 @@ static dp_status settle(const token_run *r, standing *at, bool *again) {
     if (!found && here) return compute(plan, b, ids);
     if (!found) {
         double start = dp_host_seconds();
-        TRY(dp_gpu_paged_bring_all(plan, b, ids));
+        TRY(dp_gpu_paged_bring_all(plan, b, ids, b->k));
         plan->spent.bring += dp_host_seconds() - start;
-        TRY(tell_slots(plan, b));
+        TRY(dp_gpu_table_tell(plan, b));
     }
-    if (*again) TRY(write_table(plan, plan->ahead->slot_words + b->choice, (size_t)b->k));
+    if (*again) TRY(dp_gpu_table_tell_wanted(plan, b));
     *again |= !found;
     return DP_OK;
 }
@@ -478,15 +434,19 @@ static dp_status prepare_back(const dp_plan *plan) {
     return DP_OK;
 }
 
+bool dp_gpu_ahead_is_watched(const dp_plan *plan, const dp_step *step) {
+    return step->trace || step->profile || plan->stream || (step->routing && !step->routing_blind);
+}
+
 dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id) {
-    token_run r = {plan, step, count, draw, step->trace || step->profile || plan->stream || (step->routing && !step->routing_blind)};
+    token_run r = {plan, step, count, draw, dp_gpu_ahead_is_watched(plan, step)};
     bool resumes = dp_gpu_paged_resumes(plan, step);
     if (!resumes) {
         plan->spent = (dp_page_token){.seconds = dp_host_seconds()};
         dp_gpu_missed_begin(plan, !r.watched);
         TRY(prepare_back(plan));
-        TRY(refresh(plan));
-        TRY(prepare_wanted(plan, step));
+        TRY(dp_gpu_table_refresh(plan));
+        TRY(dp_gpu_table_prepare_wanted(plan, step));
     }
     find_places(&r);
     dp_gpu_missed_awake(plan, true);
@@ -495,6 +455,6 @@ dp_status dp_gpu_ahead_run(dp_plan *plan, const dp_step *step, size_t count, siz
     TRY(status);
     dp_gpu_missed_end(plan);
     end_token(plan);
-    if (draw) memcpy(id, &plan->ahead->used[DRAWN], sizeof *id);
+    if (draw) memcpy(id, &plan->ahead->used[DP_AHEAD_DRAWN], sizeof *id);
     return DP_OK;
 }

@@ -428,6 +428,7 @@ static const dp_backend_api api = {
     .weight_bytes = dp_gpu_weight_bytes,
     .device_bytes = device_bytes,
     .stream_bytes = dp_gpu_stream_bytes,
+    .home_bytes = dp_gpu_home_bytes,
     .run = run,
     .read = read_slot,
     .draw_is_far = dp_gpu_draw_is_far,

@@ -1,7 +1,7 @@
 /* gpu_draw.c: tokens drawn on the device. A draw is a few dispatches behind a step's own (kernels/sample*.wgsl), in the same
  * submit; they leave the token, its position and the count of draws where the next step reads them, so that the host sends
  * nothing per token and reads the id, four bytes, some steps later. */
-#include "gpu/gpu_plan.h"
+#include "gpu/gpu_ahead.h"
 
 enum {
     CHUNK = 1024, /* as in kernels/sample.wgsl */
@@ -13,6 +13,8 @@ typedef enum draw_stage { TOP, WEIGH, KEEP, PICK } draw_stage;
 typedef struct draw_read {
     dp_gpu_read read; /* 0: the id is here */
     int32_t id;
+    bool fetches;     /* what is read is a record (gpu_fetch.c) */
+    double submitted; /* seconds that this took */
 } draw_read;
 
 struct dp_gpu_draws {
@@ -38,8 +40,25 @@ static void forget_stages(dp_plan *plan) {
     d->chosen_count = 0;
 }
 
+/* Records are all wanted: what the device fetched stays fetched. */
+static dp_status land(dp_plan *plan) {
+    dp_gpu_draws *d = plan->draws;
+    for (size_t i = 0; d && i < d->count; i++) {
+        draw_read *r = &d->reads[(d->first + i) % DP_DRAWS_MOST];
+        if (!r->read || !r->fetches) continue;
+        dp_gpu_read read = r->read;
+        r->read = 0;
+        TRY(dp_gpu_fetch_end(plan, read, r->submitted, &r->id));
+    }
+    if (plan->backend->flying == plan) plan->backend->flying = NULL;
+    return DP_OK;
+}
+
+dp_status dp_gpu_draws_land(dp_gpu_backend *b) { return b->flying ? land(b->flying) : DP_OK; }
+
 static void drop_reads(dp_plan *plan) {
     dp_gpu_draws *d = plan->draws;
+    if (land(plan) != DP_OK) dp_gpu_fetch_lost(plan);
     for (; d && d->count; d->count--, d->first = (d->first + 1) % DP_DRAWS_MOST)
         if (d->reads[d->first].read) dp_gpu_read_drop(plan->backend->gpu, d->reads[d->first].read);
 }
@@ -200,11 +219,19 @@ static dp_status queue_up(dp_plan *plan, const dp_step *step, size_t *count) {
 static dp_status draw_paged(dp_plan *plan, const dp_step *step, size_t count) {
     dp_gpu_draws *d = plan->draws;
     draw_read *next = next_read(d);
-    next->read = 0;
+    *next = (draw_read){0};
     TRY(dp_gpu_paged_draw(plan, step, count, d->chosen_count, &next->id));
     d->count++;
     d->made++;
     return dp_gpu_check(plan->backend->gpu);
+}
+
+/* What a draw reads behind a step whose experts the device fetches, which may fly as any other. */
+static dp_status fly(dp_plan *plan, const dp_step *step, draw_read *next, dp_gpu_range *record) {
+    if (plan->backend->flying != plan) TRY(dp_gpu_draws_land(plan->backend));
+    plan->backend->flying = plan;
+    next->fetches = true;
+    return dp_gpu_fetch_begin(plan, step, record);
 }
 
 /* While others are under way, one submit; else pieces, so that the device begins while the rest is encoded. */
@@ -212,10 +239,15 @@ static dp_status draw(dp_plan *plan, const dp_step *step) {
     dp_gpu_draws *d = plan->draws;
     dp_gpu *gpu = plan->backend->gpu;
     size_t count, done = 0;
+    double start = dp_host_seconds();
     if (!d || !d->chosen_count) return dp_fail(DP_E_ARG, "a token is drawn before rules are set");
     if (d->count == DP_DRAWS_MOST) return dp_fail(DP_E_ARG, "more than %d draws under way", DP_DRAWS_MOST);
     TRY(queue_up(plan, step, &count));
-    if (step && plan->block_count) return draw_paged(plan, step, count);
+    if (step && plan->block_count && !dp_gpu_fetch_flies(plan, step)) return draw_paged(plan, step, count);
+    draw_read *next = next_read(d);
+    dp_gpu_range record = {d->drawn, 0, 4};
+    *next = (draw_read){0};
+    if (step && plan->block_count) TRY(fly(plan, step, next, &record));
     if (step && plan->stream) {
         TRY(dp_gpu_step_submit(plan, step, 0, count));
         done = count;
@@ -223,7 +255,8 @@ static dp_status draw(dp_plan *plan, const dp_step *step) {
     for (; d->count == 0 && count - done > DP_GPU_SUBMIT_PIECE; done += DP_GPU_SUBMIT_PIECE)
         TRY(dp_gpu_submit(gpu, plan->queue + done, DP_GPU_SUBMIT_PIECE));
     size_t total = count - done + d->chosen_count;
-    TRY(dp_gpu_submit_read(gpu, plan->queue + done, total, &(dp_gpu_range){d->drawn, 0, 4}, &next_read(d)->read));
+    TRY(dp_gpu_submit_read(gpu, plan->queue + done, total, &record, &next->read));
+    next->submitted = dp_host_seconds() - start;
     d->count++;
     d->made++;
     return dp_gpu_check(gpu);
@@ -232,9 +265,10 @@ static dp_status draw(dp_plan *plan, const dp_step *step) {
 static dp_status take(dp_plan *plan, int32_t *id) {
     dp_gpu_draws *d = plan->draws;
     if (!d || !d->count) return dp_fail(DP_E_ARG, "no draw is under way");
+    const draw_read *r = &d->reads[d->first];
     dp_status status = DP_OK;
-    *id = d->reads[d->first].id;
-    if (d->reads[d->first].read) status = dp_gpu_read_end(plan->backend->gpu, d->reads[d->first].read, id);
+    *id = r->id;
+    if (r->read) status = r->fetches ? dp_gpu_fetch_end(plan, r->read, r->submitted, id) : dp_gpu_read_end(plan->backend->gpu, r->read, id);
     if (status == DP_WAITING) return status;
     d->first = (d->first + 1) % DP_DRAWS_MOST;
     d->count--;

@@ -76,6 +76,8 @@ void gpu_adapters_release(const gpu_library *lib, gpu_adapters *adapters);
 typedef struct gpu_dawn {
     WGPUDawnTogglesDescriptor adapter_toggles, device_toggles;
 } gpu_dawn;
+/* Chains into a buffer: it is this memory, of which `gone` says when nobody uses it any more. */
+WGPUChainedStruct *gpu_dawn_memory_chain(WGPUBufferHostMappedPointer *chain, void *memory, void (*gone)(void *user), void *user);
 WGPUChainedStruct *gpu_dawn_adapter_chain(gpu_dawn *dawn);
 WGPUChainedStruct *gpu_dawn_device_chain(gpu_dawn *dawn, bool unchecked);
 /* Fills caps->memory, unified and the subgroup matrix from what Dawn tells beyond webgpu.h. */
@@ -98,6 +100,7 @@ void gpu_table_drop(gpu_table *table, uint32_t handle);       /* frees the item 
 typedef struct gpu_buffer {
     WGPUBuffer buffer;
     uint64_t size;
+    bool host; /* in host memory */
 } gpu_buffer;
 
 enum { GPU_BINDINGS_MAX = 16 };

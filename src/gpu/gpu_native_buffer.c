@@ -34,6 +34,22 @@ dp_status gpu_buffer_make(dp_gpu *gpu, const WGPUBufferDescriptor *desc, WGPUBuf
                    (unsigned long long)desc->size, desc->label.data ? desc->label.data : "unnamed");
 }
 
+/* A handle for a buffer as described. */
+static dp_status add_buffer(dp_gpu *gpu, const WGPUBufferDescriptor *desc, bool host, dp_gpu_buffer *out) {
+    void *item;
+    uint32_t handle = gpu_table_add(&gpu->buffers, sizeof(gpu_buffer), &item);
+    if (!handle) return dp_no_memory(sizeof(gpu_buffer));
+    gpu_buffer *buffer = item;
+    buffer->size = desc->size;
+    buffer->host = host;
+    dp_status status = gpu_buffer_make(gpu, desc, &buffer->buffer);
+    if (status == DP_OK)
+        *out = handle;
+    else
+        gpu_table_drop(&gpu->buffers, handle);
+    return status;
+}
+
 dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out) {
     TRY(gpu_take_error(gpu));
     if (size == 0) return dp_fail(DP_E_ARG, "buffer %s: 0 bytes", label ? label : "");
@@ -46,16 +62,52 @@ dp_status dp_gpu_buffer_new(dp_gpu *gpu, uint64_t size, const char *label, dp_gp
         .usage = WGPUBufferUsage_Storage | WGPUBufferUsage_CopySrc | WGPUBufferUsage_CopyDst,
         .size = (size + 3) & ~(uint64_t)3,
     };
-    void *item;
-    uint32_t handle = gpu_table_add(&gpu->buffers, sizeof(gpu_buffer), &item);
-    if (!handle) return dp_no_memory(sizeof(gpu_buffer));
-    gpu_buffer *buffer = item;
-    buffer->size = desc.size;
-    dp_status status = gpu_buffer_make(gpu, &desc, &buffer->buffer);
-    if (status == DP_OK)
-        *out = handle;
-    else
-        gpu_table_drop(&gpu->buffers, handle);
+    return add_buffer(gpu, &desc, false, out);
+}
+
+/* Memory that a buffer lies in: its block goes when neither we nor the library use it. */
+typedef struct host_memory {
+    void *block;
+    int users;
+} host_memory;
+
+static void leave_memory(void *user) {
+    host_memory *m = user;
+    if (--m->users) return;
+    dp_free(m->block);
+    dp_free(m);
+}
+
+static dp_status take_memory(uint64_t size, uint32_t align, host_memory **out) {
+    host_memory *m = dp_malloc(sizeof *m);
+    if (!m) return dp_no_memory(sizeof *m);
+    *m = (host_memory){dp_malloc((size_t)size + align), 2};
+    *out = m;
+    if (m->block) return DP_OK;
+    dp_free(m);
+    return dp_no_memory((size_t)size);
+}
+
+dp_status dp_gpu_buffer_host(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out, void **memory) {
+    uint32_t align = gpu->caps.host_align;
+    host_memory *m = NULL;
+    TRY(gpu_take_error(gpu));
+    if (!align || size == 0 || size > gpu->caps.buffer_max)
+        return dp_fail(DP_E_UNSUPPORTED, "buffer %s: %llu bytes of host memory, of which the device %s reads %llu", label ? label : "",
+                       (unsigned long long)size, gpu->caps.name, align ? (unsigned long long)gpu->caps.buffer_max : 0ull);
+    size = (size + align - 1) / align * align;
+    TRY(take_memory(size, align, &m));
+    WGPUBufferHostMappedPointer chain;
+    uint8_t *start = (uint8_t *)m->block + (align - (uintptr_t)m->block % align) % align;
+    WGPUBufferDescriptor desc = {
+        .nextInChain = gpu_dawn_memory_chain(&chain, start, leave_memory, m),
+        .label = gpu_text(label),
+        .usage = WGPUBufferUsage_Storage | WGPUBufferUsage_CopySrc,
+        .size = size,
+    };
+    dp_status status = add_buffer(gpu, &desc, true, out);
+    if (status == DP_OK) *memory = start;
+    leave_memory(m); /* not gone if the buffer was refused and the library does not say so: then nobody knows who still uses it */
     return status;
 }
 
@@ -83,7 +135,7 @@ void dp_gpu_memory(const dp_gpu *gpu, uint64_t *buffers, uint64_t *transfer) {
     *transfer = (uint64_t)DP_GPU_PARAM_SLOTS * gpu->param_stride;
     for (uint32_t h = 1; h <= gpu->buffers.count; h++) {
         const gpu_buffer *buffer = gpu_table_get(&gpu->buffers, h);
-        if (buffer) *buffers += buffer->size;
+        if (buffer && !buffer->host) *buffers += buffer->size;
     }
     for (size_t i = 0; i < GPU_STAGES; i++)
         if (gpu->stages[i].buffer) *transfer += DP_GPU_STAGE_BYTES;
@@ -212,6 +264,20 @@ dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer handle, uint64_t offset, const
         TRY(dp_gpu_stage_commit(gpu, piece, handle, offset + done));
     }
     return DP_OK;
+}
+
+dp_status dp_gpu_copy(dp_gpu *gpu, const dp_gpu_move *moves, size_t count) {
+    TRY(gpu_stage_flush(gpu));
+    for (size_t i = 0; i < count; i++) {
+        TRY(gpu_range_check(gpu, moves[i].from, moves[i].from_at, moves[i].size));
+        TRY(gpu_range_check(gpu, moves[i].to, moves[i].to_at, moves[i].size));
+    }
+    WGPUCommandEncoder encoder = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
+    for (size_t i = 0; i < count; i++) {
+        const gpu_buffer *from = gpu_table_get(&gpu->buffers, moves[i].from), *to = gpu_table_get(&gpu->buffers, moves[i].to);
+        gpu->lib.CommandEncoderCopyBufferToBuffer(encoder, from->buffer, moves[i].from_at, to->buffer, moves[i].to_at, moves[i].size);
+    }
+    return gpu_encoder_submit(gpu, encoder);
 }
 
 /* ---- readbacks ---- */

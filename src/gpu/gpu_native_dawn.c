@@ -32,7 +32,20 @@ WGPUChainedStruct *gpu_dawn_device_chain(gpu_dawn *dawn, bool unchecked) {
     return fill(&dawn->device_toggles, adapter_enabled, DP_COUNT(adapter_enabled));
 }
 
+WGPUChainedStruct *gpu_dawn_memory_chain(WGPUBufferHostMappedPointer *chain, void *memory, void (*gone)(void *user), void *user) {
+    *chain = (WGPUBufferHostMappedPointer){
+        .chain = {.sType = WGPUSType_BufferHostMappedPointer}, .pointer = memory, .disposeCallback = gone, .userdata = user};
+    return &chain->chain;
+}
+
 /* ---- capabilities ---- */
+
+static void host_caps(const gpu_library *lib, WGPUAdapter adapter, dp_gpu_caps *caps) {
+    WGPUDawnHostMappedPointerLimits host = {.chain = {.sType = WGPUSType_DawnHostMappedPointerLimits}};
+    WGPULimits limits = {.nextInChain = &host.chain};
+    if (!lib->AdapterHasFeature(adapter, WGPUFeatureName_HostMappedPointer)) return;
+    if (lib->AdapterGetLimits(adapter, &limits) == WGPUStatus_Success) caps->host_align = host.hostMappedPointerAlignment;
+}
 
 static void heaps_caps(const WGPUAdapterPropertiesMemoryHeaps *heaps, dp_gpu_caps *caps) {
     for (size_t i = 0; i < heaps->heapCount; i++)
@@ -67,6 +80,7 @@ void gpu_dawn_caps(const gpu_library *lib, WGPUAdapter adapter, dp_gpu_caps *cap
     }
     if (lib->AdapterGetInfo(adapter, &info) != WGPUStatus_Success) return;
     heaps_caps(&heaps, caps);
+    host_caps(lib, adapter, caps);
     matrix_caps(&matrices, caps);
     lib->AdapterPropertiesMemoryHeapsFreeMembers(heaps);
     lib->AdapterPropertiesSubgroupMatrixConfigsFreeMembers(matrices);
@@ -76,5 +90,6 @@ void gpu_dawn_caps(const gpu_library *lib, WGPUAdapter adapter, dp_gpu_caps *cap
 size_t gpu_dawn_features(const dp_gpu_caps *caps, WGPUFeatureName *features) {
     size_t count = 0;
     if (caps->subgroup_matrix) features[count++] = WGPUFeatureName_ChromiumExperimentalSubgroupMatrix;
+    if (caps->host_align) features[count++] = WGPUFeatureName_HostMappedPointer;
     return count;
 }

@@ -121,7 +121,9 @@ static dp_status read_ids(const block_run *run) {
 }
 
 dp_status dp_gpu_paged_bring(const dp_plan *plan, const dp_gpu_block *b, const dp_page_group *group) {
+    const dp_gpu_home *home = ((const dp_gpu_weight *)plan->program->device)[b->weights[0]].home;
     dp_gpu_puts puts = {.backend = plan->backend, .program = plan->program};
+    if (home) return dp_gpu_home_bring(plan->backend, plan->program, home, group);
     for (int32_t e = 0; e < b->experts; e++) {
         if (!group->member[e] || !group->arrives[e]) continue;
         for (int32_t i = 0; i < b->weight_count; i++) TRY(dp_gpu_put(&puts, b->weights[i], e, group->slot[e]));
@@ -129,10 +131,10 @@ dp_status dp_gpu_paged_bring(const dp_plan *plan, const dp_gpu_block *b, const d
     return dp_gpu_put_end(&puts);
 }
 
-dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids) {
+dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids, int32_t count) {
     dp_pager *pager = plan->program->pager;
     dp_page_group group;
-    TRY(pager->api->want(pager, b->layer, ids, (size_t)b->k));
+    TRY(pager->api->want(pager, b->layer, ids, (size_t)count));
     do {
         TRY(pager->api->next(pager, &group));
         TRY(dp_gpu_paged_bring(plan, b, &group));
@@ -202,6 +204,7 @@ static dp_status run_blocks(dp_plan *plan, const dp_step *step, size_t count, si
 dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, size_t *done) {
     *done = 0;
     if (!plan->block_count) return DP_OK;
+    TRY(dp_gpu_draws_land(plan->backend));
     if (step->count == 1) {
         *done = count;
         return dp_gpu_paged_draw(plan, step, count, 0, NULL);
@@ -212,6 +215,7 @@ dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, siz
 }
 
 dp_status dp_gpu_paged_draw(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id) {
+    TRY(dp_gpu_draws_land(plan->backend));
     dp_status status = dp_gpu_ahead_run(plan, step, count, draw, id);
     if (status != DP_OK) plan->program->pager->api->done(plan->program->pager);
     return status;

@@ -26,6 +26,7 @@ typedef struct dp_gpu_backend {
     uint64_t weight_bytes, kv_bytes; /* of all programs, of all caches */
     dp_gpu_params_slot *params; /* of the device's parameter block (gpu_params.c) */
     size_t params_count, params_capacity;
+    struct dp_plan *flying; /* has draws under way whose steps fetch experts; NULL: none has */
     char text[200];
 } dp_gpu_backend;
 
@@ -42,6 +43,7 @@ typedef struct dp_gpu_weight {
     dp_gpu_part *parts;
     size_t part_count;
     dp_gpu_stream *stream; /* whose slots these buffers are; NULL: its own */
+    struct dp_gpu_home *home; /* of a layer's experts; NULL: they have none */
     bool later;            /* its values come when they are wanted */
 } dp_gpu_weight;
 
@@ -108,6 +110,24 @@ typedef struct dp_gpu_puts {
 dp_status dp_gpu_put(dp_gpu_puts *puts, int32_t weight, int32_t expert, int32_t slot);
 dp_status dp_gpu_put_end(dp_gpu_puts *puts);
 
+/* ---- experts at home in host memory (gpu_home.c) ---- */
+
+enum { DP_GPU_HOME_WEIGHTS = 3 };
+/* A layer's: [experts][expert_bytes]. */
+typedef struct dp_gpu_home {
+    dp_gpu_buffer buffer;
+    uint8_t *memory;
+    size_t expert_bytes, at[DP_GPU_HOME_WEIGHTS]; /* where its matrices begin: quants, then scales */
+    int32_t weights[DP_GPU_HOME_WEIGHTS], weight_count, experts, layer;
+} dp_gpu_home;
+
+uint64_t dp_gpu_home_bytes(dp_backend *backend, const dp_program *program); /* dp_backend_api.home_bytes */
+/* Makes and fills it if the pager says that there is one. */
+dp_status dp_gpu_home_load(dp_gpu_backend *backend, const dp_program *program, dp_progress_fn progress, void *user);
+void dp_gpu_home_free(dp_gpu_backend *backend, const dp_program *program);
+/* Takes those of a group that arrive to their slots. */
+dp_status dp_gpu_home_bring(dp_gpu_backend *backend, const dp_program *program, const dp_gpu_home *home, const dp_page_group *group);
+
 /* ---- plain weights that pass through slots (gpu_streamed.c) ---- */
 
 dp_status dp_gpu_stream_bytes(dp_backend *backend, const dp_program *program, const dp_stream *stream, uint64_t *out);
@@ -167,7 +187,7 @@ typedef struct dp_gpu_block {
     int32_t weights[DP_GPU_BLOCK_WEIGHTS];
     int32_t weight_count;
     /* of single tokens (gpu_ahead.c) */
-    uint32_t table, choice; /* where its slots stand in the table, and what is chosen among all that is */
+    uint32_t table, uses, choice; /* where its slots and their uses stand in the table, and what is chosen among all that is */
     size_t back;            /* the dispatch that puts its input back; SIZE_MAX: there is none */
     size_t resume;          /* the op from which it then runs */
     double found;           /* in how many tokens, of late, all its experts were in slots */
@@ -317,9 +337,9 @@ uint32_t dp_gpu_expert_room(const dp_program *program, const dp_op *op);
 dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, size_t *done);
 /* A single token's step and, behind it on the queue, `draw` dispatches that draw the next one. */
 dp_status dp_gpu_paged_draw(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id);
-/* Takes the experts that the pager brings to a block's slots: a group's, all of a token's. */
+/* Takes the experts that the pager brings to a block's slots: a group's, all of these. */
 dp_status dp_gpu_paged_bring(const dp_plan *plan, const dp_gpu_block *block, const dp_page_group *group);
-dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *block, const int32_t *ids);
+dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *block, const int32_t *ids, int32_t count);
 /* Whether this is the step that is paused, which then goes on where it was. Forgets one that it is not. */
 bool dp_gpu_paged_resumes(dp_plan *plan, const dp_step *step);
 void dp_gpu_paged_forget(dp_plan *plan);
@@ -365,6 +385,8 @@ void dp_gpu_draw_end(dp_plan *plan);
 /* Before the last draw is made again: makes the step what it was. */
 dp_status dp_gpu_draw_again(dp_plan *plan, const dp_step *step);
 void dp_gpu_draws_free(dp_plan *plan);
+/* Waits for steps under way that fetch experts: before the host, or another plan, looks at what is in slots. */
+dp_status dp_gpu_draws_land(dp_gpu_backend *backend);
 uint64_t dp_gpu_draws_bytes(const dp_program *program); /* that drawing takes, without the ids of a context */
 
 enum {

@@ -156,6 +156,7 @@ dp_status dp_gpu_weights_reserve(dp_gpu_backend *b, dp_program *program) {
 void dp_gpu_weights_unload(dp_gpu_backend *b, dp_program *program) {
     dp_gpu_weight *weights = program->device;
     dp_gpu_stream *stream = NULL;
+    dp_gpu_home_free(b, program);
     for (size_t i = 0; weights && i < program->weight_count; i++) {
         if (weights[i].stream) stream = weights[i].stream;
         for (size_t k = 0; k < weights[i].part_count && !weights[i].stream; k++) {

@@ -184,6 +184,17 @@ void dp_gpu_buffer_free(dp_gpu *gpu, dp_gpu_buffer buffer) {
     if (buffer) gpu_buffer_free(buffer);
 }
 
+/* A page has no memory that its device could read: caps.host_align is 0, and nobody asks. */
+dp_status dp_gpu_buffer_host(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out, void **memory) {
+    (void)gpu, (void)size, (void)out, (void)memory;
+    return dp_fail(DP_E_UNSUPPORTED, "buffer %s: a page's device reads no host memory", label ? label : "");
+}
+
+dp_status dp_gpu_copy(dp_gpu *gpu, const dp_gpu_move *moves, size_t count) {
+    (void)gpu, (void)moves, (void)count;
+    return dp_fail(DP_E_UNSUPPORTED, "a page's device copies no buffers");
+}
+
 dp_status dp_gpu_write(dp_gpu *gpu, dp_gpu_buffer buffer, uint64_t offset, const void *data, size_t size) {
     (void)gpu;
     return done(gpu_write(buffer, (double)offset, data, (uint32_t)size));

@@ -140,6 +140,7 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
         done += dp_weight_bytes(w);
         if (progress && !progress(user, "to the GPU", done, room.total)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");
     }
+    TRY(dp_gpu_home_load(b, program, progress, user));
     return dp_gpu_check(b->gpu);
 }
 

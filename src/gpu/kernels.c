@@ -54,9 +54,14 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_NORM_ADD] = {"norm_add", "rrwrwp", {0}, .fronts = {"pack", "pack_store", "norm_row"}},
     [DP_KERNEL_GROUP] = {"group", "rrwp", {"PLACED"}, .weighted = false},
     [DP_KERNEL_PLACE] =
-        {"place", "rrrrwwwp", {"EXPERTS", "CHOICES", "NORMALISE"}, .fronts = {"choose", "choose_logits", "place_keep"}, .sized = true},
+        {"place", "rrrrwwwp", {"EXPERTS", "CHOICES", "NORMALISE"}, .fronts = {"choose", "choose_logits", "place_keep", "place_table"}, .sized = true},
+    [DP_KERNEL_PLACE_FETCH] =
+        {"place", "rwrrwwwp", {"EXPERTS", "CHOICES", "NORMALISE"}, .fronts = {"choose", "choose_logits", "place_keep", "place_fetch"}, .sized = true},
     [DP_KERNEL_PLACE_ROUTED] =
-        {"place_routed", "rrrrwwwp", {"CHOICES", "FUSED"}, .fronts = {"place_keep"}, .sized = true},
+        {"place_routed", "rrrrwwwp", {"CHOICES", "FUSED"}, .fronts = {"place_keep", "place_table"}, .sized = true},
+    [DP_KERNEL_PLACE_ROUTED_FETCH] =
+        {"place_routed", "rwrrwwwp", {"CHOICES", "FUSED"}, .fronts = {"place_keep", "place_fetch"}, .sized = true},
+    [DP_KERNEL_FETCH] = {"fetch", "rrwwwwwwp", {0}, .weighted = false},
     [DP_KERNEL_PUT_BACK] = {"put_back", "rwwp", {0}, .weighted = false},
     [DP_KERNEL_ATTENTION_TILED] = {"attention_tiled",
                                    "rrrrwp",

@@ -27,6 +27,14 @@ typedef struct dp_stream {
     bool kept; /* the host has room for all of it, so that it is left in memory for the next pass */
 } dp_stream;
 
+/* What a device's cache knows of a layer's experts, for a device that decides by itself which one goes. */
+typedef struct dp_page_uses {
+    uint64_t clock;        /* steps of the layer */
+    const uint64_t *last;  /* [experts]: the step that last used it; 0: never */
+    const double *score;   /* [experts]: of its uses as of then, each of which halves in half_life steps */
+    double half_life;      /* 0: the longest unused goes, and not the one with the least score */
+} dp_page_uses;
+
 /* Where the time of a device's single token went; what is left is the host's own. */
 typedef struct dp_page_token {
     double seconds;
@@ -62,11 +70,21 @@ typedef struct dp_pager_api {
     const int32_t *(*where)(dp_pager *pager, int32_t layer);
     /* A step used these experts of a layer, if all of them are in slots; else false, and nothing happens. */
     bool (*found)(dp_pager *pager, int32_t layer, const int32_t *ids, size_t count);
+    /* The tier below, from which all experts come to their home (dp_pager.homed) while the model is loaded; a layer's have come. */
+    dp_pager *(*below)(dp_pager *pager);
+    void (*filled)(dp_pager *pager, int32_t layer);
+    /* With a home: what a device must know to choose slots by itself; and that it used these experts, of which those with a slot
+     * (not -1) were in none and are now in that one. */
+    dp_page_uses (*uses)(dp_pager *pager, int32_t layer);
+    void (*fetched)(dp_pager *pager, int32_t layer, const int32_t *ids, const int32_t *slots, size_t count);
+    /* What is in the device's slots nobody knows any more. */
+    void (*forget)(dp_pager *pager);
 } dp_pager_api;
 
 struct dp_pager {
     const dp_pager_api *api;
     uint64_t changes; /* of what is in the device's slots */
+    bool homed;       /* all experts have a home in host memory that the device reads: what arrives is there, and dp_weight.expert[] empty */
 };
 
 #endif

@@ -108,7 +108,7 @@ static dp_status begin(dp_pager *pager, int32_t layer, const int32_t *ids, size_
     dp_status status = want_locked(d, l, ids, count, missing);
     if (status == DP_OK && borrows) borrow_locked(d, missing);
     dp_mutex_unlock(d->lock);
-    if (status == DP_OK && d->missing) status = d->host->api->want(d->host, layer, missing, (size_t)d->missing);
+    if (status == DP_OK && d->missing && !pager->homed) status = d->host->api->want(d->host, layer, missing, (size_t)d->missing);
     dp_free(missing);
     return status;
 }
@@ -191,11 +191,11 @@ static bool waits(const dp_device *d) {
     return false;
 }
 
-/* The host's next group waits for slots; it stays in host memory until the next call there. */
+/* The host's next group waits for slots; it stays in host memory until the next call there. At home all are there for good. */
 static dp_status ask_host(dp_device *d) {
-    dp_page_group group;
+    dp_page_group group = {.count = d->missing};
     double start = dp_host_seconds();
-    TRY(d->host->api->next(d->host, &group));
+    if (!d->base.homed) TRY(d->host->api->next(d->host, &group));
     dp_mutex_lock(d->lock);
     d->waited += dp_host_seconds() - start;
     dp_mutex_unlock(d->lock);
@@ -248,6 +248,50 @@ static void token(dp_pager *pager, const dp_page_token *t) {
     d->spent.submit += t->submit;
     d->spent.bring += t->bring;
     d->spent.waits += t->waits;
+    dp_mutex_unlock(d->lock);
+}
+
+/* ---- a device that finds its way alone ---- */
+
+static dp_pager *below(dp_pager *pager) { return of(pager)->host; }
+
+static void filled(dp_pager *pager, int32_t layer) { dp_pages_drop(of(pager)->pages, layer); }
+
+static dp_page_uses uses(dp_pager *pager, int32_t layer) {
+    const dp_cache *c = &layer_of(of(pager), layer)->cache;
+    return (dp_page_uses){c->clock, c->last, c->score, c->policy == DP_CACHE_LRFU ? c->decay : 0};
+}
+
+/* One of the experts that a step used; slot: -1: it was there. */
+static void note_use(dp_device *d, dp_device_layer *l, int32_t expert, int32_t slot) {
+    if (expert < 0 || expert >= l->experts || slot >= l->cache.slots || l->cache.last[expert] == l->cache.clock) return;
+    dp_cache_use(&l->cache, expert);
+    if (slot < 0) {
+        l->counts.hits++;
+        return;
+    }
+    l->counts.misses++;
+    l->counts.reads++;
+    l->counts.bytes += l->expert_bytes;
+    if (l->cache.holds[slot] >= 0) l->counts.evictions++;
+    put(d, l, slot, expert);
+}
+
+static void fetched(dp_pager *pager, int32_t layer, const int32_t *ids, const int32_t *slot_of, size_t count) {
+    dp_device *d = of(pager);
+    dp_device_layer *l = layer_of(d, layer);
+    dp_mutex_lock(d->lock);
+    dp_cache_step(&l->cache);
+    l->counts.steps++;
+    for (size_t i = 0; i < count; i++) note_use(d, l, ids[i], slot_of[i]);
+    dp_mutex_unlock(d->lock);
+}
+
+static void forget(dp_pager *pager) {
+    dp_device *d = of(pager);
+    dp_mutex_lock(d->lock);
+    for (size_t i = 0; i < d->layer_count; i++)
+        for (int32_t s = 0; s < d->layers[i].cache.slots; s++) put(d, &d->layers[i], s, -1);
     dp_mutex_unlock(d->lock);
 }
 
@@ -330,6 +374,11 @@ static const dp_pager_api api = {.want = want,
                                  .slots = slots,
                                  .where = where,
                                  .found = found,
+                                 .below = below,
+                                 .filled = filled,
+                                 .uses = uses,
+                                 .fetched = fetched,
+                                 .forget = forget,
                                  .stream = stream,
                                  .sent = sent};
 
@@ -358,10 +407,12 @@ static dp_status start(dp_device *d, dp_pages *pages, dp_cache_policy policy, co
     return d->state && d->member && d->arrives && d->comes ? DP_OK : dp_no_memory(4 * n);
 }
 
-dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *slot_counts, const dp_stream *streamed, dp_device **out) {
+dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *slot_counts, bool homed, const dp_stream *streamed, dp_device **out) {
     dp_device *d = dp_calloc(1, sizeof *d);
     if (!d) return dp_no_memory(sizeof *d);
     d->base.api = &api;
+    d->base.homed = homed;
+    d->pages = pages;
     d->host = pages ? &pages->base : NULL;
     d->stream = streamed;
     dp_status status = start(d, pages, policy, slot_counts);

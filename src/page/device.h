@@ -15,7 +15,8 @@ typedef struct dp_device_layer {
 
 typedef struct dp_device {
     dp_pager base;
-    dp_pager *host; /* NULL: no experts are paged */
+    dp_pages *pages;
+    dp_pager *host; /* that of these; NULL: no experts are paged */
     dp_mutex *lock; /* of the counts and caches: a pass changes them, any thread may look */
     dp_device_layer *layers;
     size_t layer_count;
@@ -38,8 +39,8 @@ typedef struct dp_device {
 } dp_device;
 
 /* slots: of each layer that `pages` has, on the device. The host's tier is `pages`, which must live as long; NULL where no experts
- * are paged. stream: NULL or what passes through, to live as long too. */
-dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *slots, const dp_stream *stream, dp_device **out);
+ * are paged. homed: it is that only until experts have come to their home. stream: NULL or what passes through, to live as long too. */
+dp_status dp_device_new(dp_pages *pages, dp_cache_policy policy, const int32_t *slots, bool homed, const dp_stream *stream, dp_device **out);
 void dp_device_free(dp_device *device);
 
 void dp_device_stats(dp_device *device, dp_paging_stats *out); /* fills in what concerns the device's slots */

@@ -161,8 +161,8 @@ static dp_status start_loads(dp_pages *p, dp_page_layer *l) {
     return DP_OK;
 }
 
-static void give_up_slots(dp_pages *p, dp_page_layer *l) {
-    for (int32_t s = l->cache.slots; s < l->experts; s++) {
+static void give_up_slots(dp_pages *p, dp_page_layer *l, int32_t from) {
+    for (int32_t s = from; s < l->experts; s++) {
         dp_page_slot *slot = l->slots[s];
         if (!slot->block || slot->held || slot->state == DP_SLOT_LOADING) continue;
         put_out(p, l, s);
@@ -185,7 +185,7 @@ static void end_step(dp_pages *p) {
 
 static dp_status want_locked(dp_pages *p, dp_page_layer *l, const int32_t *ids, size_t count) {
     end_step(p);
-    give_up_slots(p, l);
+    give_up_slots(p, l, l->cache.slots);
     p->now = l;
     dp_cache_step(&l->cache);
     l->counts.steps++;
@@ -301,6 +301,11 @@ static dp_status find(dp_pages *p, int32_t layer, int32_t expert, dp_page_layer 
     return dp_fail(DP_E_ARG, "expert %d of layer %d: expected 0 to %d", (int)expert, (int)layer, (int)(*out)->experts - 1);
 }
 
+dp_status dp_pages_check(dp_pages *p, int32_t layer, int32_t expert) {
+    dp_page_layer *l;
+    return find(p, layer, expert, &l);
+}
+
 static dp_status load_locked(dp_pages *p, dp_page_layer *l, int32_t expert) {
     bool started = true;
     if (l->cache.slot_of[expert] < 0) TRY(start_load(p, l, expert, &started));
@@ -361,8 +366,14 @@ void dp_pages_resize(dp_pages *p, const int32_t *slots) {
     dp_loader_lock(p->loader);
     for (size_t i = 0; i < p->layer_count; i++) {
         p->layers[i].cache.slots = slots[i];
-        give_up_slots(p, &p->layers[i]);
+        give_up_slots(p, &p->layers[i], slots[i]);
     }
+    dp_loader_unlock(p->loader);
+}
+
+void dp_pages_drop(dp_pages *p, int32_t layer) {
+    dp_loader_lock(p->loader);
+    give_up_slots(p, layer_of(p, layer), 0);
     dp_loader_unlock(p->loader);
 }
 

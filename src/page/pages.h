@@ -81,6 +81,10 @@ void dp_pages_free(dp_pages *pages);
 /* Changes how many slots the layers have; those beyond are given up as soon as no pass uses them. Any thread. */
 void dp_pages_resize(dp_pages *pages, const int32_t *slots);
 
+/* Gives up all of a layer's experts that no pass uses, and their memory. Any thread. */
+void dp_pages_drop(dp_pages *pages, int32_t layer);
+/* DP_E_ARG if there is no such expert. */
+dp_status dp_pages_check(dp_pages *pages, int32_t layer, int32_t expert);
 /* By hand, any thread. DP_E_ARG if there is no such expert or no slot that may be taken. */
 dp_status dp_pages_load(dp_pages *pages, int32_t layer, int32_t expert);
 dp_status dp_pages_pin(dp_pages *pages, int32_t layer, int32_t expert, bool pin);

@@ -27,7 +27,7 @@ static dp_status open_stage(stage *s, int32_t host_slots) {
     TRY(dp_engine_open(&(dp_engine_desc){.backend = DP_BACKEND_CPU, .threads = 2}, &s->r.engine));
     TRY(rig_open(&s->r, s->r.engine, path, &(dp_model_desc){.expert_slots = host_slots}, 1));
     for (size_t i = 0; i < DP_COUNT(slots); i++) slots[i] = SLOTS;
-    TRY(dp_device_new(s->r.model->residency.pages, DP_CACHE_LRFU, slots, NULL, &s->device));
+    TRY(dp_device_new(s->r.model->residency.pages, DP_CACHE_LRFU, slots, false, NULL, &s->device));
     s->program = s->r.model->built->program;
     while (s->program->ops[s->route].kind != DP_OP_ROUTE) s->route++;
     return dp_cpu_experts_open(&(dp_cpu_desc){.threads = 2}, s->program, &s->experts);
