@@ -24,6 +24,7 @@ void dp_model_paging(dp_model *model, dp_paging_stats *stats) {
     stats->host_slots_least = stats->host_slots_most = stats->experts;
     stats->host_bytes = model->residency.home;
     stats->host_hits = stats->reads;
+    stats->host_misses = 0;
 }
 
 /* ---- as JSON ---- */

@@ -234,7 +234,10 @@ static void find_places(const token_run *r) {
 /* Whether the host may compute what of the block is in no slot. Then a stop is not right behind the choice but one dispatch further. */
 static bool computes(const token_run *r, size_t block) { return r->plan->missed.computes && r->plan->blocks[block].row >= 0; }
 
-static size_t stop_behind(const token_run *r, size_t block) { return r->plan->ahead->places[block] + 1 + computes(r, block); }
+/* Behind the choice, and behind what fetches by it. */
+static size_t chosen_at(const token_run *r, size_t block) { return r->plan->ahead->places[block] + 1 + (r->plan->ahead->fetched > 0); }
+
+static size_t stop_behind(const token_run *r, size_t block) { return chosen_at(r, block) + computes(r, block); }
 
 /* Where the token stands: what runs next, and the first block whose experts are not known to be there. */
 typedef struct standing {
@@ -257,9 +260,10 @@ static size_t window_end(const token_run *r, const standing *at) {
 
 static dp_status submit_watched(const token_run *r, size_t from, size_t to, bool places) {
     dp_step quiet = *r->step;
+    size_t from_place = to - (places ? 1 + (size_t)(r->plan->ahead->fetched > 0) : 0);
     quiet.trace = NULL;
-    TRY(dp_gpu_step_submit(r->plan, r->step, from, to - places));
-    TRY(dp_gpu_step_submit(r->plan, &quiet, to - places, to));
+    TRY(dp_gpu_step_submit(r->plan, r->step, from, from_place));
+    TRY(dp_gpu_step_submit(r->plan, &quiet, from_place, to));
     return dp_gpu_submit(r->plan->backend->gpu, r->plan->queue + to, to == r->count ? r->draw : 0);
 }
 
@@ -363,7 +367,7 @@ static dp_status go_back(const token_run *r, size_t block, size_t to, size_t *fr
     const dp_plan *plan = r->plan;
     const dp_gpu_block *b = &plan->blocks[block];
     size_t place = plan->ahead->places[block];
-    if (to == place + 1) { /* nothing ran behind the choice, which is made again */
+    if (to == chosen_at(r, block)) { /* nothing ran behind the choice, which is made again */
         *from = to;
         return dp_gpu_submit(plan->backend->gpu, plan->queue + place, 1);
     }
