@@ -9,7 +9,7 @@
 #                                                   FOLDER, less with only LAYERS), resident, under --vram, and half resident.
 #                                                   LAUNCH: what starts the program, e.g. "build/webgpu/run --nvidia"
 #   bench/paging.sh misses [FOLDER] [LAYERS]        of gpt-oss-20b shapes the experts that a GPU lacks: sent there, computed by the
-#                                                   CPU, whichever is faster, in turn (TURNS, default 2). LAUNCH as above
+#                                                   CPU, fetched by the GPU, in turn (TURNS, default 2). LAUNCH as above
 # DOPPLER: the program, default build/doppler. Where /sys/fs/cgroup/memory can be written (root), `budget` runs in a control
 # group that is limited to RAM and prints what the kernel counted.
 set -eu
@@ -103,7 +103,7 @@ misses() {
     "$doppler" synth --like gpt-oss-20b --quantize mxfp4 ${layers:+--layers "$layers"} --overwrite --quiet "$model"
     gpu_run "$model" "resident"
     for turn in $(seq "${TURNS:-2}"); do
-        for way in upload cpu auto; do
+        for way in upload cpu fetch; do
             gpu_run "$model" "turn $turn, $way: half of the experts, local:0.4" --slots 16 --routing local:0.4 --misses $way
             gpu_run "$model" "turn $turn, $way: half of the experts, uniform" --slots 16 --routing uniform --misses $way
             gpu_run "$model" "turn $turn, $way: --vram ${VRAM_GPT_OSS:-4G}, local:0.4" --vram "${VRAM_GPT_OSS:-4G}" --routing local:0.4 --misses $way

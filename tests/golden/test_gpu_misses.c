@@ -138,7 +138,7 @@ TEST(tokens_of_the_bundled_model) {
     dp_engine_close(engine);
 }
 
-/* What is faster is found out by trying both. */
+/* What is faster is found out by trying both, unless the device needs neither. */
 TEST(both_ways_are_tried) {
     int32_t ids[64];
     dp_paging_stats stats;
@@ -146,7 +146,7 @@ TEST(both_ways_are_tried) {
     if (!engine) return;
     CHECK_OK(generate(engine, &(dp_model_desc){.expert_slots = 2, .misses = DP_MISSES_AUTO}, 0, ids, &stats));
     CHECK(ids[0] == 60 && stats.reads > 0);
-    CHECK(!fuses(engine) || (stats.computed > 0 && stats.computed < stats.misses));
+    CHECK(!fuses(engine) || stats.fetched || (stats.computed > 0 && stats.computed < stats.misses));
     dp_engine_close(engine);
 }
 
@@ -174,7 +174,7 @@ TEST(what_cannot_be_is_refused) {
     dp_engine *engine = paging_gpu(NULL);
     dp_model *model;
     if (!engine) return;
-    CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.misses = (dp_misses)3}, &model), DP_E_ARG, "misses is 3");
+    CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.misses = (dp_misses)4}, &model), DP_E_ARG, "misses is 4");
     CHECK_FAILS(dp_model_open(engine, storyteller(), &(dp_model_desc){.expert_slots = 2, .misses = DP_MISSES_CPU, .ram = 1 << 20}, &model), DP_E_MEMORY, "the RAM budget");
     dp_engine_close(engine);
 }
