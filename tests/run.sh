@@ -166,6 +166,7 @@ webgpu_driver() {
         swiftshader/test_gpu_decode) filter="without_subgroups on_a_program" ;;
         swiftshader/test_gpu_flight) filter=sampled_tokens ;;
         swiftshader/test_gpu_paging) filter=sampled_tokens ;;
+        swiftshader/test_gpu_fetch) filter="budget refused" ;;
         swiftshader/test_gpu_misses) filter=both_ways ;; # it fuses nothing, so that the CPU computes nothing
         swiftshader/test_gpu_streaming) filter=drawn_tokens ;;
         swiftshader/test_gpu_sampling) filter=small_vocabularies ;;

@@ -42,6 +42,7 @@ dp_status dp_gpu_table_tell_wanted(dp_plan *plan, const dp_gpu_block *block);
 
 /* Whether the device fetches experts by itself. */
 bool dp_gpu_fetches(const dp_program *program);
+uint64_t dp_gpu_fetch_bytes(void); /* on the device, of what a block takes for it, the table and the record apart */
 /* Sees to it that all of a block's slots hold an expert, as the device needs it to choose which goes. */
 dp_status dp_gpu_fetch_fill(dp_plan *plan, const dp_gpu_block *block);
 /* The dispatch that fetches what the one before it gave slots. */

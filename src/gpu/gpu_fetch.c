@@ -4,7 +4,10 @@
  * (gpu_paged.c), but that the host has experts copied from their home. */
 #include "gpu/gpu_ahead.h"
 
-enum { FETCH_GROUPS = 128 /* that share an expert: enough to keep the bus busy */ };
+enum {
+    FETCH_GROUPS = 128, /* that share an expert: enough to keep the bus busy */
+    BIND_ALIGN = 256    /* the most that WebGPU lets a device ask for */
+};
 
 static const dp_gpu_home *home_of(const dp_plan *plan, const dp_gpu_block *b) {
     return ((const dp_gpu_weight *)plan->program->device)[b->weights[0]].home;
@@ -12,12 +15,13 @@ static const dp_gpu_home *home_of(const dp_plan *plan, const dp_gpu_block *b) {
 
 bool dp_gpu_fetches(const dp_program *program) { return program->pager && program->pager->homed; }
 
+uint64_t dp_gpu_fetch_bytes(void) { return 2 * DP_GPU_HOME_WEIGHTS * BIND_ALIGN; }
+
 /* ---- planning ---- */
 
 /* Bindings and ends of an expert's parts, which the kernel has six of. */
 static dp_status bind_parts(dp_planner *p, const dp_gpu_home *h, dp_gpu_range *ranges, uint32_t *ends) {
     const dp_program *program = p->plan->program;
-    uint64_t align = dp_gpu_get_caps(p->plan->backend->gpu)->binding_align;
     dp_gpu_buffer unused;
     uint32_t count = 0, end = 0;
     for (int32_t k = 0; k < h->weight_count; k++) {
@@ -29,9 +33,9 @@ static dp_status bind_parts(dp_planner *p, const dp_gpu_home *h, dp_gpu_range *r
         ranges[count] = dp_decode_whole(part->scales);
         ends[count++] = end += (uint32_t)(size.scales / 16);
     }
-    TRY(dp_decode_buffer(p, 2 * DP_GPU_HOME_WEIGHTS * align, NULL, "no part", &unused));
+    TRY(dp_decode_buffer(p, dp_gpu_fetch_bytes(), NULL, "no part", &unused));
     for (uint32_t i = count; i < 2 * DP_GPU_HOME_WEIGHTS; i++) { /* written by none, but no two bindings may be the same */
-        ranges[i] = (dp_gpu_range){unused, i * align, 16};
+        ranges[i] = (dp_gpu_range){unused, i * BIND_ALIGN, 16};
         ends[i] = end;
     }
     return DP_OK;
