@@ -51,15 +51,20 @@ dp_repack_size dp_gpu_part_bytes(const dp_weight *w, uint32_t units) {
     return dp_gpu_repacked(w->dtype, (size_t)w->cols * (size_t)(w->experts ? w->rows : 1) * units);
 }
 
+/* Slots are written again and again, and by dispatches where a GPU fetches experts. */
+static dp_status make_buffer(dp_gpu_backend *b, const dp_weight *w, const dp_gpu_weight *to, size_t size, size_t together, dp_gpu_buffer *out) {
+    return to->later ? dp_gpu_buffer_new(b->gpu, size, w->name, out) : dp_gpu_buffer_shared(b->gpu, size, together, w->name, out);
+}
+
 static dp_status make_part(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, const dp_gpu_weight *to, dp_gpu_part *part) {
     dp_repack_size size = dp_gpu_part_bytes(w, part->count);
     if (to->stream) {
         dp_gpu_stream_buffers(to->stream, (size_t)(w - program->weights), part, size.scales > 0);
         return DP_OK;
     }
-    TRY(dp_gpu_buffer_shared(b->gpu, size.quants, size.quants + size.scales, w->name, &part->quants));
+    TRY(make_buffer(b, w, to, size.quants, size.quants + size.scales, &part->quants));
     part->scales = part->quants;
-    return size.scales ? dp_gpu_buffer_shared(b->gpu, size.scales, size.scales, w->name, &part->scales) : DP_OK;
+    return size.scales ? make_buffer(b, w, to, size.scales, size.scales, &part->scales) : DP_OK;
 }
 
 /* The slots that stand for the experts of a paged weight; 0: it is not paged. */
