@@ -13,12 +13,13 @@ const request = { messages: [{ role: 'user', content: 'Tell me a story about a b
 globalThis.told = (async () => {
   const engine = await Doppler.load('/${MODEL}/', { backend: 'gpu' });
   const loaded = performance.now();
-  let first, rate;
+  let first, last;
   for (const temperature of [undefined, 0]) {
     for await (const { choices: [{ delta }] } of await engine.chat.completions.create({ ...request, temperature })) if (delta.content) first ??= performance.now();
-    rate = (await engine.stats()).last.decodeTokensPerSecond;
+    last = (await engine.stats()).last;
   }
-  return { loaded: loaded / 1000, first: first / 1000, rate };
+  // the first token is not part of the time; what stands before it, on both sides
+  return { loaded: loaded / 1000, first: first / 1000, rate: (last.newTokens - 1) / last.decodeSeconds, depth: last.promptTokens + last.cachedTokens };
 })();
 </script>`;
 const server = await startServer(async (request, response) => {
@@ -35,14 +36,14 @@ async function inPage() {
   return told;
 }
 
-function native() {
-  const out = execFileSync('build/webgpu/run', ['--swiftshader', 'build/doppler', 'bench', MODEL, '--device', 'gpu', '--no-bandwidth', '--prefill', '0', '--decode', `${tokens}`, '-r', '1'], { encoding: 'utf8' });
+function native(depth) {
+  const out = execFileSync('build/webgpu/run', ['--swiftshader', 'build/doppler', 'bench', MODEL, '--device', 'gpu', '--no-bandwidth', '--prefill', '0', '--decode', `${tokens - 1}`, '--depth', `${depth - 1}`, '-r', '1'], { encoding: 'utf8' });
   return Number(/^decode +([\d.]+)/m.exec(out)[1]);
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1], all = [];
 for (let i = 1; i <= rounds; i++) {
-  const round = { native: native(), ...await inPage() };
+  const page = await inPage(), round = { native: native(page.depth), ...page };
   all.push(round);
   console.log(`round ${i}: loaded after ${round.loaded.toFixed(2)} s, first text after ${round.first.toFixed(2)} s; decode: native ${round.native.toFixed(1)}, page ${round.rate.toFixed(1)} tokens/s`);
 }

@@ -1,7 +1,7 @@
 // Computes:  the token drawn: the best of all chunks and, when `filtered`, of those listed that the filters keep. Makes it the next
 //            step's token and moves the step to its position. NONE if the list is too long to tell.
 // Shapes:    best [groups], when `filtered` the winners [groups] behind it; work as sample_bins.wgsl says (any buffer when not
-//            `filtered`); tokens [1 or more]; ids [context]; drawn [1].
+//            `filtered`); tokens [1 or more]; ids [context]; drawn [DRAWN], a power of two: draw n at n modulo that.
 // Bindings:  0 step, 1 best, 2 work, 3 tokens, 4 ids (any writable buffer when repeat_last is 0), 5 drawn, 6 params; behind
 //            sample.wgsl and sample_bins.wgsl.
 // Work:      one workgroup. A candidate's rank and the weight before it are counted against all others on the list, which stays in
@@ -85,7 +85,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     let position = step.position + step.count;
     let id = select(most.owner, 0u, most.owner == NONE); // no logit is a number above LEAST: as the CPU, the first
     tokens[0] = id;
-    drawn[0] = select(id, NONE, count > LIST_MAX);
+    drawn[step.drawn & (DRAWN - 1u)] = select(id, NONE, count > LIST_MAX);
     if (p.repeat_last > 0u && position < step.context) { ids[position] = id; }
     step.position = position;
     step.count = 1u;

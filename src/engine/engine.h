@@ -42,7 +42,7 @@ struct dp_session {
     int32_t *ids;      /* [context], those at positions < length */
     float *logits;     /* [vocab] after the last token, if that is where they are */
     dp_logits_place logits_at;
-    int32_t ahead;     /* draws under way at a time (draws.h); 0: as many as pay. For tests */
+    int32_t ahead, together; /* draws under way, and sent, at a time (draws.h); 0: as many as pay. For tests */
     dp_routing_fn routing;
     void *routing_user;
     bool routing_blind;

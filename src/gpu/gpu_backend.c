@@ -432,6 +432,7 @@ static const dp_backend_api api = {
     .run = run,
     .read = read_slot,
     .draw_is_far = dp_gpu_draw_is_far,
+    .draw_shares = dp_gpu_draw_shares,
     .draw_begin = dp_gpu_draw_begin,
     .draw = dp_gpu_draw,
     .drawn = dp_gpu_drawn,

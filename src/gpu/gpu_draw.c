@@ -1,20 +1,24 @@
 /* gpu_draw.c: tokens drawn on the device. A draw is a few dispatches behind a step's own (kernels/sample*.wgsl), in the same
  * submit; they leave the token, its position and the count of draws where the next step reads them, so that the host sends
- * nothing per token and reads the id, four bytes, some steps later. */
+ * nothing per token and reads the id, four bytes, some steps later. Draws may wait for each other, to be one submit and one
+ * readback: that is the host's work that they save. */
 #include "gpu/gpu_ahead.h"
 
 enum {
     CHUNK = 1024, /* as in kernels/sample.wgsl */
+    PLACES = 16,  /* at least DP_DRAWS_MOST, a power of two */
     WORK_WORDS = 3 * 4096 + 8 + 3 * 1024 /* as in kernels/sample_bins.wgsl */
 };
 
 typedef enum draw_stage { TOP, WEIGH, KEEP, PICK } draw_stage;
 
 typedef struct draw_read {
-    dp_gpu_read read; /* 0: the id is here */
+    dp_gpu_read read; /* 0: it comes with another's, or is not sent yet, or over */
+    size_t draws;     /* whose ids it brings, from this one on */
+    bool here;
     int32_t id;
     bool fetches;     /* what is read is a record (gpu_fetch.c) */
-    double submitted; /* seconds that this took */
+    double submitted; /* seconds that sending took */
 } draw_read;
 
 struct dp_gpu_draws {
@@ -27,6 +31,9 @@ struct dp_gpu_draws {
     int32_t ids_capacity;
     draw_read reads[DP_DRAWS_MOST]; /* a ring */
     size_t first, count;
+    dp_gpu_dispatch *kept; /* of the last `unsent` draws */
+    size_t kept_count, kept_capacity, unsent;
+    uint32_t places; /* of `drawn`, a ring, too */
     uint32_t made; /* draws, those of earlier generations included */
 };
 
@@ -49,6 +56,7 @@ static dp_status land(dp_plan *plan) {
         dp_gpu_read read = r->read;
         r->read = 0;
         TRY(dp_gpu_fetch_end(plan, read, r->submitted, &r->id));
+        r->here = true;
     }
     if (plan->backend->flying == plan) plan->backend->flying = NULL;
     return DP_OK;
@@ -61,6 +69,7 @@ static void drop_reads(dp_plan *plan) {
     if (land(plan) != DP_OK) dp_gpu_fetch_lost(plan);
     for (; d && d->count; d->count--, d->first = (d->first + 1) % DP_DRAWS_MOST)
         if (d->reads[d->first].read) dp_gpu_read_drop(plan->backend->gpu, d->reads[d->first].read);
+    if (d) d->unsent = d->kept_count = 0;
 }
 
 void dp_gpu_draws_free(dp_plan *plan) {
@@ -71,6 +80,7 @@ void dp_gpu_draws_free(dp_plan *plan) {
     if (d->has_params) dp_gpu_params_give(plan->backend, d->params);
     const dp_gpu_buffer buffers[] = {d->best, d->scaled, d->work, d->ids, d->drawn == dp_gpu_ahead_drawn(plan) ? 0 : d->drawn};
     for (size_t i = 0; i < DP_COUNT(buffers); i++) dp_gpu_buffer_free(plan->backend->gpu, buffers[i]);
+    dp_free(d->kept);
     dp_free(d);
     plan->draws = NULL;
 }
@@ -79,7 +89,7 @@ void dp_gpu_draws_free(dp_plan *plan) {
 
 uint64_t dp_gpu_draws_bytes(const dp_program *program) {
     uint64_t vocab = (uint64_t)program->vocab;
-    return (vocab + CHUNK - 1) / CHUNK * 16 + vocab * 4 + WORK_WORDS * 4 + 4;
+    return (vocab + CHUNK - 1) / CHUNK * 16 + vocab * 4 + WORK_WORDS * 4 + PLACES * 4;
 }
 
 static dp_status make(dp_plan *plan) {
@@ -93,7 +103,8 @@ static dp_status make(dp_plan *plan) {
     TRY(dp_gpu_buffer_new(gpu, (uint64_t)plan->program->vocab * 4, "scaled", &d->scaled));
     TRY(dp_gpu_buffer_new(gpu, WORK_WORDS * 4, "work", &d->work));
     d->drawn = dp_gpu_ahead_drawn(plan);
-    return d->drawn ? DP_OK : dp_gpu_buffer_new(gpu, 4, "drawn", &d->drawn);
+    d->places = d->drawn ? 1 : PLACES;
+    return d->drawn ? DP_OK : dp_gpu_buffer_new(gpu, PLACES * 4, "drawn", &d->drawn);
 }
 
 /* Adds a stage to those chosen. */
@@ -110,7 +121,7 @@ static dp_status choose(dp_plan *plan, draw_stage stage) {
                                       {step, best, work, whole(plan->tokens), written_ids, whole(d->drawn)}};
     if (!made->bindings) {
         bool small = dp_gpu_get_caps(plan->backend->gpu)->clears_slowly;
-        const dp_kernel_variant variant = {kernels[stage], DP_F32, {small ? 64 : 256}};
+        const dp_kernel_variant variant = {kernels[stage], DP_F32, {small ? 64 : 256, stage == PICK ? d->places : 0}};
         TRY(dp_kernels_get(plan->backend->kernels, &variant, &made->pipeline));
         TRY(dp_gpu_bindings_new(plan->backend->gpu, made->pipeline, ranges[stage], counts[stage], &made->bindings));
         made->params = d->params;
@@ -219,7 +230,7 @@ static dp_status queue_up(dp_plan *plan, const dp_step *step, size_t *count) {
 static dp_status draw_paged(dp_plan *plan, const dp_step *step, size_t count) {
     dp_gpu_draws *d = plan->draws;
     draw_read *next = next_read(d);
-    *next = (draw_read){0};
+    *next = (draw_read){.here = true};
     TRY(dp_gpu_paged_draw(plan, step, count, d->chosen_count, &next->id));
     d->count++;
     d->made++;
@@ -234,42 +245,99 @@ static dp_status fly(dp_plan *plan, const dp_step *step, draw_read *next, dp_gpu
     return dp_gpu_fetch_begin(plan, step, record);
 }
 
-/* While others are under way, one submit; else pieces, so that the device begins while the rest is encoded. */
-static dp_status draw(dp_plan *plan, const dp_step *step) {
+/* Submits these dispatches, with which the draws that are not sent yet, and `more` behind them, are made. */
+static dp_status submit(dp_plan *plan, const dp_gpu_dispatch *dispatches, size_t count, const dp_gpu_range *record, size_t more) {
     dp_gpu_draws *d = plan->draws;
-    dp_gpu *gpu = plan->backend->gpu;
+    draw_read *head = &d->reads[(d->first + d->count - d->unsent) % DP_DRAWS_MOST];
+    head->draws = d->unsent + more;
+    TRY(dp_gpu_submit_read(plan->backend->gpu, dispatches, count, record, &head->read));
+    d->unsent = d->kept_count = 0;
+    return DP_OK;
+}
+
+static dp_gpu_range all_drawn(const dp_gpu_draws *d) { return (dp_gpu_range){d->drawn, 0, (uint64_t)d->places * 4}; }
+
+static dp_status send_kept(dp_plan *plan) {
+    const dp_gpu_range record = all_drawn(plan->draws);
+    return plan->draws->unsent ? submit(plan, plan->draws->kept, plan->draws->kept_count, &record, 0) : DP_OK;
+}
+
+static dp_status keep(dp_plan *plan, size_t from, size_t count) {
+    dp_gpu_draws *d = plan->draws;
+    if (!dp_grow((void **)&d->kept, &d->kept_capacity, d->kept_count + count, sizeof *d->kept)) return dp_no_memory(count * sizeof *d->kept);
+    memcpy(d->kept + d->kept_count, plan->queue + from, count * sizeof *d->kept);
+    d->kept_count += count;
+    return DP_OK;
+}
+
+/* While others are under way, one submit; else pieces, so that the device begins while the rest is encoded. */
+static dp_status draw_now(dp_plan *plan, size_t from, size_t count, const dp_gpu_range *record) {
+    for (; plan->draws->count == 0 && count > DP_GPU_SUBMIT_PIECE + plan->draws->chosen_count; from += DP_GPU_SUBMIT_PIECE, count -= DP_GPU_SUBMIT_PIECE)
+        TRY(dp_gpu_submit(plan->backend->gpu, plan->queue + from, DP_GPU_SUBMIT_PIECE));
+    return submit(plan, plan->queue + from, count, record, 1);
+}
+
+static dp_status draw_with_others(dp_plan *plan, size_t from, size_t count, const dp_gpu_range *record, bool send) {
+    dp_gpu_draws *d = plan->draws;
+    TRY(keep(plan, from, count));
+    if (send) return submit(plan, d->kept, d->kept_count, record, 1);
+    d->unsent++;
+    return DP_OK;
+}
+
+static dp_status draw(dp_plan *plan, const dp_step *step, bool send) {
+    dp_gpu_draws *d = plan->draws;
     size_t count, done = 0;
     double start = dp_host_seconds();
     if (!d || !d->chosen_count) return dp_fail(DP_E_ARG, "a token is drawn before rules are set");
     if (d->count == DP_DRAWS_MOST) return dp_fail(DP_E_ARG, "more than %d draws under way", DP_DRAWS_MOST);
+    if (step && step->tokens) TRY(send_kept(plan)); /* what is written for the step comes behind them */
     TRY(queue_up(plan, step, &count));
     if (step && plan->block_count && !dp_gpu_fetch_flies(plan, step)) return draw_paged(plan, step, count);
     draw_read *next = next_read(d);
-    dp_gpu_range record = {d->drawn, 0, 4};
+    dp_gpu_range record = all_drawn(d);
     *next = (draw_read){0};
     if (step && plan->block_count) TRY(fly(plan, step, next, &record));
     if (step && plan->stream) {
+        TRY(send_kept(plan));
         TRY(dp_gpu_step_submit(plan, step, 0, count));
         done = count;
     }
-    for (; d->count == 0 && count - done > DP_GPU_SUBMIT_PIECE; done += DP_GPU_SUBMIT_PIECE)
-        TRY(dp_gpu_submit(gpu, plan->queue + done, DP_GPU_SUBMIT_PIECE));
     size_t total = count - done + d->chosen_count;
-    TRY(dp_gpu_submit_read(gpu, plan->queue + done, total, &record, &next->read));
+    if (send && !d->unsent) TRY(draw_now(plan, done, total, &record));
+    else TRY(draw_with_others(plan, done, total, &record, send));
     next->submitted = dp_host_seconds() - start;
     d->count++;
     d->made++;
-    return dp_gpu_check(gpu);
+    return dp_gpu_check(plan->backend->gpu);
+}
+
+/* Brings the ids of the first draw under way and those that were sent with it. */
+static dp_status bring(dp_plan *plan) {
+    dp_gpu_draws *d = plan->draws;
+    draw_read *head = &d->reads[d->first];
+    uint32_t words[PLACES] = {0};
+    TRY(send_kept(plan));
+    dp_status status = dp_gpu_read_end(plan->backend->gpu, head->read, words);
+    if (status == DP_WAITING) return status;
+    head->read = 0;
+    for (size_t i = 0; i < head->draws; i++) {
+        draw_read *one = &d->reads[(d->first + i) % DP_DRAWS_MOST];
+        uint32_t number = d->made - (uint32_t)(d->count - i);
+        one->here = true;
+        one->id = (int32_t)words[number % d->places];
+    }
+    return status;
 }
 
 static dp_status take(dp_plan *plan, int32_t *id) {
     dp_gpu_draws *d = plan->draws;
     if (!d || !d->count) return dp_fail(DP_E_ARG, "no draw is under way");
-    const draw_read *r = &d->reads[d->first];
+    draw_read *r = &d->reads[d->first];
     dp_status status = DP_OK;
-    *id = r->id;
-    if (r->read) status = r->fetches ? dp_gpu_fetch_end(plan, r->read, r->submitted, id) : dp_gpu_read_end(plan->backend->gpu, r->read, id);
+    if (!r->here) status = r->fetches ? dp_gpu_fetch_end(plan, r->read, r->submitted, &r->id) : bring(plan);
     if (status == DP_WAITING) return status;
+    *id = r->id;
     d->first = (d->first + 1) % DP_DRAWS_MOST;
     d->count--;
     return status;
@@ -279,6 +347,8 @@ static dp_status take(dp_plan *plan, int32_t *id) {
 
 bool dp_gpu_draw_is_far(const dp_plan *plan) { return !plan->draws && dp_gpu_get_caps(plan->backend->gpu)->clears_slowly; }
 
+bool dp_gpu_draw_shares(const dp_plan *plan) { return dp_gpu_get_caps(plan->backend->gpu)->software; }
+
 dp_status dp_gpu_draw_begin(dp_plan *plan, const dp_draw_rules *rules) {
     dp_mutex_lock(plan->backend->lock);
     dp_gpu_paged_forget(plan);
@@ -287,9 +357,9 @@ dp_status dp_gpu_draw_begin(dp_plan *plan, const dp_draw_rules *rules) {
     return status;
 }
 
-dp_status dp_gpu_draw(dp_plan *plan, const dp_step *step) {
+dp_status dp_gpu_draw(dp_plan *plan, const dp_step *step, bool send) {
     dp_mutex_lock(plan->backend->lock);
-    dp_status status = draw(plan, step);
+    dp_status status = draw(plan, step, send);
     dp_mutex_unlock(plan->backend->lock);
     return status;
 }

@@ -378,8 +378,9 @@ dp_status dp_gpu_stream_bring(dp_plan *plan, size_t from, size_t to, size_t *end
 
 /* Tokens drawn on the device (gpu_draw.c): the entries of dp_backend_api. */
 bool dp_gpu_draw_is_far(const dp_plan *plan);
+bool dp_gpu_draw_shares(const dp_plan *plan);
 dp_status dp_gpu_draw_begin(dp_plan *plan, const dp_draw_rules *rules);
-dp_status dp_gpu_draw(dp_plan *plan, const dp_step *step);
+dp_status dp_gpu_draw(dp_plan *plan, const dp_step *step, bool send);
 dp_status dp_gpu_drawn(dp_plan *plan, int32_t *id);
 void dp_gpu_draw_end(dp_plan *plan);
 /* Before the last draw is made again: makes the step what it was. */

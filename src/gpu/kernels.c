@@ -79,7 +79,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
         {"sample_weigh", "rrwp", {"THREADS"}, .fronts = {"sample", "sample_bins"}, .sized = true},
     [DP_KERNEL_SAMPLE_KEEP] = {"sample_keep", "rrwwp", {"THREADS"}, .fronts = {"sample", "sample_bins"}, .sized = true},
     [DP_KERNEL_SAMPLE_PICK] =
-        {"sample_pick", "wrrwwwp", {"THREADS"}, .fronts = {"sample", "sample_bins"}, .sized = true},
+        {"sample_pick", "wrrwwwp", {"THREADS", "DRAWN"}, .fronts = {"sample", "sample_bins"}, .sized = true},
     [DP_KERNEL_EMBED] = {"embed", "rrrwp", {0}, .weighted = true},
     [DP_KERNEL_MATVEC] = {"matvec", "rrrrrwp", {"LANES", "BIAS", "IDS", "PLACED", "THREADS"}, .fronts = {"matvec_params"},
                           .weighted = true},

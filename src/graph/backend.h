@@ -89,12 +89,13 @@ typedef struct dp_backend_api {
      * NULL where there is no such thing: the engine then reads logits and draws itself.
      * draw_begin sets the rules for what follows; DP_E_UNSUPPORTED if the device cannot follow them. draw runs a step (NULL,
      * only right behind draw_begin: none, the last step's logits count) and draws from the last row of its logits; it returns
-     * before that is done. drawn
+     * before that is done. Without `send` it may wait for those behind it, to be sent and read with them at once. drawn
      * waits for the oldest draw not yet taken. draw_end forgets the others, without waiting; what the steps behind them write to
      * the KV cache stays, beyond the session's length. */
     bool (*draw_is_far)(const dp_plan *plan); /* it would take long to be able to, which a first token should not wait for */
+    bool (*draw_shares)(const dp_plan *plan); /* the device computes on the host's processors */
     dp_status (*draw_begin)(dp_plan *plan, const dp_draw_rules *rules);
-    dp_status (*draw)(dp_plan *plan, const dp_step *step);
+    dp_status (*draw)(dp_plan *plan, const dp_step *step, bool send);
     dp_status (*drawn)(dp_plan *plan, int32_t *id);
     void (*draw_end)(dp_plan *plan);
 } dp_backend_api;

@@ -34,10 +34,12 @@ static bool rig_open(rig *r, const char *name, bool plain) {
     return false;
 }
 
-/* ahead: how many draws are kept under way; 0: as the engine sees fit. */
+/* ahead: how many draws are kept under way, -n: sent n at a time; 0: as the engine sees fit. */
 static dp_session *open_session(const rig *r, int32_t batch, int32_t ahead) {
     dp_session *s = NULL;
-    if (dp_session_new(r->model, &(dp_session_desc){.context = CONTEXT, .batch = batch}, &s) == DP_OK) s->ahead = ahead;
+    if (dp_session_new(r->model, &(dp_session_desc){.context = CONTEXT, .batch = batch}, &s) != DP_OK) return NULL;
+    s->ahead = DP_MAX(ahead, 0);
+    s->together = DP_MAX(-ahead, 0);
     return s;
 }
 
@@ -105,18 +107,23 @@ TEST(greedy_tokens_in_flight_are_those_of_single_steps) {
 }
 
 static void check_sampled(const rig *r, const dp_sampling *sampling) {
-    heard h = {0};
     int32_t expected[40];
-    dp_session *a = open_session(r, 0, 0), *b = open_session(r, 0, 3);
-    CHECK(a && b);
+    dp_session *a = open_session(r, 0, 0);
+    CHECK(a);
     CHECK_OK(step_by_step(a, r->prompt, PROMPT, sampling, 40, expected));
-    CHECK_OK(generate(b, r->prompt, PROMPT, &h, (dp_generate_desc){.max_tokens = 40, .ignore_end = true, .sampling = *sampling}, NULL));
-    int same = 0;
-    while (same < 40 && h.ids[same] == expected[same]) same++;
-    CHECK_MSG(h.count == 40 && same == 40, "temperature %g, top-k %d, top-p %g, min-p %g, penalty %g: token %d differs", (double)sampling->temperature,
-              (int)sampling->top_k, (double)sampling->top_p, (double)sampling->min_p, (double)sampling->repetition_penalty, same);
     dp_session_free(a);
-    dp_session_free(b);
+    for (int32_t ahead = 3; ahead >= -4; ahead -= 7) {
+        heard h = {0};
+        dp_session *b = open_session(r, 0, ahead);
+        int same = 0;
+        CHECK(b);
+        CHECK_OK(generate(b, r->prompt, PROMPT, &h, (dp_generate_desc){.max_tokens = 40, .ignore_end = true, .sampling = *sampling}, NULL));
+        while (same < 40 && h.ids[same] == expected[same]) same++;
+        CHECK_MSG(h.count == 40 && same == 40, "%d ahead, temperature %g, top-k %d, top-p %g, min-p %g, penalty %g: token %d differs", (int)ahead,
+                  (double)sampling->temperature, (int)sampling->top_k, (double)sampling->top_p, (double)sampling->min_p,
+                  (double)sampling->repetition_penalty, same);
+        dp_session_free(b);
+    }
 }
 
 /* Random numbers, filters and the penalty's ids on the device against the host's sampler on the device's logits. */
@@ -205,7 +212,8 @@ static void check_ends(const char *name, int32_t batch, int32_t ahead) {
 }
 
 TEST(every_end_leaves_a_clean_session) {
-    for (int32_t ahead = 0; ahead <= DP_DRAWS_MOST; ahead += 4) check_ends("llama", 0, ahead);
+    for (int32_t ahead = -4; ahead <= DP_DRAWS_MOST; ahead += 4) check_ends("llama", 0, ahead);
+    check_ends("llama", 0, -3);
 }
 
 /* Batches of one make the rings as small as they can be. */
@@ -213,6 +221,7 @@ TEST(every_end_leaves_sliding_windows_whole) {
     check_ends("gemma3", 1, DP_DRAWS_MOST);
     check_ends("mistral", 7, DP_DRAWS_MOST);
     check_ends("gpt-oss", 1, 3);
+    check_ends("mistral", 1, -4);
 }
 
 /* Random models seldom draw an end token: seeds are tried until one does so in mid-flight. */
@@ -220,7 +229,7 @@ TEST(an_end_token_in_flight_leaves_a_clean_session) {
     rig r;
     int found = 0;
     if (!rig_open(&r, "llama", false)) return;
-    dp_session *s = open_session(&r, 0, 4);
+    dp_session *s = open_session(&r, 0, -4);
     CHECK(s);
     for (uint64_t seed = 1; seed <= 200 && found < 2; seed++) {
         heard h = {0};
@@ -247,7 +256,7 @@ TEST(a_generation_given_up_leaves_a_clean_session) {
         dp_generation *g;
         dp_generate_result result;
         bool more = true;
-        dp_session *s = open_session(&r, 16, 5);
+        dp_session *s = open_session(&r, 16, steps == 5 ? -3 : 5);
         const dp_generate_desc desc = {.prompt = r.prompt, .prompt_count = 16, .ignore_end = true};
         CHECK(s);
         CHECK_OK(dp_generation_new(s, &desc, &result, &g));
@@ -282,7 +291,7 @@ TEST(draws_left_to_the_host_change_nothing) {
     real = r.engine->backend->api;
     dp_backend_api patched = *real;
     patched.drawn = sometimes_undecided;
-    for (int ahead = 1; ahead < 6; ahead += 2) {
+    for (int ahead = -3; ahead < 6; ahead += 2) {
         for (undecided_every = 1; undecided_every < 16; undecided_every += 5) {
             heard h = {0};
             draws_seen = 0;

@@ -145,7 +145,7 @@ static void compare(rig *r, const dp_sampling *s, int draws, int undecided) {
     for (int i = 0; i < draws; i++) {
         int32_t count = PAST + i, found;
         CHECK_OK(r->gpu->api->draw_begin(r->plan, &(dp_draw_rules){*s, (uint64_t)i, ids, count, CONTEXT}));
-        CHECK_OK(r->gpu->api->draw(r->plan, NULL));
+        CHECK_OK(r->gpu->api->draw(r->plan, NULL, true));
         CHECK_OK(r->gpu->api->drawn(r->plan, &found));
         dp_sampler_seek(sampler, (uint64_t)i);
         ids[count] = dp_sampler_draw(sampler, r->logits, ids, (size_t)count);

@@ -15,6 +15,7 @@ const TELL = 50;   // milliseconds between two words of progress
 /** Whether WebAssembly can wait for promises here. */
 export const hasJspi = typeof WebAssembly.Suspending === 'function' && typeof WebAssembly.promising === 'function';
 
+const decoder = new TextDecoder();
 const channel = typeof setImmediate === 'function' ? undefined : new MessageChannel(); // Node has setImmediate
 const breathing = []; // those who wait for the channel, in turn
 if (channel) channel.port1.onmessage = () => breathing.shift()();
@@ -43,6 +44,8 @@ export class Core {
     core.gpu = new GpuHost({ gpu, canWait: core.jspi, strict });
     core.hooks = {};
     core.gpu.onCompile = (done, total) => core.hooks.onCompile?.(done, total);
+    core.gpu.onWait = () => core.passText();
+    core.held = '';
     core.breath = performance.now();
     const memory = () => core.exports.memory.buffer;
     core.gpu.memory = memory;
@@ -58,7 +61,7 @@ export class Core {
 
   imports() {
     const functions = { ...this.gpu.imports(),
-      on_text: (pointer, size) => this.report('onText', this.text(pointer, size)),
+      on_text: (pointer, size) => this.hold(this.text(pointer, size)),
       on_prefill: (done, total) => this.report('onPrefill', done, total),
       on_progress: (what, done, total) => (this.tells(what, done, total) ? this.report('onProgress', this.text(what), done, total) : this.report()) };
     if (this.jspi) for (const name of [...GpuHost.waiting, 'on_text', 'on_prefill', 'on_progress']) functions[name] = new WebAssembly.Suspending(functions[name]);
@@ -72,6 +75,19 @@ export class Core {
     if (this.told?.what === what && done < total && now - this.told.at < TELL) return false;
     this.told = { what, at: now };
     return true;
+  }
+
+  /** Tokens that the GPU draws come some at a time: their texts are passed on together, when it is waited for again. */
+  hold(text) {
+    if (!this.gpu.device) return this.report('onText', text);
+    this.held += text;
+    return this.report();
+  }
+
+  passText() {
+    const text = this.held;
+    this.held = '';
+    if (text) this.hooks.onText?.(text);
   }
 
   /** Calls a hook; where C can wait and has not for a while, messages are read. 0 asks C to stop. */
@@ -90,7 +106,7 @@ export class Core {
 
   text(pointer, size) {
     const all = new Uint8Array(this.exports.memory.buffer, pointer >>> 0);
-    return new TextDecoder().decode(all.subarray(0, size ?? all.indexOf(0)));
+    return decoder.decode(all.subarray(0, size ?? all.indexOf(0)));
   }
 
   alloc(size) {
@@ -307,6 +323,7 @@ export class Core {
         }
         return this.readResult(result);
       } finally {
+        this.passText();
         this.exports.web_end();
       }
     });

@@ -20,7 +20,8 @@ const CANNOT_WAIT = 'this browser cannot suspend WebAssembly (no JSPI), and this
 
 export class GpuHost {
   /** @param {{gpu?: GPU, canWait: boolean, strict?: boolean}} options strict: making anything waits for its result.
-   * onCompile, set by the core: told how many of the pipelines that are wanted have been compiled. */
+   * onCompile, set by the core: told how many of the pipelines that are wanted have been compiled. onWait: called before
+   * C waits, for a readback or for pipelines. */
   constructor({ gpu = globalThis.navigator?.gpu, canWait, strict = false }) {
     this.gpu = gpu;
     this.canWait = canWait;
@@ -301,6 +302,7 @@ export class GpuHost {
   endRead(handle, pointer) {
     const read = this.reads.get(handle);
     if (!read) return this.fail(ARG, `no readback ${handle} under way`);
+    this.onWait?.();
     if (!this.canWait && !read.ready && !read.error) {
       this.awaited = read.mapped;
       return WAITING;
@@ -387,6 +389,7 @@ export class GpuHost {
   prepareAll(pointer, count) {
     const status = this.take(), missing = status === OK ? this.notCompiled(pointer, count) : [];
     if (!missing.length) return status;
+    this.onWait?.();
     if (missing.every((item) => !item.wanted)) this.compiling = { done: 0, total: 0 };
     this.compiling.total += missing.filter((item) => !item.wanted).length;
     const wanted = missing.map((item) => item.wanted ??= this.compileAside(item));
