@@ -144,7 +144,8 @@ typedef enum dp_cache_policy { DP_CACHE_LRFU = 0, DP_CACHE_LRU = 1, DP_CACHE_BEL
  * slots before the token goes on: its logits are exactly those of a model that is there as a whole. CPU: the CPU computes them where they
  * lie in host memory, as it rounds, and a few are taken to slots beside that, those used most of late. FETCH: the GPU itself reads them
  * from host memory and chooses which go, without a word to the host: all experts are read into memory with the model, so it must have
- * room for them (DP_E_MEMORY), and the device must be able to (DP_E_UNSUPPORTED); logits are those of UPLOAD. AUTO: FETCH, where
+ * room for them (DP_E_MEMORY), and the device must be able to (DP_E_UNSUPPORTED); logits are those of UPLOAD. So it fetches layers that pass
+ * through, too, which the first token brings to memory. AUTO: FETCH, where
  * that can be; else UPLOAD or CPU, whichever took less time, measured as it goes, so that the same seed need not give the same text. */
 typedef enum dp_misses { DP_MISSES_UPLOAD = 0, DP_MISSES_CPU = 1, DP_MISSES_AUTO = 2, DP_MISSES_FETCH = 3 } dp_misses;
 
@@ -209,7 +210,7 @@ typedef struct dp_paging_stats {
     /* On a GPU all of the above tells of its slots, reads being experts brought there; of the host memory below: */
     int32_t host_slots_least, host_slots_most; /* of a layer; 0 on the CPU */
     uint64_t host_bytes, host_hits, host_misses, file_reads, file_bytes;
-    bool fetched; /* the GPU fetches experts from there by itself (DP_MISSES_FETCH) */
+    bool fetched; /* the GPU fetches experts, or layers that pass through, from there by itself (DP_MISSES_FETCH) */
     /* Layers that pass through a GPU's slots: passes through the model, bytes sent, seconds that sending kept the host busy. */
     uint64_t streamed_passes, streamed_bytes;
     double streamed_seconds;

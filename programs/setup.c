@@ -132,7 +132,7 @@ static void note_paging(const setup *s) {
     if (p.layers)
         note("paging: %d to %d slots a layer, %llu hits, %llu misses: %.1f %% hits", (int)p.slots_least, (int)p.slots_most,
              (unsigned long long)p.hits, (unsigned long long)p.misses, 100 * per_second((double)p.hits, (double)(p.hits + p.misses)));
-    if (p.fetched)
+    if (p.fetched && p.host_slots_most)
         note("paging: all %d experts of a layer are in host memory (%s), from where the GPU fetched %llu", (int)p.experts,
              show_bytes((double)p.host_bytes), (unsigned long long)p.host_hits);
     else if (p.host_slots_most)

@@ -19,8 +19,8 @@ void dp_model_paging(dp_model *model, dp_paging_stats *stats) {
     stats->host_misses = host.misses;
     stats->file_reads = host.reads;
     stats->file_bytes = host.read_bytes;
+    stats->fetched = model->residency.home || model->residency.passing;
     if (!model->residency.home) return;
-    stats->fetched = true;
     stats->host_slots_least = stats->host_slots_most = stats->experts;
     stats->host_bytes = model->residency.home;
     stats->host_hits = stats->reads;

@@ -47,7 +47,7 @@ static dp_status init_below_device(dp_residency *r, const dp_builder *builder, c
     r->wanted_slots = 0;
     r->used_experts = 1; /* a step goes through a single one */
     if (!r->budget) set_automatic_budget(r);
-    return *paged ? dp_residency_init_home(r, builder->program, desc->misses) : DP_OK;
+    return *paged || r->streamed.units ? dp_residency_init_home(r, builder->program, desc->misses, *paged) : DP_OK;
 }
 
 static dp_status init(dp_residency *r, const dp_builder *builder, const dp_model_desc *desc) {
@@ -195,7 +195,7 @@ static dp_status start(dp_residency *r, dp_builder *builder, const dp_model_desc
     dp_pages *pages = r->pages;
     r->base = DP_MAX(r->base, dp_host_memory_resident());
     TRY(plan_plain(r, streamed));
-    r->weights += r->home;
+    r->weights += r->home + r->passing;
     if (!pages->experts_only) plan_guesses(r);
     TRY(plan_slots(r, r->first_session));
     TRY(dp_pages_start(pages, desc->cache, r->slots, streamed));

@@ -28,7 +28,8 @@ typedef struct dp_residency {
     uint64_t vram_weights;  /* these and all experts or their slots */
     uint64_t vram_sessions, vram_first; /* as `sessions` and `first_session` */
     int32_t vram_slots;     /* dp_model_desc.expert_slots */
-    uint64_t home;          /* bytes of all experts where the device reads them by itself, part of `weights`; 0: it does not */
+    uint64_t home;          /* bytes of all experts where the device reads them by itself; 0: it does not */
+    uint64_t passing;       /* the same of layers that pass through. Both are part of `weights` */
     dp_stream streamed;     /* layers that pass through; units is 0 where none do */
     int32_t *unit_of;       /* its table, owned */
 } dp_residency;
@@ -54,7 +55,7 @@ dp_session_needs dp_residency_room(const dp_residency *residency);
 
 /* residency_device.c: the parts of these functions that concern the device's memory. */
 dp_status dp_residency_init_device(dp_residency *residency, const dp_builder *builder, const dp_model_desc *desc, bool *paged);
-dp_status dp_residency_init_home(dp_residency *residency, const dp_program *program, dp_misses misses);
+dp_status dp_residency_init_home(dp_residency *residency, const dp_program *program, dp_misses misses, bool paged);
 dp_status dp_residency_open_device(dp_residency *residency, dp_program *program, dp_cache_policy policy);
 dp_status dp_residency_reserve_device(dp_residency *residency, uint64_t bytes);
 /* residency_stream.c: chooses layers to pass through, as few as leave the plain weights in `room` bytes of the device; none,

@@ -73,9 +73,9 @@ dp_status dp_residency_init_device(dp_residency *r, const dp_builder *builder, c
     return r->streamed.units ? DP_OK : say_short(r, &n);
 }
 
-/* ---- a home for experts, in host memory that the device reads ---- */
+/* ---- host memory that the device reads by itself ---- */
 
-/* The largest layer's experts, which come to their home together, and all of them. */
+/* The largest layer's experts, which come to their home together. */
 static uint64_t largest_layer(const dp_program *program) {
     uint64_t most = 0;
     for (size_t i = 0; i < program->op_count; i++) {
@@ -88,21 +88,35 @@ static uint64_t largest_layer(const dp_program *program) {
     return most;
 }
 
+static uint64_t passing_bytes(const dp_residency *r, const dp_program *program) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; r->streamed.units && i < program->weight_count; i++)
+        if (r->unit_of[i] >= 0) bytes += r->backend->api->weight_bytes(&program->weights[i]);
+    return bytes;
+}
+
 /* Whether it can be is a question of the device, and of host memory: the budget, or most of what is free. */
-dp_status dp_residency_init_home(dp_residency *r, const dp_program *program, dp_misses misses) {
+dp_status dp_residency_init_home(dp_residency *r, const dp_program *program, dp_misses misses, bool paged) {
+    const dp_backend_api *api = r->backend->api;
     dp_device_memory device;
-    r->backend->api->memory(r->backend, &device);
+    api->memory(r->backend, &device);
     if (misses != DP_MISSES_FETCH && (misses != DP_MISSES_AUTO || device.unified)) return DP_OK;
-    uint64_t bytes = r->backend->api->home_bytes ? r->backend->api->home_bytes(r->backend, program) : 0;
-    uint64_t need = bytes + largest_layer(program) + r->first_session, room = dp_host_memory_available() / 10 * 9;
+    uint64_t home = paged && api->home_bytes ? api->home_bytes(r->backend, program) : 0, passing = passing_bytes(r, program);
+    bool can = api->reads_host && api->reads_host(r->backend) && (home || !paged);
+    uint64_t need = home + passing + largest_layer(program) + r->first_session, room = dp_host_memory_available() / 10 * 9;
     if (r->budget) room = DP_MIN(room, r->budget - DP_MIN(r->budget, r->base + r->budget / 20));
-    if (bytes && need <= room) r->home = bytes;
-    if (r->home || misses != DP_MISSES_FETCH) return DP_OK;
-    if (!bytes)
+    if (can && need <= room) {
+        r->home = home;
+        r->passing = passing;
+        r->streamed.fetched = passing > 0;
+        return DP_OK;
+    }
+    if (misses != DP_MISSES_FETCH) return DP_OK;
+    if (!can)
         return dp_fail(DP_E_UNSUPPORTED, "this GPU, or its driver, does not fetch this model's experts from host memory by itself (misses: "
                                          "upload, cpu and auto do without)");
     return dp_fail(DP_E_MEMORY,
-                   "experts that the GPU is to fetch by itself need %llu MB of host memory, of which the model may take %llu MB (misses: upload, "
+                   "what the GPU is to fetch by itself needs %llu MB of host memory, of which the model may take %llu MB (misses: upload, "
                    "cpu and auto do with less)",
                    mb(need), mb(room));
 }

@@ -49,7 +49,7 @@ static dp_status try(chooser *c, int32_t count, int32_t slots) {
         r->unit_of[i] = passes ? unit : -1;
         if (passes) r->vram_plain -= r->backend->api->weight_bytes(&c->program->weights[i]);
     }
-    r->streamed = (dp_stream){r->unit_of, count, slots, false};
+    r->streamed = (dp_stream){.unit_of = r->unit_of, .units = count, .slots = slots};
     TRY(r->backend->api->stream_bytes(r->backend, c->program, &r->streamed, &taken));
     r->vram_plain += taken;
     return DP_OK;

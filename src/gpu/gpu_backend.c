@@ -410,6 +410,8 @@ static void memory(dp_backend *base, dp_device_memory *out) {
     dp_mutex_unlock(b->lock);
 }
 
+static bool reads_host(dp_backend *base) { return dp_gpu_get_caps(of(base)->gpu)->host_align > 0; }
+
 static const dp_backend_api api = {
     .name = "gpu",
     .copies = true,
@@ -429,6 +431,7 @@ static const dp_backend_api api = {
     .device_bytes = device_bytes,
     .stream_bytes = dp_gpu_stream_bytes,
     .home_bytes = dp_gpu_home_bytes,
+    .reads_host = reads_host,
     .run = run,
     .read = read_slot,
     .draw_is_far = dp_gpu_draw_is_far,

@@ -38,6 +38,12 @@ typedef struct dp_gpu_part {
 
 /* program->device: parallel to program->weights. What is larger than one binding is split. */
 typedef struct dp_gpu_stream dp_gpu_stream; /* gpu_streamed.c */
+/* A plain weight that passes through slots, repacked in host memory that the device reads, part by part. */
+typedef struct dp_gpu_kept {
+    dp_gpu_buffer buffer;
+    uint8_t *room, *memory; /* the same; the latter NULL until it is filled */
+} dp_gpu_kept;
+
 typedef struct dp_gpu_weight {
     dp_gpu_buffer quants, scales; /* the only part's; 0 if there are more */
     dp_gpu_part *parts;
@@ -45,6 +51,7 @@ typedef struct dp_gpu_weight {
     dp_gpu_stream *stream; /* whose slots these buffers are; NULL: its own */
     struct dp_gpu_home *home; /* of a layer's experts; NULL: they have none */
     bool later;            /* its values come when they are wanted */
+    dp_gpu_kept kept;
 } dp_gpu_weight;
 
 /* dp_gpu_buffer_new for what is to be bound whole. */

@@ -169,6 +169,7 @@ void dp_gpu_weights_unload(dp_gpu_backend *b, dp_program *program) {
             dp_gpu_buffer_free(b->gpu, part->quants);
             if (part->scales != part->quants) dp_gpu_buffer_free(b->gpu, part->scales);
         }
+        dp_gpu_buffer_free(b->gpu, weights[i].kept.buffer);
         dp_free(weights[i].parts);
     }
     dp_gpu_stream_free(b, stream);

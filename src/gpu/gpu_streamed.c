@@ -148,7 +148,7 @@ static dp_status bring(dp_plan *plan, int32_t unit) {
     double start = dp_host_seconds();
     uint64_t bytes = 0;
     stream->holds[unit % s->slots] = -1;
-    advise(program, s, (unit + 1) % s->units);
+    if (!s->fetched) advise(program, s, (unit + 1) % s->units);
     for (size_t i = 0; i < program->weight_count; i++) {
         if (s->unit_of[i] != unit) continue;
         TRY(dp_gpu_weights_send(plan->backend, program, i));

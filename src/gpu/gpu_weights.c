@@ -13,6 +13,7 @@ typedef struct upload {
     const dp_weight *weight;
     const dp_gpu_part *to;
     dp_gpu_room *room;           /* made on the way; NULL: all of it is there */
+    uint8_t *home;               /* where the part is repacked to, and not sent; NULL: it is sent */
     size_t slab;                 /* elements that are staged at once */
     size_t quants_at, scales_at; /* bytes written so far */
     uint8_t *blocks;             /* one slab as stored, of what is not in memory; NULL until needed */
@@ -48,15 +49,24 @@ static void repack_piece(void *user, int32_t i, int32_t thread) {
     dp_gpu_repack_piece(s->dtype, s->blocks, s->elements, (size_t)i, s->quants, s->scales);
 }
 
+static void repack_slab(const upload *u, slab s) {
+    dp_pool_run(u->backend->pool, repack_piece, &s, (int32_t)((s.elements + DP_GPU_PIECE - 1) / DP_GPU_PIECE));
+}
+
+static dp_status stage_slab(const upload *u, const uint8_t *blocks, size_t n, dp_repack_size size, bool scaled) {
+    void *memory;
+    TRY(dp_gpu_stage(u->backend->gpu, size.quants + (scaled ? size.scales : 0), &memory));
+    repack_slab(u, (slab){u->weight->dtype, blocks, n, memory, scaled ? (uint8_t *)memory + size.quants : NULL});
+    TRY(dp_gpu_stage_commit(u->backend->gpu, size.quants, u->to->quants, u->quants_at));
+    return scaled ? dp_gpu_stage_commit(u->backend->gpu, size.scales, u->to->scales, u->scales_at) : DP_OK;
+}
+
 static dp_status send_slab(upload *u, const uint8_t *blocks, size_t n) {
     dp_repack_size size = dp_repack_bytes(u->weight->dtype, n);
     bool scaled = u->to->scales != u->to->quants;
-    void *memory;
-    TRY(dp_gpu_stage(u->backend->gpu, size.quants + (scaled ? size.scales : 0), &memory));
-    slab s = {u->weight->dtype, blocks, n, memory, scaled ? (uint8_t *)memory + size.quants : NULL};
-    dp_pool_run(u->backend->pool, repack_piece, &s, (int32_t)((n + DP_GPU_PIECE - 1) / DP_GPU_PIECE));
-    TRY(dp_gpu_stage_commit(u->backend->gpu, size.quants, u->to->quants, u->quants_at));
-    if (scaled) TRY(dp_gpu_stage_commit(u->backend->gpu, size.scales, u->to->scales, u->scales_at));
+    uint8_t *scales = u->home && scaled ? u->home + dp_gpu_part_bytes(u->weight, u->to->count).quants + u->scales_at : NULL;
+    if (u->home) repack_slab(u, (slab){u->weight->dtype, blocks, n, u->home + u->quants_at, scales});
+    else TRY(stage_slab(u, blocks, n, size, scaled));
     u->quants_at += size.quants;
     u->scales_at += size.scales;
     if (!u->room) return DP_OK;
@@ -109,18 +119,23 @@ static size_t slab_elements(const dp_gpu_backend *b, const dp_weight *w) {
     return n;
 }
 
-/* room: NULL if all of it is made. */
-static dp_status fill(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, const dp_gpu_weight *to, dp_gpu_room *room) {
-    upload u = {.backend = b, .program = program, .weight = w, .room = room, .slab = slab_elements(b, w)};
+/* room: NULL if all of it is made; home: NULL, or where it is to lie in host memory, part by part. */
+static dp_status fill(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, const dp_gpu_weight *to, dp_gpu_room *room,
+                      uint8_t *home) {
+    upload u = {.backend = b, .program = program, .weight = w, .room = room, .home = home, .slab = slab_elements(b, w)};
     dp_status status = DP_OK;
-    for (size_t i = 0; status == DP_OK && i < to->part_count; i++) status = fill_part(&u, &to->parts[i]);
+    for (size_t i = 0; status == DP_OK && i < to->part_count; i++) {
+        dp_repack_size size = dp_gpu_part_bytes(w, to->parts[i].count);
+        status = fill_part(&u, &to->parts[i]);
+        if (home) u.home += size.quants + size.scales;
+    }
     dp_free(u.blocks);
     return status;
 }
 
 static dp_status load_one(dp_gpu_room *room, const dp_weight *w, const dp_gpu_weight *to) {
     if (to->later) return DP_OK;
-    dp_status status = fill(room->backend, room->program, w, to, room);
+    dp_status status = fill(room->backend, room->program, w, to, room, NULL);
     bool vector = w->dtype == DP_F32; /* plans join some (dp_decode_read_vector) */
     if (!w->experts && w->data && !vector) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
     return status;
@@ -144,10 +159,46 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
     return dp_gpu_check(b->gpu);
 }
 
+/* ---- plain weights that pass through slots ---- */
+
+static void move_part(const dp_weight *w, const dp_gpu_kept *kept, const dp_gpu_part *part, uint64_t *at, dp_gpu_move *moves) {
+    dp_repack_size size = dp_gpu_part_bytes(w, part->count);
+    moves[0] = (dp_gpu_move){kept->buffer, part->quants, *at, 0, size.quants};
+    moves[1] = (dp_gpu_move){kept->buffer, part->scales, *at + size.quants, 0, size.scales};
+    *at += size.quants + size.scales;
+}
+
+/* Repacked once, in host memory that the device copies from whenever it is wanted. */
+static dp_status keep(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, dp_gpu_weight *to) {
+    void *memory;
+    if (to->kept.memory) return DP_OK;
+    if (!to->kept.buffer) {
+        TRY(dp_gpu_buffer_host(b->gpu, dp_gpu_weight_bytes(w), w->name, &to->kept.buffer, &memory));
+        to->kept.room = memory;
+    }
+    TRY(fill(b, program, w, to, NULL, to->kept.room));
+    to->kept.memory = to->kept.room;
+    return DP_OK;
+}
+
+static dp_status send_kept(dp_gpu_backend *b, const dp_program *program, const dp_weight *w, dp_gpu_weight *to) {
+    uint64_t at = 0;
+    TRY(keep(b, program, w, to));
+    for (size_t i = 0; i < to->part_count; i++) {
+        dp_gpu_move moves[2];
+        move_part(w, &to->kept, &to->parts[i], &at, moves);
+        TRY(dp_gpu_copy(b->gpu, moves, moves[1].size ? 2 : 1));
+    }
+    return DP_OK;
+}
+
 dp_status dp_gpu_weights_send(dp_gpu_backend *b, const dp_program *program, size_t weight) {
     const dp_weight *w = &program->weights[weight];
-    dp_status status = fill(b, program, w, &((const dp_gpu_weight *)program->device)[weight], NULL);
-    if (w->data && !program->pager->api->stream(program->pager)->kept) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
+    const dp_stream *stream = program->pager->api->stream(program->pager);
+    dp_gpu_weight *to = &((dp_gpu_weight *)program->device)[weight];
+    bool mapped = !stream->fetched || !to->kept.memory; /* its pages are used */
+    dp_status status = stream->fetched ? send_kept(b, program, w, to) : fill(b, program, w, to, NULL, NULL);
+    if (w->data && mapped && (stream->fetched || !stream->kept)) dp_host_advise(w->data, w->bytes, DP_ADVICE_DONT_NEED);
     return status == DP_OK ? DP_OK : dp_fail_in(status, "tensor %s", w->name);
 }
 

@@ -81,6 +81,7 @@ typedef struct dp_backend_api {
     dp_status (*stream_bytes)(dp_backend *backend, const dp_program *program, const dp_stream *stream, uint64_t *out);
     /* Host memory that all experts take at a home that the device reads by itself (pager.h); 0: it can read none. NULL: the same. */
     uint64_t (*home_bytes)(dp_backend *backend, const dp_program *program);
+    bool (*reads_host)(dp_backend *backend); /* NULL: it does not */
     dp_status (*run)(dp_plan *plan, const dp_step *step);
     /* Copies [rows][cols] of a slot to the host, rows from `first` on. */
     dp_status (*read)(dp_plan *plan, int32_t slot, int32_t first, int32_t rows, float *out);

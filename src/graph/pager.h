@@ -25,6 +25,7 @@ typedef struct dp_stream {
     const int32_t *unit_of; /* [weights]; -1: it stays */
     int32_t units, slots;
     bool kept; /* the host has room for all of it, so that it is left in memory for the next pass */
+    bool fetched; /* it has room for a copy that the device fetches by itself */
 } dp_stream;
 
 /* What a device's cache knows of a layer's experts, for a device that decides by itself which one goes. */

@@ -13,11 +13,7 @@ static const char *storyteller(void) { return test_path("models/storyteller"); }
 /* NULL, and the test skipped, where no device fetches. */
 static dp_engine *fetching_gpu(void) {
     dp_engine *engine = paging_gpu(NULL);
-    dp_model *model = NULL;
-    if (!engine) return NULL;
-    dp_status status = dp_model_open(engine, storyteller(), &(dp_model_desc){.expert_slots = 2, .misses = DP_MISSES_FETCH}, &model);
-    dp_model_close(model);
-    if (test_opened(status)) return engine;
+    if (paging_fetches(engine)) return engine;
     dp_engine_close(engine);
     return NULL;
 }
@@ -261,7 +257,7 @@ TEST(what_cannot_be_is_refused) {
     dp_model *model;
     if (!engine) return;
     small.ram = 1 << 20;
-    CHECK_FAILS(dp_model_open(engine, storyteller(), &small, &model), DP_E_MEMORY, "the GPU is to fetch by itself need");
+    CHECK_FAILS(dp_model_open(engine, storyteller(), &small, &model), DP_E_MEMORY, "what the GPU is to fetch by itself needs");
     CHECK_OK(dp_model_open(engine, storyteller(), &fetch, &model));
     CHECK_OK(dp_model_load_expert(model, 5, 7));
     CHECK_OK(dp_model_pin_expert(model, 0, 0, true));

@@ -59,11 +59,16 @@ static void check_runs(dp_engine *engine, rig *r, uint64_t before, uint64_t budg
     CHECK(stats.plain_bytes < budget);
 }
 
+static dp_misses misses = DP_MISSES_UPLOAD;
+
 static dp_status run_budget(dp_engine *engine, const char *path, int32_t batch, int32_t slots, uint64_t budget) {
     rig r = {0};
+    dp_paging_stats stats;
     uint64_t before = on_device(engine);
-    dp_status status = rig_open(&r, engine, path, &(dp_model_desc){.vram = budget, .context = CONTEXT, .batch = batch, .expert_slots = slots}, batch);
+    dp_status status = rig_open(&r, engine, path, &(dp_model_desc){.vram = budget, .context = CONTEXT, .batch = batch, .expert_slots = slots, .misses = misses}, batch);
     if (status == DP_OK) check_runs(engine, &r, before, budget, batch);
+    if (status == DP_OK) dp_model_paging(r.model, &stats);
+    if (status == DP_OK && stats.fetched != (misses == DP_MISSES_FETCH)) test_fail(__FILE__, __LINE__, "%s: fetched by whom?", path);
     rig_close(&r);
     return status;
 }
@@ -108,6 +113,21 @@ TEST(layers_around_experts) {
 TEST(matrices_in_parts) {
     dp_engine *engine = paging_gpu(&(dp_engine_desc){.gpu_plain = true, .gpu_part_bytes = 72 << 10});
     if (engine) check_model(engine, paging_folder("llama"), 0);
+    misses = DP_MISSES_FETCH;
+    if (paging_fetches(engine)) check_model(engine, paging_folder("llama"), 0);
+    misses = DP_MISSES_UPLOAD;
+    dp_engine_close(engine);
+}
+
+/* The device copies them from host memory, where the first pass has repacked them. */
+TEST(layers_that_are_fetched) {
+    dp_engine *engine = paging_gpu(NULL);
+    bool can = paging_fetches(engine);
+    misses = DP_MISSES_FETCH;
+    if (can) check_model(engine, paging_folder("gemma3"), 0);
+    if (can) check_model(engine, test_path("tests/data/gguf/llama.Q4_K_M.gguf"), 0);
+    if (can) check_model(engine, test_path("models/storyteller"), 2);
+    misses = DP_MISSES_UPLOAD;
     dp_engine_close(engine);
 }
 

@@ -17,6 +17,12 @@ dp_engine *paging_gpu(const dp_engine_desc *how) {
     return engine;
 }
 
+bool paging_fetches(const dp_engine *engine) {
+    bool can = engine && engine->backend->api->reads_host(engine->backend);
+    if (engine && !can) test_skip("%s reads no host memory", dp_engine_describe(engine));
+    return can;
+}
+
 dp_status rig_open(rig *r, dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch) {
     TRY(dp_model_open(engine, path, desc, &r->model));
     r->vocab = (size_t)dp_model_get_info(r->model)->vocab;

@@ -22,6 +22,9 @@ void paging_damage(const char *folder, bool truncate);
  * it for all its models. how: NULL or the rest of what is asked of it. */
 dp_engine *paging_gpu(const dp_engine_desc *how);
 
+/* Whether that device reads host memory by itself; else the running test is skipped. */
+bool paging_fetches(const dp_engine *engine);
+
 /* A model with a session whose context is PAGING_CONTEXT. */
 typedef struct rig {
     dp_engine *engine; /* its own, closed with it; NULL: the test keeps one */
