@@ -1,6 +1,6 @@
 // Behind place_keep.wgsl where the device fetches experts itself: those of the token that are in no slot take the slots of the
 // layer's experts that are worth least, and fetch.wgsl, which comes next, finds in the record what to copy where. All slots hold an
-// expert, more of them than a token has. An expert's worth: page/cache.c.
+// expert, and there are as many as a token has at least. An expert's worth: page/cache.c.
 // Shapes:    table: from p.uses on, the layer's steps; for each expert the step that last used it; then its score as of then.
 //            record: from p.fetched on, for each choice the slot it is to be copied to, or NONE.
 @group(0) @binding(1) var<storage, read_write> table: array<u32>;
@@ -70,6 +70,7 @@ fn take_slots(thread: u32, expert: u32) {
     if (thread < CHOICES) { chosen_experts[thread] = expert; }
     workgroupBarrier();
     if (thread < CHOICES) { note(thread, expert); }
+    storageBarrier();
     workgroupBarrier();
     for (var c = 0u; c < CHOICES; c++) {
         if (workgroupUniformLoad(&lacks[c]) == 0u) { continue; }

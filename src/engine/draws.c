@@ -108,8 +108,9 @@ static dp_status begin(dp_draws *d) {
 
 /* Draws wanted under way. None runs ahead of the first token: it may be the last, and the prompt's logits are worth keeping. */
 static int32_t depth(const dp_draws *d) {
-    const dp_pager *pager = d->session->model->built->program->pager;
-    if (d->last < 0 || (pager && !pager->homed)) return 1; /* paged steps wait for the device anyway, unless it fetches by itself */
+    dp_pager *pager = d->session->model->built->program->pager;
+    bool waits = pager && (!pager->homed || (pager->api->stream && pager->api->stream(pager)));
+    if (d->last < 0 || waits) return 1; /* paged steps wait for the device anyway, unless it fetches experts by itself */
     if (d->session->ahead > 0) return DP_MIN(d->session->ahead, DP_DRAWS_MOST);
     if (d->interval > LONG) return 1;
     return d->interval > 0 ? (int32_t)DP_MIN(1 + SLACK / d->interval + 1, DP_DRAWS_MOST) : 2;

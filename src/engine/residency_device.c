@@ -75,17 +75,21 @@ dp_status dp_residency_init_device(dp_residency *r, const dp_builder *builder, c
 
 /* ---- host memory that the device reads by itself ---- */
 
-/* The largest layer's experts, which come to their home together. */
-static uint64_t largest_layer(const dp_program *program) {
-    uint64_t most = 0;
+/* What experts take on their way home: the largest layer's come together, and there is a slot for one of each layer at least. */
+static uint64_t on_the_way(const dp_program *program) {
+    uint64_t most = 0, each = 0;
     for (size_t i = 0; i < program->op_count; i++) {
-        uint64_t bytes = 0;
+        uint64_t bytes = 0, one = 0;
         if (program->ops[i].kind != DP_OP_ROUTE) continue;
-        for (size_t k = i; k < program->op_count && program->ops[k].layer == program->ops[i].layer; k++)
-            if (program->ops[k].kind == DP_OP_MOE_MATMUL) bytes += dp_weight_bytes(&program->weights[program->ops[k].weight]);
+        for (size_t k = i; k < program->op_count && program->ops[k].layer == program->ops[i].layer; k++) {
+            if (program->ops[k].kind != DP_OP_MOE_MATMUL) continue;
+            bytes += dp_weight_bytes(&program->weights[program->ops[k].weight]);
+            one += program->weights[program->ops[k].weight].bytes + DP_DIRECT;
+        }
         most = DP_MAX(most, bytes);
+        each += one;
     }
-    return most;
+    return DP_MAX(most, each);
 }
 
 static uint64_t passing_bytes(const dp_residency *r, const dp_program *program) {
@@ -103,7 +107,7 @@ dp_status dp_residency_init_home(dp_residency *r, const dp_program *program, dp_
     if (misses != DP_MISSES_FETCH && (misses != DP_MISSES_AUTO || device.unified)) return DP_OK;
     uint64_t home = paged && api->home_bytes ? api->home_bytes(r->backend, program) : 0, passing = passing_bytes(r, program);
     bool can = api->reads_host && api->reads_host(r->backend) && (home || !paged);
-    uint64_t need = home + passing + largest_layer(program) + r->first_session, room = dp_host_memory_available() / 10 * 9;
+    uint64_t need = home + passing + on_the_way(program) + r->first_session + 8 * (uint64_t)MB, room = dp_host_memory_available() / 10 * 9;
     if (r->budget) room = DP_MIN(room, r->budget - DP_MIN(r->budget, r->base + r->budget / 20));
     if (can && need <= room) {
         r->home = home;

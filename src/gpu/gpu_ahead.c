@@ -71,7 +71,7 @@ uint64_t dp_gpu_ahead_bytes(const dp_program *program) {
         if (op->kind != DP_OP_ROUTE) continue;
         uint64_t row = (uint64_t)program->slots[program->ops[i - 1].src].cols, experts = (uint64_t)program->slots[op->src].cols;
         bytes += (row + dp_decode_packed_words(program, program->ops[i - 1].src) + 3 * experts + 1 + 4 * (uint64_t)op->route.k) * 4;
-        if (dp_gpu_fetches(program)) bytes += dp_gpu_fetch_bytes();
+        bytes += dp_gpu_fetch_bytes(); /* who asks may not know yet whether the device will fetch */
         seen = DP_MAX(seen, row * 4);
     }
     return bytes + seen;

@@ -112,8 +112,8 @@ static void plan_drop(dp_plan *plan) {
     dp_gpu_buffer_free(gpu, plan->step);
     dp_gpu_buffer_free(gpu, plan->partial);
     dp_gpu_prefill_free(plan);
+    dp_gpu_draws_free(plan); /* whose records the pager is told of */
     dp_gpu_paged_free(plan);
-    dp_gpu_draws_free(plan);
     for (size_t i = 0; plan->packed && i < plan->program->slot_count; i++) dp_gpu_buffer_free(gpu, plan->packed[i]);
     dp_free(plan->packed);
     dp_free(plan->slots);
@@ -410,7 +410,7 @@ static void memory(dp_backend *base, dp_device_memory *out) {
     dp_mutex_unlock(b->lock);
 }
 
-static bool reads_host(dp_backend *base) { return dp_gpu_get_caps(of(base)->gpu)->host_align > 0; }
+static bool reads_host(dp_backend *base) { return of(base)->reads_host; }
 
 static const dp_backend_api api = {
     .name = "gpu",
@@ -442,6 +442,15 @@ static const dp_backend_api api = {
     .draw_end = dp_gpu_draw_end,
 };
 
+/* A driver that says that it reads host memory may refuse all the same. */
+static bool can_read_host(dp_gpu *gpu) {
+    dp_gpu_buffer probe;
+    void *memory;
+    if (!dp_gpu_get_caps(gpu)->host_align || dp_gpu_buffer_host(gpu, 1 << 16, "probe", &probe, &memory) != DP_OK) return false;
+    dp_gpu_buffer_free(gpu, probe);
+    return true;
+}
+
 enum { REPACK_THREADS = 16 }; /* they share the memory's bandwidth */
 
 static dp_status set_up(dp_gpu_backend *b, const dp_gpu_desc *desc) {
@@ -453,6 +462,7 @@ static dp_status set_up(dp_gpu_backend *b, const dp_gpu_desc *desc) {
     TRY(dp_gpu_buffer_new(b->gpu, 256, "sink", &b->sink));
     const dp_gpu_caps *caps = dp_gpu_get_caps(b->gpu);
     b->exact = desc->exact;
+    b->reads_host = can_read_host(b->gpu);
     b->lean = !desc->exact && !desc->fused && caps->slow_barriers && caps->subgroups && caps->subgroup_min == 4 && caps->subgroup_max == 4 &&
               caps->storage_buffers >= 8;
     b->fuses = !desc->exact && (desc->fused || !caps->slow_barriers || b->lean);

@@ -4,6 +4,8 @@
  * readback: that is the host's work that they save. */
 #include "gpu/gpu_ahead.h"
 
+#include <stdio.h>
+
 enum {
     CHUNK = 1024, /* as in kernels/sample.wgsl */
     PLACES = 16,  /* at least DP_DRAWS_MOST, a power of two */
@@ -62,15 +64,26 @@ static dp_status land(dp_plan *plan) {
     return DP_OK;
 }
 
-dp_status dp_gpu_draws_land(dp_gpu_backend *b) { return b->flying ? land(b->flying) : DP_OK; }
-
 static void drop_reads(dp_plan *plan) {
     dp_gpu_draws *d = plan->draws;
     if (land(plan) != DP_OK) dp_gpu_fetch_lost(plan);
+    if (plan->backend->flying == plan) plan->backend->flying = NULL;
     for (; d && d->count; d->count--, d->first = (d->first + 1) % DP_DRAWS_MOST)
         if (d->reads[d->first].read) dp_gpu_read_drop(plan->backend->gpu, d->reads[d->first].read);
     if (d) d->unsent = d->kept_count = 0;
 }
+
+/* Where something failed, what the device fetched for it is not known: nothing under way is any good, nor what is in slots. */
+static dp_status unless_lost(dp_plan *plan, dp_status status) {
+    char message[512];
+    if (status == DP_OK || status == DP_WAITING || !dp_gpu_fetches(plan->program)) return status;
+    snprintf(message, sizeof message, "%s", dp_error_message());
+    drop_reads(plan);
+    dp_gpu_fetch_lost(plan);
+    return dp_fail(status, "%s", message);
+}
+
+dp_status dp_gpu_draws_land(dp_gpu_backend *b) { return b->flying ? unless_lost(b->flying, land(b->flying)) : DP_OK; }
 
 void dp_gpu_draws_free(dp_plan *plan) {
     dp_gpu_draws *d = plan->draws;
@@ -359,14 +372,14 @@ dp_status dp_gpu_draw_begin(dp_plan *plan, const dp_draw_rules *rules) {
 
 dp_status dp_gpu_draw(dp_plan *plan, const dp_step *step, bool send) {
     dp_mutex_lock(plan->backend->lock);
-    dp_status status = draw(plan, step, send);
+    dp_status status = unless_lost(plan, draw(plan, step, send));
     dp_mutex_unlock(plan->backend->lock);
     return status;
 }
 
 dp_status dp_gpu_drawn(dp_plan *plan, int32_t *id) {
     dp_mutex_lock(plan->backend->lock);
-    dp_status status = take(plan, id);
+    dp_status status = unless_lost(plan, take(plan, id));
     dp_mutex_unlock(plan->backend->lock);
     return status;
 }

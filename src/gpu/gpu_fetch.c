@@ -107,8 +107,10 @@ dp_status dp_gpu_fetch_end(dp_plan *plan, dp_gpu_read read, double submitted, in
     return DP_OK;
 }
 
-/* Only a device that failed does so. Nothing in slots can be relied on then. */
+/* Nothing in slots can be relied on then. A step that was under way has ended first: what it was promised it does not get. */
 void dp_gpu_fetch_lost(dp_plan *plan) {
     dp_pager *pager = plan->program->pager;
-    if (dp_gpu_fetches(plan->program)) pager->api->forget(pager);
+    if (!dp_gpu_fetches(plan->program)) return;
+    pager->api->done(pager);
+    pager->api->forget(pager);
 }

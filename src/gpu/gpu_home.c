@@ -30,7 +30,7 @@ uint64_t dp_gpu_home_bytes(dp_backend *base, const dp_program *program) {
     const dp_gpu_backend *b = (const dp_gpu_backend *)base;
     const dp_gpu_caps *caps = dp_gpu_get_caps(b->gpu);
     uint64_t bytes = 0;
-    if (!caps->host_align || caps->storage_buffers < 2 * DP_GPU_HOME_WEIGHTS + 2) return 0;
+    if (!b->reads_host || caps->storage_buffers < 2 * DP_GPU_HOME_WEIGHTS + 2) return 0;
     for (size_t i = 0; i < program->op_count; i++) {
         dp_gpu_home h;
         if (program->ops[i].kind != DP_OP_ROUTE) continue;
@@ -124,9 +124,9 @@ dp_status dp_gpu_home_load(dp_gpu_backend *b, const dp_program *program, dp_prog
         dp_gpu_home *h = NULL;
         if (program->ops[i].kind != DP_OP_ROUTE) continue;
         dp_status status = make_filled(b, program, i, &h);
-        if (status != DP_OK) return dp_fail_in(status, "layer %d's experts on their way to host memory", (int)program->ops[i].layer);
+        if (status != DP_OK) return dp_fail_in(status, "layer %d's experts, on their way to host memory that the GPU reads (misses: upload does without)", (int)program->ops[i].layer);
         done += h->expert_bytes * (uint64_t)h->experts;
-        if (progress && !progress(user, "experts to memory", DP_MIN(done, total), total)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");
+        if (progress && !progress(user, "experts to memory", i + 1 < program->op_count && done < total ? done : total, total)) return dp_fail(DP_E_CANCELLED, "loading was cancelled");
     }
     return DP_OK;
 }

@@ -157,6 +157,7 @@ struct dp_gpu {
     dp_status error; /* the first since the last check */
     char message[GPU_MESSAGE], lost_message[GPU_MESSAGE];
     uint64_t refuse_buffer, refuse_pipeline; /* the how manieth from now on fails; 0: none */
+    uint64_t offered; /* buffers that the library was asked for */
 
     /* What callbacks leave behind. They are in here because a callback may still come after a wait was given up. */
     bool done;

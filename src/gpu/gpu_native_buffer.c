@@ -13,6 +13,7 @@ enum { SMALL_WRITE = 16384, STAGE_ALIGN = 16, READBACK_KEEP = 1 << 20, READBACK_
 /* ---- making buffers ---- */
 
 static WGPUBuffer create_buffer(dp_gpu *gpu, const WGPUBufferDescriptor *desc, dp_status *status) {
+    gpu->offered++;
     gpu_scope_begin(gpu);
     WGPUBuffer buffer = gpu->lib.DeviceCreateBuffer(gpu->device, desc);
     *status = gpu_scope_end(gpu, "buffer");
@@ -90,24 +91,25 @@ static dp_status take_memory(uint64_t size, uint32_t align, host_memory **out) {
 
 dp_status dp_gpu_buffer_host(dp_gpu *gpu, uint64_t size, const char *label, dp_gpu_buffer *out, void **memory) {
     uint32_t align = gpu->caps.host_align;
+    uint64_t all = align ? (size + align - 1) / align * align : 0, before = gpu->offered;
     host_memory *m = NULL;
     TRY(gpu_take_error(gpu));
-    if (!align || size == 0 || size > gpu->caps.buffer_max)
+    if (all == 0 || all > gpu->caps.buffer_max)
         return dp_fail(DP_E_UNSUPPORTED, "buffer %s: %llu bytes of host memory, of which the device %s reads %llu", label ? label : "",
                        (unsigned long long)size, gpu->caps.name, align ? (unsigned long long)gpu->caps.buffer_max : 0ull);
-    size = (size + align - 1) / align * align;
-    TRY(take_memory(size, align, &m));
+    TRY(take_memory(all, align, &m));
     WGPUBufferHostMappedPointer chain;
     uint8_t *start = (uint8_t *)m->block + (align - (uintptr_t)m->block % align) % align;
     WGPUBufferDescriptor desc = {
         .nextInChain = gpu_dawn_memory_chain(&chain, start, leave_memory, m),
         .label = gpu_text(label),
         .usage = WGPUBufferUsage_Storage | WGPUBufferUsage_CopySrc,
-        .size = size,
+        .size = all,
     };
     dp_status status = add_buffer(gpu, &desc, true, out);
     if (status == DP_OK) *memory = start;
-    leave_memory(m); /* not gone if the buffer was refused and the library does not say so: then nobody knows who still uses it */
+    if (gpu->offered == before) leave_memory(m); /* for the library, which never saw it */
+    leave_memory(m); /* not gone if the library refused it and does not say so: then nobody knows who still uses it */
     return status;
 }
 

@@ -3,7 +3,7 @@
  * is (plan->places). Products skip pairs without a place, so that a step goes through a layer's experts in groups; a pair's
  * result does not depend on its group. Single tokens: gpu_ahead.c. */
 #include "base/hash.h"
-#include "gpu/gpu_plan.h"
+#include "gpu/gpu_ahead.h"
 #include "graph/pager.h"
 
 /* ---- planning ---- */
@@ -131,7 +131,7 @@ dp_status dp_gpu_paged_bring(const dp_plan *plan, const dp_gpu_block *b, const d
     return dp_gpu_put_end(&puts);
 }
 
-dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids, int32_t count) {
+static dp_status bring_groups(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids, int32_t count) {
     dp_pager *pager = plan->program->pager;
     dp_page_group group;
     TRY(pager->api->want(pager, b->layer, ids, (size_t)count));
@@ -139,8 +139,13 @@ dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *b, const int
         TRY(pager->api->next(pager, &group));
         TRY(dp_gpu_paged_bring(plan, b, &group));
     } while (group.count);
-    pager->api->done(pager);
     return DP_OK;
+}
+
+dp_status dp_gpu_paged_bring_all(dp_plan *plan, const dp_gpu_block *b, const int32_t *ids, int32_t count) {
+    dp_status status = bring_groups(plan, b, ids, count);
+    plan->program->pager->api->done(plan->program->pager);
+    return status;
 }
 
 static dp_status submit(const block_run *run) {
@@ -217,6 +222,7 @@ dp_status dp_gpu_paged_run(dp_plan *plan, const dp_step *step, size_t count, siz
 dp_status dp_gpu_paged_draw(dp_plan *plan, const dp_step *step, size_t count, size_t draw, int32_t *id) {
     TRY(dp_gpu_draws_land(plan->backend));
     dp_status status = dp_gpu_ahead_run(plan, step, count, draw, id);
+    if (status != DP_OK && status != DP_WAITING) dp_gpu_fetch_lost(plan);
     if (status != DP_OK) plan->program->pager->api->done(plan->program->pager);
     return status;
 }

@@ -22,6 +22,7 @@ typedef struct dp_gpu_backend {
     bool exact;            /* activations are never rounded to 8 bits */
     bool fuses;            /* single tokens run fused dispatches */
     bool lean;             /* those of gpu_lean.c */
+    bool reads_host;       /* the device reads buffers in host memory */
     uint64_t part_most;    /* bytes of a weight's part at most */
     uint64_t weight_bytes, kv_bytes; /* of all programs, of all caches */
     dp_gpu_params_slot *params; /* of the device's parameter block (gpu_params.c) */

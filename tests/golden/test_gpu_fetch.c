@@ -226,6 +226,38 @@ TEST(routing_can_be_seen_and_chosen) {
     dp_engine_close(engine);
 }
 
+/* Once tokens are under way, the n-th of them wants what there is not. */
+static void sometimes_impossible(void *user, int32_t layer, int32_t *ids, size_t tokens, int32_t k) {
+    for (size_t i = 0; i < tokens * (size_t)k; i++) ids[i] = (layer + (int32_t)i + *(int *)user) % 8;
+    if (layer == 2 && ++*(int *)user % 6 == 0) ids[0] = 8;
+}
+
+/* A pass that fails leaves nothing behind that a later one would be misled by. */
+TEST(a_failed_token_leaves_no_trace) {
+    dp_engine *engine = fetching_gpu();
+    int32_t prompt[TOKENS];
+    rig r;
+    if (!engine) return;
+    paging_ids(prompt);
+    run_whole(engine, storyteller(), 7);
+    CHECK_OK(start(&r, engine, storyteller(), &(dp_model_desc){.expert_slots = 3, .misses = DP_MISSES_FETCH}, 7));
+    for (int32_t ahead = 0; ahead <= 4; ahead += 2) {
+        listener own = {.other = NULL};
+        int calls = 0;
+        dp_session_truncate(r.session, 0);
+        CHECK_OK(dp_session_eval(r.session, prompt, TOKENS, NULL));
+        dp_session_choose_routing(r.session, sometimes_impossible, &calls);
+        r.session->ahead = ahead;
+        const dp_generate_desc how = {.prompt = prompt, .prompt_count = TOKENS, .max_tokens = NEW, .ignore_end = true, .on_token = on_token, .user = &own};
+        CHECK_FAILS(dp_session_generate(r.session, &how, NULL), DP_E_ARG, "expert 8 chosen, there are 8");
+        dp_session_set_routing(r.session, NULL, NULL);
+        CHECK_OK(rig_run(&r, found));
+        CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
+    }
+    rig_close(&r);
+    dp_engine_close(engine);
+}
+
 /* ---- limits ---- */
 
 static uint64_t on_device(const dp_engine *engine) {

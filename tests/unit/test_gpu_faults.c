@@ -18,6 +18,8 @@ typedef struct rig {
     int32_t ids[NEW], count;
 } rig;
 
+static dp_model_desc how; /* of the models opened */
+
 static const char *model_path(void) { return test_path("tests/data/gguf/mixtral.Q4_K_M.gguf"); }
 static dp_gpu *gpu_of(const rig *r) { return ((dp_gpu_backend *)r->engine->backend)->gpu; }
 
@@ -27,7 +29,7 @@ static dp_status engine_open(rig *r) {
 }
 
 static dp_status session_open(rig *r) {
-    TRY(dp_model_open(r->engine, model_path(), NULL, &r->model));
+    TRY(dp_model_open(r->engine, model_path(), &how, &r->model));
     return dp_session_new(r->model, &(dp_session_desc){.context = CONTEXT, .batch = 16}, &r->session);
 }
 
@@ -174,6 +176,58 @@ TEST(no_room_for_a_buffer) {
 
 TEST(a_pipeline_refused) {
     if (!device_missing()) check_in_turn(DP_GPU_FAULT_PIPELINE, DP_E_DEVICE, "kernel ", 10);
+}
+
+/* Experts that the device fetches from host memory by itself, where it can. */
+static bool fetches(void) {
+    rig r;
+    if (device_missing() || engine_open(&r) != DP_OK) return false;
+    bool can = r.engine->backend->api->reads_host(r.engine->backend);
+    dp_engine_close(r.engine);
+    if (can) how = (dp_model_desc){.expert_slots = 3, .misses = DP_MISSES_FETCH};
+    else test_skip("this GPU reads no host memory");
+    return can;
+}
+
+TEST(fetching_and_lost) {
+    if (!fetches()) return;
+    dp_set_allocator(counted, NULL);
+    check_lost_while_generating(1);
+    check_lost_while_generating(4);
+    dp_set_allocator(NULL, NULL);
+    how = (dp_model_desc){0};
+    CHECK_MSG(live == 0, "%ld blocks leaked", live);
+}
+
+TEST(fetching_and_no_room) {
+    if (!fetches()) return;
+    check_in_turn(DP_GPU_FAULT_MEMORY, DP_E_MEMORY, "no room for", 50);
+    how = (dp_model_desc){0};
+}
+
+/* Draws that nobody takes: the session goes, and another one finds the slots as they are. */
+TEST(fetching_and_left) {
+    rig r;
+    int32_t ids[NEW];
+    if (!fetches()) return;
+    check_healthy(ids);
+    CHECK_OK(engine_open(&r));
+    CHECK_OK(session_open(&r));
+    for (int again = 0; again < 2; again++) {
+        const dp_backend_api *api = r.engine->backend->api;
+        const dp_draw_rules rules = {.ids = ids, .count = 1, .context = CONTEXT};
+        dp_step step;
+        CHECK_OK(generate(&r));
+        CHECK_OK(api->draw_begin(r.session->plan, &rules));
+        CHECK_OK(dp_session_step(r.session, ids, 1, 0, 1, &step));
+        CHECK_OK(api->draw(r.session->plan, &step, true));
+        dp_session_free(r.session);
+        CHECK_OK(dp_session_new(r.model, &(dp_session_desc){.context = CONTEXT, .batch = 16}, &r.session));
+    }
+    CHECK_OK(generate(&r));
+    CHECK(memcmp(r.ids, ids, sizeof ids) == 0);
+    rig_close(&r);
+    how = (dp_model_desc){0};
 }
 
 /* What failed before anything was computed can be tried again on the same session. */
