@@ -89,6 +89,8 @@ export interface LoadOptions extends WorkerOptions, RoomOptions {
     vram?: number;
     /** Bytes of WebAssembly's memory: on the GPU what holds experts that are in no slot [512 MiB]; on the CPU all there is. */
     ram?: number;
+    /** Bytes that the site may store altogether, below the browser's quota: a model that does not fit is a StorageFullError, or others go with consent. */
+    disk?: number;
     /** Slots for each layer's experts, whatever the budget allows. */
     slots?: number;
   };

@@ -81,7 +81,7 @@ function promptOf(request) {
 /** What load may be told, before anything is begun. */
 function checkOptions({ backend, budgets }) {
   if (backend !== undefined && !BACKENDS.includes(backend)) throw new DopplerError('argument', `load: backend "${backend}": expected one of ${BACKENDS.join(', ')}`);
-  for (const name of ['context', 'batch', 'vram', 'ram', 'slots']) {
+  for (const name of ['context', 'batch', 'vram', 'ram', 'disk', 'slots']) {
     const value = budgets?.[name];
     if (value !== undefined && !(Number.isFinite(value) && value >= 0)) throw new DopplerError('argument', `load: budgets.${name}: expected a number of at least 0 (0: automatic), found ${value}`);
   }

@@ -104,6 +104,29 @@ test('shortage of storage is told with numbers, and models go only with consent'
   }
 });
 
+test('a budget of the disk bounds what the site stores', async () => {
+  await clear();
+  reset();
+  const loadWithin = (disk, allowEviction) => page.evaluate(async ({ url, disk, allowEviction }) => {
+    try {
+      const engine = await Doppler.load(url, { backend: 'cpu', budgets: { disk }, allowEviction });
+      await engine.unload();
+      return 'loaded';
+    } catch (error) {
+      return { code: error.code, message: error.message, details: error.details };
+    }
+  }, { url: URL_, disk, allowEviction });
+  expect(await loadWithin(-1) !== 'loaded', 'a negative budget');
+  const short = await loadWithin(4e6);
+  expect(short.code === 'storage-full' && short.details.missing > 1e6 && short.details.quota === 4e6 && /budget of the disk .* short.*budgets\.disk/.test(short.message), JSON.stringify(short));
+  expect((await list()).every((m) => !m.complete), 'something was stored all the same');
+  await load('/models/storyteller/');
+  const usage = await page.evaluate(() => navigator.storage.estimate().then((e) => e.usage));
+  expect((await loadWithin(usage + 4e6)).code === 'storage-full', 'the budget is not kept');
+  expect(await loadWithin(usage + 4e6, true) === 'loaded', 'nothing was evicted with consent');
+  expect((await list()).length === 1, 'both are there');
+});
+
 test('two tabs load one model at once: one download, both run, and eviction is refused', async () => {
   await clear();
   reset();

@@ -101,7 +101,7 @@ export async function convertLocal(core, tree, job, context) {
       return await attempt(core, tree, job, context);
     } catch (error) {
       if (error.code !== 'storage-full' && error.name !== 'QuotaExceededError') throw error;
-      await makeRoom(bytes, key, context.consent, true);
+      await makeRoom(bytes, key, context.consent, { full: true });
       return attempt(core, tree, job, context);
     }
   });

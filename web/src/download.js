@@ -311,7 +311,7 @@ async function verifyStored(download, tell) {
 
 /**
  * Brings the model of a URL into the store, or what is missing of it. The caller holds its lock.
- * @param {{verifier: import('./verify.js').Verifier, onProgress: Function, signal?: AbortSignal, verify?: boolean, consent?: Function}} options
+ * @param {{verifier: import('./verify.js').Verifier, onProgress: Function, signal?: AbortSignal, verify?: boolean, consent?: Function, disk?: number}} options
  */
 export async function fetchModel(key, url, options) {
   const work = { left: 0 }; // bytes that are not stored yet
@@ -320,12 +320,12 @@ export async function fetchModel(key, url, options) {
       return await bring(key, url, options, work);
     } catch (error) {
       if (error.name !== 'QuotaExceededError' || tries === 2) throw error;
-      await makeRoom(work.left, key, options.consent, true);
+      await makeRoom(work.left, key, options.consent, { full: true });
     }
   }
 }
 
-async function bring(key, url, { verifier, onProgress, signal, verify, consent }, work) {
+async function bring(key, url, { verifier, onProgress, signal, verify, consent, disk }, work) {
   let model = await StoredModel.open(key), plan;
   const whole = Boolean(model?.about?.complete) && !model.about.unfit, ill = whole && (Boolean(model.about.damaged) || !await model.isWhole());
   if (whole && !verify && !ill) return model;
@@ -333,7 +333,7 @@ async function bring(key, url, { verifier, onProgress, signal, verify, consent }
   else {
     plan = await (isGgufUrl(url) ? planFile(url, signal) : planFolder(url, signal));
     work.left = sizeOf(plan);
-    if (!model?.about) await makeRoom(work.left, key, consent);
+    if (!model?.about) await makeRoom(work.left, key, consent, { disk });
     model ??= await StoredModel.open(key, { create: true });
     if (!model.about || !sameShards(model.about.shards, plan.shards)) await begin(model, plan);
     for (const [name, data] of plan.files) await model.putFile(name, data);
@@ -345,7 +345,7 @@ async function bring(key, url, { verifier, onProgress, signal, verify, consent }
   try {
     if (verify || ill) await verifyStored(download, onProgress);
     download.meter = new Meter(total, arrived(), onProgress);
-    if (arrived() < total) await makeRoom(total - arrived(), key, consent);
+    if (arrived() < total) await makeRoom(total - arrived(), key, consent, { disk });
     await download.all();
   } finally {
     download.meter?.stop();

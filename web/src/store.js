@@ -343,12 +343,13 @@ export async function estimate() {
 
 /**
  * Makes sure that so many more bytes fit. consent: asked before the least recently used models are removed;
- * (shortage) => boolean, with shortage.evictable. full: a write has failed, so there is less room than the browser says
- * (some tell every page the same quota).
+ * (shortage) => boolean, with shortage.evictable. disk: bytes that the site may store altogether; 0: what the browser gives. full: a
+ * write has failed, so there is less room than the browser says (some tell every page the same quota).
  */
-export async function makeRoom(bytes, key, consent, full = false) {
-  const told = await estimate(), { quota, usage } = told;
-  const needed = bytes + SLACK, available = full ? 0 : told.available;
+export async function makeRoom(bytes, key, consent, { disk = 0, full = false } = {}) {
+  const { quota: told, usage } = await estimate();
+  const budgeted = disk > 0 && (!told || disk < told), quota = budgeted ? disk : told;
+  const needed = bytes + SLACK, available = full ? 0 : Math.max(0, quota - usage);
   if (!full && (!quota || needed <= available)) return;
   const missing = needed - available;
   const others = (await list()).filter((m) => m.key !== key && m.bytes > 0);
@@ -357,10 +358,10 @@ export async function makeRoom(bytes, key, consent, full = false) {
   let freed = 0;
   for (const model of others) if (freed < missing) (freed += model.bytes, chosen.push(model));
   const message = full ? `the browser's storage is full, and up to ${sizeText(missing)} more are needed`
-    : `the browser's storage is ${sizeText(missing)} short: ${sizeText(needed)} are needed, ${sizeText(available)} of ${sizeText(quota)} are free`;
+    : `${budgeted ? 'the budget of the disk' : "the browser's storage"} is ${sizeText(missing)} short: ${sizeText(needed)} are needed, ${sizeText(available)} of ${sizeText(quota)} are free`;
   if (full ? !freed : freed < missing) {
     const gain = others.length ? `removing all other models would free ${sizeText(freed)}` : 'there are no other models to remove';
-    throw new StorageFullError(`${message}; ${gain}: free space on the disk, or take a smaller model`, details);
+    throw new StorageFullError(`${message}; ${gain}: ${budgeted && !full ? 'raise budgets.disk' : 'free space on the disk'}, or take a smaller model`, details);
   }
   details.chosen = chosen.map((m) => m.key);
   if (!consent || !await consent(details)) {

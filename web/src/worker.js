@@ -96,7 +96,7 @@ async function bring(key, url, request, { tell, signal, ask }) {
   const release = await holdAlone(key, signal);
   if (!release) return;
   try {
-    await fetchModel(key, url, { verifier: new Verifier(wasmModule), onProgress: tell, signal, verify: request.verify, consent: consentOf(request, { ask }) });
+    await fetchModel(key, url, { verifier: new Verifier(wasmModule), onProgress: tell, signal, verify: request.verify, consent: consentOf(request, { ask }), disk: request.disk });
   } finally {
     release();
   }
