@@ -77,17 +77,14 @@ dp_status dp_residency_init_device(dp_residency *r, const dp_builder *builder, c
 
 /* What experts take on their way home: the largest layer's come together, and there is a slot for one of each layer at least. */
 static uint64_t on_the_way(const dp_program *program) {
-    uint64_t most = 0, each = 0;
+    uint64_t most = 0, each = 0, together = 0;
     for (size_t i = 0; i < program->op_count; i++) {
-        uint64_t bytes = 0, one = 0;
-        if (program->ops[i].kind != DP_OP_ROUTE) continue;
-        for (size_t k = i; k < program->op_count && program->ops[k].layer == program->ops[i].layer; k++) {
-            if (program->ops[k].kind != DP_OP_MOE_MATMUL) continue;
-            bytes += dp_weight_bytes(&program->weights[program->ops[k].weight]);
-            one += program->weights[program->ops[k].weight].bytes + DP_DIRECT;
-        }
-        most = DP_MAX(most, bytes);
-        each += one;
+        if (program->ops[i].kind == DP_OP_ROUTE) together = 0;
+        if (program->ops[i].kind != DP_OP_MOE_MATMUL) continue;
+        const dp_weight *w = &program->weights[program->ops[i].weight];
+        together += dp_weight_bytes(w);
+        most = DP_MAX(most, together);
+        each += w->bytes + DP_DIRECT;
     }
     return DP_MAX(most, each);
 }

@@ -128,46 +128,35 @@ static bool can_compute(const dp_planner *p, const dp_gpu_block *b, const placin
     return how->fused && how->row >= 0 && dp_gpu_missed_row(p->plan->program, b->first - 1) == how->row;
 }
 
-/* The same where the device fetches what is in no slot: nothing is kept, as nothing is run again. */
-static dp_status add_place_and_fetch(dp_planner *p, const placing *how) {
-    dp_plan *plan = p->plan;
-    const dp_gpu_ahead *a = plan->ahead;
-    dp_gpu_block *b = &plan->blocks[how->block - 1];
+/* What placing must know where the device fetches what is in no slot. */
+static void show_uses(const dp_plan *plan, const dp_gpu_block *b, dp_recipe *r) {
     dp_page_uses uses = plan->program->pager->api->uses(plan->program->pager, b->layer);
-    dp_gpu_range nothing = dp_decode_whole(plan->backend->nothing);
-    b->resume = how->resume;
-    dp_recipe r = {.variant = *how->variant,
-                   .ranges = {how->from, dp_decode_whole(a->table), nothing, nothing, dp_decode_whole(a->record), how->to,
-                              dp_decode_whole(plan->backend->sink)},
-                   .range_count = 7,
-                   .params = {b->table, (uint32_t)a->slot_words + b->choice, DP_AHEAD_IDS + b->choice, 0, 0, 0, 0, b->uses,
-                              (uint32_t)a->fetched + b->choice, (uint32_t)b->experts, dp_decode_bits((float)uses.half_life)},
-                   .grid = {1, 1, 1},
-                   .planned = {.rows = DP_GRID_TOKENS, .axis = 1, .at_most = 1}};
-    r.variant.kernel = r.variant.kernel == DP_KERNEL_PLACE ? DP_KERNEL_PLACE_FETCH : DP_KERNEL_PLACE_ROUTED_FETCH;
-    TRY(dp_gpu_plan_add(p, &r));
-    return dp_gpu_fetch_add(p, how->block);
+    r->variant.kernel = r->variant.kernel == DP_KERNEL_PLACE ? DP_KERNEL_PLACE_FETCH : DP_KERNEL_PLACE_ROUTED_FETCH;
+    r->params[7] = b->uses;
+    r->params[8] = (uint32_t)plan->ahead->fetched + b->choice;
+    r->params[9] = (uint32_t)b->experts;
+    r->params[10] = dp_decode_bits((float)uses.half_life);
 }
 
+/* Where the device fetches nothing is kept, as nothing is run again. */
 static dp_status add_place(dp_planner *p, const placing *how) {
     dp_plan *plan = p->plan;
     dp_gpu_block *b = &plan->blocks[how->block - 1];
     dp_gpu_range nothing = dp_decode_whole(plan->backend->nothing), sink = dp_decode_whole(plan->backend->sink),
                  kept = sink, packed = nothing;
     uint32_t words[2] = {0, 0}, seen[2] = {0, 0}; /* that are kept; where the host sees some */
-    bool seeing = can_compute(p, b, how);
+    bool fetches = plan->ahead->fetched > 0, resumes = how->resumes && !fetches, seeing = !fetches && can_compute(p, b, how);
     b->back = SIZE_MAX;
     b->row = -1;
-    if (plan->ahead->fetched) return add_place_and_fetch(p, how);
     b->resume = how->resume;
     if (seeing) show_shares(p, b, how, seen);
-    if (seeing || how->resumes) {
+    if (seeing || resumes) {
         words[0] = dp_decode_cols(p, how->row);
-        words[1] = how->packed < 0 || !how->resumes ? 0 : (uint32_t)dp_decode_packed_words(plan->program, how->packed);
+        words[1] = how->packed < 0 || !resumes ? 0 : (uint32_t)dp_decode_packed_words(plan->program, how->packed);
         TRY(dp_decode_buffer(p, ((uint64_t)words[0] + words[1]) * 4, NULL, "kept", &kept.buffer));
         if (words[1]) TRY(dp_decode_packed(p, how->packed, &packed));
     }
-    if (how->resumes) TRY(add_back(p, b, kept, dp_decode_slot(p, how->row), words[1] ? packed : sink, words));
+    if (resumes) TRY(add_back(p, b, kept, dp_decode_slot(p, how->row), words[1] ? packed : sink, words));
     dp_recipe r = {.variant = *how->variant,
                    .ranges = {how->from, dp_decode_whole(plan->ahead->table), words[0] ? dp_decode_slot(p, how->row) : nothing, packed,
                               dp_decode_whole(plan->ahead->record), how->to, kept},
@@ -175,7 +164,9 @@ static dp_status add_place(dp_planner *p, const placing *how) {
                    .params = {b->table, (uint32_t)plan->ahead->slot_words + b->choice, DP_AHEAD_IDS + b->choice, words[0], words[1], seen[0], seen[1]},
                    .grid = {1 + (words[0] + words[1] + 63) / 64, 1, 1},
                    .planned = {.rows = DP_GRID_TOKENS, .axis = 1, .at_most = 1}};
-    return dp_gpu_plan_add(p, &r);
+    if (fetches) show_uses(plan, b, &r);
+    TRY(dp_gpu_plan_add(p, &r));
+    return fetches ? dp_gpu_fetch_add(p, how->block) : DP_OK;
 }
 
 /* Whether the router before is one fused dispatch: then it reads no more than the residual and its packed twin. */
@@ -235,8 +226,10 @@ static void find_places(const token_run *r) {
 /* Whether the host may compute what of the block is in no slot. Then a stop is not right behind the choice but one dispatch further. */
 static bool computes(const token_run *r, size_t block) { return r->plan->missed.computes && r->plan->blocks[block].row >= 0; }
 
-/* Behind the choice, and behind what fetches by it. */
-static size_t chosen_at(const token_run *r, size_t block) { return r->plan->ahead->places[block] + 1 + (r->plan->ahead->fetched > 0); }
+/* Dispatches that place a block's choice, and fetch by it. */
+static size_t place_count(const token_run *r) { return r->plan->ahead->fetched ? 2 : 1; }
+
+static size_t chosen_at(const token_run *r, size_t block) { return r->plan->ahead->places[block] + place_count(r); }
 
 static size_t stop_behind(const token_run *r, size_t block) { return chosen_at(r, block) + computes(r, block); }
 
@@ -261,7 +254,7 @@ static size_t window_end(const token_run *r, const standing *at) {
 
 static dp_status submit_watched(const token_run *r, size_t from, size_t to, bool places) {
     dp_step quiet = *r->step;
-    size_t from_place = to - (places ? 1 + (size_t)(r->plan->ahead->fetched > 0) : 0);
+    size_t from_place = to - (places ? place_count(r) : 0);
     quiet.trace = NULL;
     TRY(dp_gpu_step_submit(r->plan, r->step, from, from_place));
     TRY(dp_gpu_step_submit(r->plan, &quiet, from_place, to));

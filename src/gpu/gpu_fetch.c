@@ -9,10 +9,6 @@ enum {
     BIND_ALIGN = 256    /* the most that WebGPU lets a device ask for */
 };
 
-static const dp_gpu_home *home_of(const dp_plan *plan, const dp_gpu_block *b) {
-    return ((const dp_gpu_weight *)plan->program->device)[b->weights[0]].home;
-}
-
 bool dp_gpu_fetches(const dp_program *program) { return program->pager && program->pager->homed; }
 
 uint64_t dp_gpu_fetch_bytes(void) { return 2 * DP_GPU_HOME_WEIGHTS * BIND_ALIGN; }
@@ -45,7 +41,7 @@ dp_status dp_gpu_fetch_add(dp_planner *p, int32_t block) {
     const dp_plan *plan = p->plan;
     const dp_gpu_ahead *a = plan->ahead;
     const dp_gpu_block *b = &plan->blocks[block - 1];
-    const dp_gpu_home *h = home_of(plan, b);
+    const dp_gpu_home *h = dp_gpu_home_of(plan->program, b->weights[0]);
     dp_recipe r = {.variant = {DP_KERNEL_FETCH, DP_F32, {0}},
                    .ranges = {{h->buffer, 0, (uint64_t)h->expert_bytes * (uint64_t)h->experts}, dp_decode_whole(a->record)},
                    .range_count = 2 + 2 * DP_GPU_HOME_WEIGHTS,

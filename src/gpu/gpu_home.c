@@ -51,7 +51,7 @@ typedef struct filling {
 
 static size_t elements_of(const dp_weight *w) { return (size_t)w->rows * (size_t)w->cols; }
 
-static int32_t pieces_of(const dp_weight *w) { return (int32_t)((elements_of(w) + DP_GPU_PIECE - 1) / DP_GPU_PIECE); }
+static int32_t pieces_of(const dp_weight *w) { return dp_gpu_pieces(elements_of(w)); }
 
 static void repack_piece(void *user, int32_t i, int32_t thread) {
     const filling *f = user;
@@ -142,6 +142,10 @@ void dp_gpu_home_free(dp_gpu_backend *b, const dp_program *program) {
     }
 }
 
+const dp_gpu_home *dp_gpu_home_of(const dp_program *program, int32_t weight) {
+    return ((const dp_gpu_weight *)program->device)[weight].home;
+}
+
 /* ---- from there to slots ---- */
 
 static size_t add_moves(const dp_program *program, const dp_gpu_home *h, int32_t expert, int32_t slot, dp_gpu_move *moves) {
@@ -149,9 +153,8 @@ static size_t add_moves(const dp_program *program, const dp_gpu_home *h, int32_t
     for (int32_t k = 0; k < h->weight_count; k++) {
         const dp_gpu_part *part = ((const dp_gpu_weight *)program->device)[h->weights[k]].parts;
         dp_repack_size size = dp_gpu_part_bytes(&program->weights[h->weights[k]], 1);
-        uint64_t from = (uint64_t)expert * h->expert_bytes + h->at[k], at = (uint64_t)slot;
-        moves[count++] = (dp_gpu_move){h->buffer, part->quants, from, at * size.quants, size.quants};
-        if (size.scales) moves[count++] = (dp_gpu_move){h->buffer, part->scales, from + size.quants, at * size.scales, size.scales};
+        uint64_t at = (uint64_t)expert * h->expert_bytes + h->at[k];
+        count += dp_gpu_moves(h->buffer, at, part, size, (uint64_t)slot, moves + count);
     }
     return count;
 }

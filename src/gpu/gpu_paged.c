@@ -121,7 +121,7 @@ static dp_status read_ids(const block_run *run) {
 }
 
 dp_status dp_gpu_paged_bring(const dp_plan *plan, const dp_gpu_block *b, const dp_page_group *group) {
-    const dp_gpu_home *home = ((const dp_gpu_weight *)plan->program->device)[b->weights[0]].home;
+    const dp_gpu_home *home = dp_gpu_home_of(plan->program, b->weights[0]);
     dp_gpu_puts puts = {.backend = plan->backend, .program = plan->program};
     if (home) return dp_gpu_home_bring(plan->backend, plan->program, home, group);
     for (int32_t e = 0; e < b->experts; e++) {

@@ -85,8 +85,12 @@ dp_repack_size dp_gpu_repacked(dp_dtype dtype, size_t elements);
 uint64_t dp_gpu_weights_before(const dp_program *program, size_t count);
 /* A failure, in words about weight i. */
 dp_status dp_gpu_weight_failed(dp_status status, const dp_program *program, size_t i);
-/* Elements that are repacked at once: a multiple of every block size times 64. */
+/* Elements that are repacked at once: a multiple of every block size times 64; how many pieces there are of so many. */
 enum { DP_GPU_PIECE = 1 << 17 };
+static inline int32_t dp_gpu_pieces(size_t elements) { return (int32_t)((elements + DP_GPU_PIECE - 1) / DP_GPU_PIECE); }
+/* What takes quants and the scales behind them, of that size, from `at` in a buffer to the index-th such place in a part: how many
+ * of the two moves there are. */
+size_t dp_gpu_moves(dp_gpu_buffer from, uint64_t at, const dp_gpu_part *part, dp_repack_size size, uint64_t index, dp_gpu_move moves[2]);
 /* Repacks piece `i` of the elements in `blocks` to where all of them are staged; scales: NULL if there are none. Any thread. */
 void dp_gpu_repack_piece(dp_dtype dtype, const uint8_t *blocks, size_t elements, size_t i, uint8_t *quants, uint8_t *scales);
 /* Takes a plain weight to its buffers. */
@@ -133,6 +137,8 @@ uint64_t dp_gpu_home_bytes(dp_backend *backend, const dp_program *program); /* d
 /* Makes and fills it if the pager says that there is one. */
 dp_status dp_gpu_home_load(dp_gpu_backend *backend, const dp_program *program, dp_progress_fn progress, void *user);
 void dp_gpu_home_free(dp_gpu_backend *backend, const dp_program *program);
+/* Of a weight's experts; NULL: they have none. */
+const dp_gpu_home *dp_gpu_home_of(const dp_program *program, int32_t weight);
 /* Takes those of a group that arrive to their slots. */
 dp_status dp_gpu_home_bring(dp_gpu_backend *backend, const dp_program *program, const dp_gpu_home *home, const dp_page_group *group);
 

@@ -47,7 +47,7 @@ static dp_status add(dp_gpu_puts *puts, slab s) {
     s.first_piece = puts->pieces;
     puts->slabs[puts->count++] = s;
     puts->bytes += bytes;
-    puts->pieces += (int32_t)((s.elements + DP_GPU_PIECE - 1) / DP_GPU_PIECE);
+    puts->pieces += dp_gpu_pieces(s.elements);
     return DP_OK;
 }
 

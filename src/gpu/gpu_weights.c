@@ -50,7 +50,7 @@ static void repack_piece(void *user, int32_t i, int32_t thread) {
 }
 
 static void repack_slab(const upload *u, slab s) {
-    dp_pool_run(u->backend->pool, repack_piece, &s, (int32_t)((s.elements + DP_GPU_PIECE - 1) / DP_GPU_PIECE));
+    dp_pool_run(u->backend->pool, repack_piece, &s, dp_gpu_pieces(s.elements));
 }
 
 static dp_status stage_slab(const upload *u, const uint8_t *blocks, size_t n, dp_repack_size size, bool scaled) {
@@ -161,11 +161,10 @@ dp_status dp_gpu_weights_load(dp_gpu_backend *b, dp_program *program, dp_progres
 
 /* ---- plain weights that pass through slots ---- */
 
-static void move_part(const dp_weight *w, const dp_gpu_kept *kept, const dp_gpu_part *part, uint64_t *at, dp_gpu_move *moves) {
-    dp_repack_size size = dp_gpu_part_bytes(w, part->count);
-    moves[0] = (dp_gpu_move){kept->buffer, part->quants, *at, 0, size.quants};
-    moves[1] = (dp_gpu_move){kept->buffer, part->scales, *at + size.quants, 0, size.scales};
-    *at += size.quants + size.scales;
+size_t dp_gpu_moves(dp_gpu_buffer from, uint64_t at, const dp_gpu_part *part, dp_repack_size size, uint64_t index, dp_gpu_move moves[2]) {
+    moves[0] = (dp_gpu_move){from, part->quants, at, index * size.quants, size.quants};
+    moves[1] = (dp_gpu_move){from, part->scales, at + size.quants, index * size.scales, size.scales};
+    return size.scales ? 2 : 1;
 }
 
 /* Repacked once, in host memory that the device copies from whenever it is wanted. */
@@ -185,9 +184,10 @@ static dp_status send_kept(dp_gpu_backend *b, const dp_program *program, const d
     uint64_t at = 0;
     TRY(keep(b, program, w, to));
     for (size_t i = 0; i < to->part_count; i++) {
+        dp_repack_size size = dp_gpu_part_bytes(w, to->parts[i].count);
         dp_gpu_move moves[2];
-        move_part(w, &to->kept, &to->parts[i], &at, moves);
-        TRY(dp_gpu_copy(b->gpu, moves, moves[1].size ? 2 : 1));
+        TRY(dp_gpu_copy(b->gpu, moves, dp_gpu_moves(to->kept.buffer, at, &to->parts[i], size, 0, moves)));
+        at += size.quants + size.scales;
     }
     return DP_OK;
 }

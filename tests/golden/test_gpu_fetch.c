@@ -260,25 +260,19 @@ TEST(a_failed_token_leaves_no_trace) {
 
 /* ---- limits ---- */
 
-static uint64_t on_device(const dp_engine *engine) {
-    dp_device_memory m;
-    dp_engine_memory(engine, &m);
-    return m.weights + m.kv + m.activations;
-}
-
 TEST(a_budget_of_graphics_memory_holds) {
     dp_engine *engine = fetching_gpu();
     rig r;
     if (!engine) return;
-    uint64_t before = on_device(engine), budget = 5000000;
+    uint64_t before = paging_on_device(engine), budget = 5000000;
     run_whole(engine, storyteller(), 32);
     CHECK_OK(start(&r, engine, storyteller(), &(dp_model_desc){.vram = budget, .context = PAGING_CONTEXT, .batch = 32, .misses = DP_MISSES_FETCH}, 32));
     CHECK_OK(rig_run(&r, found));
     CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
-    uint64_t taken = on_device(engine) - before;
+    uint64_t taken = paging_on_device(engine) - before;
     CHECK_MSG(taken <= budget && taken > budget / 10 * 8, "%llu of %llu bytes", (unsigned long long)taken, (unsigned long long)budget);
     rig_close(&r);
-    CHECK(on_device(engine) == before);
+    CHECK(paging_on_device(engine) == before);
     dp_engine_close(engine);
 }
 

@@ -119,32 +119,26 @@ TEST(sampled_tokens_of_a_paged_model) {
 
 /* ---- budgets ---- */
 
-static uint64_t on_device(const dp_engine *engine) {
-    dp_device_memory m;
-    dp_engine_memory(engine, &m);
-    return m.weights + m.kv + m.activations;
-}
-
 TEST(a_budget_of_graphics_memory_holds) {
     static const uint64_t budgets[] = {8000000, 6500000, 5000000};
     dp_engine *engine = paging_gpu(NULL);
     rig r;
     dp_paging_stats stats;
     if (!engine) return;
-    uint64_t before = on_device(engine);
+    uint64_t before = paging_on_device(engine);
     CHECK_OK(run_once(engine, storyteller(), NULL, 32, expected));
     for (size_t i = 0; i < DP_COUNT(budgets); i++) {
         CHECK_OK(start(&r, engine, storyteller(), &(dp_model_desc){.vram = budgets[i], .context = CONTEXT, .batch = 32}, 32));
         CHECK_OK(rig_run(&r, found));
         CHECK(memcmp(found, expected, TOKENS * r.vocab * sizeof(float)) == 0);
         dp_model_paging(r.model, &stats);
-        uint64_t taken = on_device(engine) - before;
+        uint64_t taken = paging_on_device(engine) - before;
         CHECK_MSG(taken <= budgets[i] && taken > budgets[i] / 10 * 8 && stats.paging == (i > 0) && stats.slots_most < 8, "%llu of %llu bytes, %d slots", (unsigned long long)taken, (unsigned long long)budgets[i], (int)stats.slots_most);
         dp_session *second = NULL;
         if (stats.paging) CHECK_FAILS(dp_session_new(r.model, &(dp_session_desc){.context = 512, .batch = 256}, &second), DP_E_MEMORY, "short for this session");
         rig_close(&r);
     }
-    CHECK_MSG(on_device(engine) == before, "%llu bytes before, %llu after", (unsigned long long)before, (unsigned long long)on_device(engine));
+    CHECK_MSG(paging_on_device(engine) == before, "%llu bytes before, %llu after", (unsigned long long)before, (unsigned long long)paging_on_device(engine));
     dp_engine_close(engine);
 }
 

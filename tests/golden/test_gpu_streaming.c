@@ -6,12 +6,6 @@
 
 enum { TOKENS = PAGING_TOKENS, VOCAB_MAX = 2048, CONTEXT = PAGING_CONTEXT };
 
-static uint64_t on_device(const dp_engine *engine) {
-    dp_device_memory m;
-    dp_engine_memory(engine, &m);
-    return m.weights + m.kv + m.activations;
-}
-
 static float expected[TOKENS * VOCAB_MAX], found[TOKENS * VOCAB_MAX];
 
 /* What a budget is made of: plain weights, `slots` experts a layer, a session; and the plain matrices of layer 1. */
@@ -51,7 +45,7 @@ static void check_runs(dp_engine *engine, rig *r, uint64_t before, uint64_t budg
         CHECK_MSG(memcmp(found, expected, TOKENS * r->vocab * sizeof(float)) == 0, "%s: %llu bytes, chunks of %d, run %d: other logits",
                   dp_model_get_info(r->model)->name, (unsigned long long)budget, (int)batch, run);
     }
-    uint64_t taken = on_device(engine) - before;
+    uint64_t taken = paging_on_device(engine) - before;
     dp_model_paging(r->model, &stats);
     CHECK_MSG(taken <= budget, "%llu of %llu bytes taken", (unsigned long long)taken, (unsigned long long)budget);
     CHECK_MSG(stats.paging && stats.streamed_units > 1 && stats.streamed_passes == steps && stats.streamed_bytes > 0, "%d units, %llu passes of %llu",
@@ -64,7 +58,7 @@ static dp_misses misses = DP_MISSES_UPLOAD;
 static dp_status run_budget(dp_engine *engine, const char *path, int32_t batch, int32_t slots, uint64_t budget) {
     rig r = {0};
     dp_paging_stats stats;
-    uint64_t before = on_device(engine);
+    uint64_t before = paging_on_device(engine);
     dp_status status = rig_open(&r, engine, path, &(dp_model_desc){.vram = budget, .context = CONTEXT, .batch = batch, .expert_slots = slots, .misses = misses}, batch);
     if (status == DP_OK) check_runs(engine, &r, before, budget, batch);
     if (status == DP_OK) dp_model_paging(r.model, &stats);

@@ -23,6 +23,12 @@ bool paging_fetches(const dp_engine *engine) {
     return can;
 }
 
+uint64_t paging_on_device(const dp_engine *engine) {
+    dp_device_memory m;
+    dp_engine_memory(engine, &m);
+    return m.weights + m.kv + m.activations;
+}
+
 dp_status rig_open(rig *r, dp_engine *engine, const char *path, const dp_model_desc *desc, int32_t batch) {
     TRY(dp_model_open(engine, path, desc, &r->model));
     r->vocab = (size_t)dp_model_get_info(r->model)->vocab;

@@ -25,6 +25,9 @@ dp_engine *paging_gpu(const dp_engine_desc *how);
 /* Whether that device reads host memory by itself; else the running test is skipped. */
 bool paging_fetches(const dp_engine *engine);
 
+/* Bytes that everything open takes on it. */
+uint64_t paging_on_device(const dp_engine *engine);
+
 /* A model with a session whose context is PAGING_CONTEXT. */
 typedef struct rig {
     dp_engine *engine; /* its own, closed with it; NULL: the test keeps one */
