@@ -87,15 +87,14 @@ static void q5_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
 
 /* Chunk (half, quarter): 8 columns at l = 8 * quarter, with those 32, 64 and 96 further. */
 static void q6_k(const uint8_t *in, size_t i, uint32_t *q, uint32_t *s) {
-    uint32_t *extra = s + 21 * i;
-    for (size_t c = 0; c < 8; c++) {
-        const uint8_t *low = in + c / 4 * 64 + c % 4 * 8, *high = in + 128 + c / 4 * 32 + c % 4 * 8;
-        copy_words(q + 32 * i + 4 * c, low, 2);
-        copy_words(q + 32 * i + 4 * c + 2, low + 32, 2);
-        copy_words(extra + 2 * c, high, 2);
+    for (size_t pair = 0; pair < 4; pair++) {
+        const uint8_t *low = in + pair / 2 * 64 + pair % 2 * 16;
+        four_words a = *(const four_words *)low, b = *(const four_words *)(low + 32);
+        *(four_words *)(q + 32 * i + 8 * pair) = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+        *(four_words *)(q + 32 * i + 8 * pair + 4) = __builtin_shufflevector(a, b, 2, 3, 6, 7);
     }
-    copy_words(extra + 16, in + 192, 4);
-    extra[20] = dp_load_u16(in + 208);
+    copy_words(s + 21 * i, in + 128, 20); /* upper bits, scales */
+    s[21 * i + 20] = dp_load_u16(in + 208);
 }
 
 /* The loop over blocks, of so many bytes each, into which the format's function is taken. */

@@ -68,6 +68,47 @@ test('on the GPU the bundled model writes what the reference writes', async () =
   expect(told.chunks > 10 && told.reason === 'length' && told.usage.completion_tokens === 24, `unexpected end ${JSON.stringify(told)}`);
 });
 
+test('a load begins with the buffers that the last one took, and gives back those that are not wanted', async () => {
+  const found = await page.evaluate(async () => {
+    const source = `const { createBuffer } = GPUDevice.prototype, { destroy } = GPUBuffer.prototype, channel = new BroadcastChannel('buffers'), list = [];
+      let ahead = 0;
+      const tell = () => channel.postMessage({ sizes: list.map(({ size }) => size).sort((a, b) => a - b).join(), ahead });
+      GPUDevice.prototype.createBuffer = function (what) {
+        const buffer = createBuffer.call(this, what);
+        if (/^weights/.test(what.label)) ahead++;
+        if (what.usage & GPUBufferUsage.STORAGE) (list.push(buffer), tell());
+        return buffer;
+      };
+      GPUBuffer.prototype.destroy = function () {
+        if (list.includes(this)) (list.splice(list.indexOf(this), 1), tell());
+        return destroy.call(this);
+      };`;
+    const module = (text) => URL.createObjectURL(new Blob([text], { type: 'text/javascript' }));
+    const worker = () => new Worker(module(`import '${module(source)}'; import '${location.origin}/web/src/worker.js';`), { type: 'module' });
+    const [{ key }] = await Doppler.cache.list();
+    const file = await (await (await (await navigator.storage.getDirectory()).getDirectoryHandle('doppler')).getDirectoryHandle(key)).getFileHandle('model.json');
+    const about = async () => JSON.parse(await (await file.getFile()).text());
+    const channel = new BroadcastChannel('buffers');
+    const load = async (room) => {
+      await globalThis.engine?.unload();
+      const before = await about(), stream = await file.createWritable();
+      await stream.write(JSON.stringify({ ...before, room }));
+      await stream.close();
+      let buffers;
+      channel.onmessage = ({ data }) => (buffers = data);
+      globalThis.engine = await Doppler.load({ key }, { backend: 'gpu', worker });
+      await new Promise((resolve) => setTimeout(resolve, 200)); // what comes through another channel
+      return { ...buffers, room: (await about()).room };
+    };
+    const first = await load(), { room } = first;
+    return { first, others: [await load(room), await load([...room, 4096]), await load([4096, ...room])] };
+  });
+  const { first, others } = found, count = first.room.length;
+  expect(count > 0 && String([first, ...others].map(({ ahead }) => ahead)) === String([0, count, count + 1, count + 1]), JSON.stringify(found));
+  for (const { sizes, room } of others) expect(sizes === first.sizes && String(room) === String(first.room), JSON.stringify(found));
+  expect((await story()).text === STORY, 'the text differs');
+});
+
 test('a second turn reuses what the session holds', async () => {
   const again = await story();
   expect(again.text === STORY, `expected "${STORY}", got "${again.text}"`);

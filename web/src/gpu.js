@@ -5,7 +5,7 @@
 // results of what is being made, and so does making buffers once much is under way; otherwise they come with a later call, and
 // a readback that is not there yet, or a pipeline that a step needs, gives WAITING.
 import { compilerMessage, describeAdapter, openDevice, Table } from './device.js';
-import { SLAB_BYTES, Slabs } from './slab.js';
+import { Ahead, SLAB_BYTES, Slabs } from './slab.js';
 import { Stages } from './stage.js';
 
 const OK = 0, ARG = 1, MEMORY = 2, UNSUPPORTED = 7, DEVICE = 11; // dp_status
@@ -46,9 +46,7 @@ export class GpuHost {
     const caps = describeAdapter(adapter, flags);
     const device = await openDevice(adapter, caps);
     this.prepared?.device.destroy();
-    const stages = new Stages(device);
-    if (this.canWait) stages.prepare();
-    this.prepared = { device, caps, flags, stages };
+    this.prepared = { device, caps, flags, stages: new Stages(device) };
     return caps;
   }
 
@@ -65,7 +63,9 @@ export class GpuHost {
     this.unsure = 0;
     this.earlier = undefined; // settles with what was being made when results were waited for last
     this.buffers = new Table(); // {home: {buffer, size, users}, base, size}: bytes of a device's buffer from `base` on
-    this.slabs = new Slabs((home) => this.makeHome(home));
+    this.slabs = new Slabs((home) => this.makeWeights(home));
+    this.room = []; // sizes of the buffers that weights took, in turn
+    this.ahead = undefined; // those of them that are made before
     this.stages = stages;
     this.pipelines = new Table();
     this.bindings = new Table();
@@ -160,14 +160,44 @@ export class GpuHost {
   /** Makes home.buffer; gives the result, where it is to be waited for before more is made. */
   makeHome(home) {
     const { size, label } = home, usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    const { made, result } = this.inBatch((device) => device.createBuffer({ label, size, usage }), label, size);
-    home.buffer = made;
+    let batch;
+    try {
+      batch = this.inBatch((device) => device.createBuffer({ label, size, usage }), label, size);
+    } catch (error) { // a size that no browser takes
+      this.error ??= { status: MEMORY, message: `the device ${this.caps.name} has no room for ${size} bytes (${label}): ${error.message}` };
+      return undefined;
+    }
+    home.buffer = batch.made;
     this.unsure += size;
     if (!this.strict && (!this.canWait || this.unsure < UNSURE)) return undefined;
-    const before = this.strict ? result : this.earlier;
+    const before = this.strict ? batch.result : this.earlier;
     this.unsure = 0;
     this.earlier = Promise.all(this.making);
     return Promise.resolve(before);
+  }
+
+  /** The same for weights. */
+  makeWeights(home) {
+    this.room.push(home.size);
+    home.buffer = this.ahead?.take(home.size);
+    return home.buffer ? undefined : this.makeHome(home);
+  }
+
+  /** Begins with what a load needs while that waits for the storage: buffers of the sizes that weights took before, then mapped ones. */
+  beginRoom(sizes) {
+    if (this.strict || !this.device) return;
+    this.ahead = new Ahead(sizes, (size, i) => {
+      const home = { size, label: `weights ${i}` };
+      this.makeHome(home);
+      return home.buffer;
+    });
+    if (this.canWait) this.stages.prepare();
+  }
+
+  /** All weights are there: the sizes of the buffers that they took. */
+  endRoom() {
+    this.ahead?.drop();
+    return this.room;
   }
 
   /** together: bytes of it and what is asked for next, which may lie in one buffer with others; 0: it has one of its own. */
@@ -179,20 +209,20 @@ export class GpuHost {
       return this.fail(MEMORY, `the device ${this.caps.name} has no room for ${size} bytes (${label})`);
     }
     let item, made;
-    try {
-      if (together && together <= SLAB_BYTES && !this.strict) ({ item, made } = this.slabs.add(size, together, label));
-      else made = this.makeHome((item = { home: { buffer: undefined, size, label, users: 1 }, base: 0, size }).home);
-    } catch (error) { // a size that no browser takes
-      return this.fail(MEMORY, `the device ${this.caps.name} has no room for ${size} bytes (${label}): ${error.message}`);
+    if (together && together <= SLAB_BYTES && !this.strict) ({ item, made } = this.slabs.add(size, together, label));
+    else {
+      item = { home: { buffer: undefined, size, label, users: 1 }, base: 0, size };
+      made = together ? this.makeWeights(item.home) : this.makeHome(item.home);
     }
     const handle = this.buffers.add(item);
     this.bytes += size;
     new DataView(this.memory()).setUint32(out, handle, true);
-    return made?.then(() => {
-      const result = this.take();
-      if (result !== OK) this.freeBuffer(handle);
-      return result;
-    }) ?? OK;
+    const result = () => {
+      const found = this.take();
+      if (found !== OK) this.freeBuffer(handle);
+      return found;
+    };
+    return made ? made.then(result) : result();
   }
 
   /** The device's buffer that something lies in. */
@@ -214,7 +244,7 @@ export class GpuHost {
     if (!item) return this.fail(ARG, `no buffer ${handle}`);
     if (offset % 4 || size % 4) return this.fail(ARG, `range ${offset} + ${size} of a buffer: both must be multiples of 4`);
     if (offset + size > item.size) return this.fail(ARG, `range ${offset} + ${size} leaves a buffer of ${item.size} bytes`);
-    return OK;
+    return this.homeOf(item) ? OK : this.take();
   }
 
   write(handle, offset, pointer, size) {

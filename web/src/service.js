@@ -1,6 +1,6 @@
 // service.js: one engine with one model, as methods that a page calls (through worker.js) or Node (node.js). What differs between
 // the two is the host: {module(): WebAssembly.Module, gpu: GPU or undefined, jspi?, mount(tree, source, request, context), storage?()},
-// where mount puts a model into the tree and returns {path, release, title?, check?, damaged?, unfit?}, and storage tells {usage, quota, available, persisted}.
+// where mount puts a model into the tree and returns {path, release, title?, check?, damaged?, unfit?, tookRoom?}, and storage tells {usage, quota, available, persisted}.
 import { Core, hasJspi } from './core.js';
 import { DopplerError, makeError, throwIfAborted } from './errors.js';
 import { FileTree } from './files.js';
@@ -136,15 +136,18 @@ export class Service {
     opening.catch(() => {});
     let checking, mounted;
     try {
-      mounted = await this.host.mount(this.tree, source, request, context);
+      const { ram, slots } = request, paged = Boolean(request.vram || ram || slots);
+      const onRoom = (sizes) => opening.then(({ core, backend }) => backend === 'gpu' && core.gpu.beginRoom(paged ? [] : sizes), () => {});
+      mounted = await this.host.mount(this.tree, source, request, { ...context, onRoom });
       Object.assign(state, { release: mounted.release, damaged: mounted.damaged });
       throwIfAborted(context.signal);
       Object.assign(state, await opening);
       const onProgress = (what, done, total) => context.tell({ phase: 'load', what, done, total });
       const session = { context: request.context ?? 0, batch: request.batch ?? batchFor(state.backend, state.core), kv: request.kv === 'f32' ? 1 : 0 };
-      const { ram, slots } = request, vram = state.backend === 'gpu' ? request.vram : 0;
+      const vram = state.backend === 'gpu' ? request.vram : 0;
       checking = this.checking(mounted, { vram, ram, slots }, context);
       state.model = await state.core.load(mounted.path, { onProgress, signal: context.signal, budgets: { vram, ram, slots, ...session } });
+      if (state.backend === 'gpu' && !paged) await mounted.tookRoom?.(state.core.gpu.endRoom());
       await state.core.session(session);
       await checking.finish(Boolean(state.core.paging()));
     } catch (error) {

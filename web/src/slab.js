@@ -1,11 +1,12 @@
 // slab.js: what kernels only read lies side by side in buffers of up to SLAB_BYTES, which the device is asked for once they are full,
 // or wanted. A buffer takes browsers two calls between processes and some 50 microseconds, whatever its size; and one that
-// the first copy into it fills whole need not be cleared (stage.js).
+// the first copy into it fills whole need not be cleared (stage.js). Below 4 MB Dawn gives it a power of two.
 import { STAGE_BYTES } from './stage.js';
 
 const ALIGN = 256; // bytes: what every device allows bindings to begin at
 
 export const SLAB_BYTES = STAGE_BYTES;
+const AHEAD_BYTES = 192 << 20; // 0.1 s of a device that gives memory slowly; what is sent waits behind it
 
 export class Slabs {
   /** @param {(home: {size: number, label: string}) => unknown} make makes home.buffer; what it gives comes back from `add` */
@@ -36,5 +37,24 @@ export class Slabs {
   drop(home) {
     if (this.open === home) this.open = undefined;
     home.buffer?.destroy();
+  }
+}
+
+/** Buffers that weights are going to take, made before they are asked for: as they were the last time that the model was loaded. */
+export class Ahead {
+  /** @param {(size: number, index: number) => GPUBuffer} make */
+  constructor(sizes, make) {
+    let bytes = 0;
+    this.buffers = sizes.filter((size) => (bytes += size) <= AHEAD_BYTES).map(make);
+  }
+
+  /** The next one, if it is what is asked for; else all that are left are given back. */
+  take(size) {
+    if (this.buffers[0]?.size !== size) this.drop();
+    return this.buffers.shift();
+  }
+
+  drop() {
+    for (const buffer of this.buffers.splice(0)) buffer?.destroy();
   }
 }

@@ -3,8 +3,8 @@
 //
 // What goes to one buffer piece by piece lies side by side here, and becomes one copy: browsers clear new buffers, unless the first
 // thing that is written to them fills them whole.
-const STAGES = 8;
-export const STAGE_BYTES = 4 << 20;
+const STAGES = 4;
+export const STAGE_BYTES = 8 << 20;
 const IDLE = 1000; // milliseconds after which their memory is given back
 
 /** Ranges [from, to) without their seams. */
@@ -27,15 +27,21 @@ export class Stages {
     this.begun = new WeakSet(); // buffers that something was taken to
   }
 
-  /** Has them made now: while there is something else to wait for. */
+  /** Has them made one by one: while there is something else to wait for, whose answers come between them. */
   prepare() {
-    while (this.count < STAGES) this.add();
+    if (this.closed || this.count >= STAGES) return;
+    try {
+      this.add();
+    } catch {
+      return; // told to whoever needs one
+    }
     this.rest();
+    setTimeout(() => this.prepare());
   }
 
   add() {
-    this.count++;
     const buffer = this.device.createBuffer({ label: 'staging', size: STAGE_BYTES, usage: GPUBufferUsage.MAP_WRITE | GPUBufferUsage.COPY_SRC, mappedAtCreation: true });
+    this.count++;
     this.free.unshift({ buffer, ready: true });
   }
 
@@ -118,6 +124,7 @@ export class Stages {
   }
 
   close() {
+    this.closed = true;
     clearTimeout(this.idle);
   }
 }

@@ -1,10 +1,11 @@
 // store.js: models in OPFS. A model is a folder doppler/<key>/ with
-//   model.json  what it is: {version, key, url, name, bytes, complete, added, used, files, shards, algorithm, parts, checked, damaged}
+//   model.json  what it is: {version, key, url, name, bytes, complete, added, used, files, shards, algorithm, parts, checked, damaged, room}
 //   shards.bin  all shards, one after the other, each from a multiple of 4096 on: one file, so one handle, whatever their count
 //   state.bin   8 bytes a shard: how many bytes have arrived (Float64); -1 once the shard was hashed and is good
 //   files/...   manifest, tokenizer and other small files
 // parts: the files that the shards are pieces of, where they are not files themselves (GGUF). checked: {stamp, at}, when all shards
 // were last hashed and what shards.bin was then. damaged: a hash was wrong since. unfit: a GGUF file that could not be read.
+// room: sizes of the GPU's buffers that its weights took when it was loaded last.
 // A shard counts only when state.bin says -1, a model only when model.json says complete; both are written after the
 // bytes they vouch for were flushed. Writers hold the model's lock exclusively, readers share it (Web Locks), so that two
 // tabs have one cache. Runs in the worker.
@@ -219,6 +220,12 @@ export class StoredModel {
   }
   async vouch(stamp) {
     this.about.checked = { stamp, at: Date.now() };
+    await this.save().catch(() => {}); // as in touch
+  }
+  /** sizes: what its weights took on the GPU, which the next load begins with. */
+  async keepRoom(sizes) {
+    if (String(sizes) === String(this.about.room ?? '')) return;
+    this.about.room = sizes;
     await this.save().catch(() => {}); // as in touch
   }
   /** The file is no model: it is asked for again if the server has another by now. */

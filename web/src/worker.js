@@ -118,6 +118,7 @@ async function hold(key, url, request, context) {
     try {
       const model = verify ? undefined : await usable(key, anew);
       if (model) return { model, release };
+      url ??= await originOf(key);
       if (!url) throw await whyNot(key);
     } catch (error) {
       release();
@@ -136,7 +137,8 @@ async function originOf(key) {
 
 /** Brings a stored model, or one from a URL, into the tree. */
 async function mountCached(tree, key, url, request, context) {
-  const { model, release: shared } = await hold(key, url ?? await originOf(key), request, context);
+  const { model, release: shared } = await hold(key, url, request, context);
+  context.onRoom(model.about.room ?? []);
   const touched = model.touch(); // beside the reading
   try {
     const { folder, file, release } = await model.mount();
@@ -144,6 +146,7 @@ async function mountCached(tree, key, url, request, context) {
     return { path: isGgufName(model.about.name) ? `/model/${model.contents()[0].filename}` : '/model',
       check: (tell, signal) => request.verify === false ? undefined : checkStored(model, file, new Verifier(wasmModule), { tell, signal }),
       damaged: () => model.suspect(),
+      tookRoom: (sizes) => model.keepRoom(sizes),
       unfit: () => model.about.parts && model.about.url && model.unfit(),
       title: model.about.name,
       release: async () => {
