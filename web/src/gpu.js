@@ -6,7 +6,7 @@
 // a readback that is not there yet, or a pipeline that a step needs, gives WAITING.
 import { compilerMessage, describeAdapter, openDevice, Table } from './device.js';
 import { Ahead, SLAB_BYTES, Slabs } from './slab.js';
-import { Stages } from './stage.js';
+import { STAGE_BYTES, Stages } from './stage.js';
 
 const OK = 0, ARG = 1, MEMORY = 2, UNSUPPORTED = 7, DEVICE = 11; // dp_status
 export const WAITING = 255; // DP_WAITING: C is to make the call again once `answer` is there
@@ -189,9 +189,17 @@ export class GpuHost {
     this.ahead = new Ahead(sizes, (size, i) => {
       const home = { size, label: `weights ${i}` };
       this.makeHome(home);
+      if (size > STAGE_BYTES && home.buffer) this.clear(home.buffer);
       return home.buffer;
     });
     if (this.canWait) this.stages.prepare();
+  }
+
+  /** Browsers clear what no copy fills whole when it is written first, and that then waits; unless it was cleared before. */
+  clear(buffer) {
+    const encoder = this.device.createCommandEncoder();
+    encoder.clearBuffer(buffer);
+    this.queue.submit([encoder.finish()]);
   }
 
   /** All weights are there: the sizes of the buffers that they took. */
