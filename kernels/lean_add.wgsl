@@ -4,7 +4,7 @@
 //            [3][CHOICES]: experts, then shares as the third; twin: x of lean.wgsl with NORM.
 // Bindings:  0, 1 W, 2 x, 3 routed (any buffer without EXPERTS), 4 residual, 5 gain, 6 twin (any two without NEXT).
 // Work:      grid (rows / ROWS).
-// Limits:    those of lean.wgsl; MATRIX0 a multiple of 32 if NEXT.
+// Limits:    those of lean.wgsl; MATRIX0 a multiple of ROWS if NEXT.
 const X_AT = 2;
 const X_ROWS = max(CHOICES, 1u);
 @group(0) @binding(3) var<storage, read> routed: array<f32, 3u * max(CHOICES, 1u)>;

@@ -32,7 +32,7 @@ fn turn(q_at: u32, k_at: u32, position: u32, lane: u32) {
         let query = vec2f(joined[q_at + a], joined[q_at + b]);
         let key = vec2f(joined[k_at + a], joined[k_at + b]);
         let turned = vec4f(query.x * c - query.y * s, query.y * c + query.x * s, key.x * c - key.y * s, key.y * c + key.x * s);
-        //#each j FOUR
+        //#each j 4
         {
             let all = subgroupBroadcast(turned, #j#u);
             let first = select(i + #j#u, 2u * (i + #j#u), PAIRS == 1u);
@@ -110,7 +110,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
         //#each c OWN
         out#c# *= keep;
         //#end
-        //#each j FOUR
+        //#each j 4
         {
             let share = subgroupBroadcast(weight, #j#u);
             let value = VALUES + (kv_head * CAPACITY + place_of(min(first + #j#u, position - 1u))) * V_WORDS + lane;

@@ -9,6 +9,7 @@ struct Ready$ {
     block: u32,
     scales: vec4u, rest: vec4u, scale_places: vec4f, rest_places: vec4f, scale_lift: vec4f,
     mine: vec4u, // words of what is spread
+    low_mask: vec4u, high_mask: vec4u,
     extra: Extra$,
 }
 
@@ -26,22 +27,22 @@ fn ready$(a: array<vec4f, 8>, b: array<vec4f, 8>, c: u32, lane: u32) -> Ready$ {
                   bytes * select(0x3fu, 0xc0u, second), bytes * nibbles * select(0u, 1u, second),
                   places * select(1.0, 0.25, second), places * vec4f(1.0, 0.0625, 1.0, 0.0625),
                   select(vec4f(), vec4f(0.0, 0.0, 32.0, 40.0), second && far),
-                  select(vec4u(), vec4u(~0u), vec4u(lane) == vec4u(0u, 1u, 2u, 3u)), extra$(low, high, c));
+                  select(vec4u(), vec4u(~0u), vec4u(lane) == vec4u(0u, 1u, 2u, 3u)), kept(LOW, lane), kept(HIGH, lane), extra$(low, high, c));
 }
 
 fn pair$(row: u32, c: u32, x: Ready$, lane: u32) -> vec2f {
     let block = row * (CHUNKS / 8u) + x.block;
     let mine = header_word$(block, lane) ^ TOP;
-    let h = vec3u(subgroupOr(mine & x.mine.y), subgroupOr(mine & x.mine.z), subgroupOr(mine & x.mine.w));
+    let h = vec3u(spread(mine, x.mine.y), spread(mine, x.mine.z), spread(mine, x.mine.w));
     let rest = fma(vec4f(vec4i(vec4u(h.z) & x.rest)), x.rest_places, x.scale_lift);
     let scale = fma(vec4f(vec4i(h.xyxy & x.scales)), x.scale_places, rest);
     let at = row * CHUNKS + c;
     let a = wq$[at];
     let b = wq$[at + 1u];
-    let low = meet(x.a[0], x.a[1], x.a[2], x.a[3], a, LOW, meet(x.b[0], x.b[1], x.b[2], x.b[3], b, LOW, vec4f()));
-    let high = meet(x.a[4], x.a[5], x.a[6], x.a[7], a ^ vec4u(TOP), HIGH, meet(x.b[4], x.b[5], x.b[6], x.b[7], b ^ vec4u(TOP), HIGH, vec4f()));
+    let near = meet_halves(x.a, a, a ^ vec4u(TOP), x.low_mask, x.high_mask, vec4f());
+    let all = meet_halves(x.b, b, b ^ vec4u(TOP), x.low_mask, x.high_mask, near);
     let more = more$(block, x, lane);
-    return vec2f(scale.x * (total(low) + more.x) + scale.z * (total(high) + x.lift + more.y), scale.y * x.low + scale.w * x.high);
+    return vec2f(scale.x * (all.x + all.y + more.x) + scale.z * (all.z + all.w + x.lift + more.y), scale.y * x.low + scale.w * x.high);
 }
 
 fn row_sum$(row: u32, x: Ready$, sums: vec2f) -> f32 {

@@ -10,10 +10,9 @@ fn extra$(low: vec4f, high: vec4f, c: u32) -> Extra$ {
 }
 
 fn more$(block: u32, x: Ready$, lane: u32) -> vec2f {
-    let a = spread(ws$[3u * block + 1u][lane], x.mine);
-    let b = spread(ws$[3u * block + 2u][lane], x.mine);
-    let low = meet(x.a[0], x.a[1], x.a[2], x.a[3], a, x.extra.low, meet(x.b[0], x.b[1], x.b[2], x.b[3], b, x.extra.low, vec4f()));
-    let high = meet(x.a[4], x.a[5], x.a[6], x.a[7], a ^ vec4u(TOP), x.extra.high,
-                    meet(x.b[4], x.b[5], x.b[6], x.b[7], b ^ vec4u(TOP), x.extra.high, vec4f()));
-    return vec2f(x.extra.scale * total(low), fma(8.0 * x.extra.scale, total(high), x.extra.lift));
+    let a = spread_all(ws$[3u * block + 1u][lane], x.mine);
+    let b = spread_all(ws$[3u * block + 2u][lane], x.mine);
+    let near = meet_halves(x.a, a, a ^ vec4u(TOP), x.extra.low, x.extra.high, vec4f());
+    let all = meet_halves(x.b, b, b ^ vec4u(TOP), x.extra.low, x.extra.high, near);
+    return vec2f(x.extra.scale * (all.x + all.y), fma(8.0 * x.extra.scale, all.z + all.w, x.extra.lift));
 }

@@ -6,6 +6,7 @@ struct Ready$ {
     rest: vec4f, // of the parts: less 32 a column, more what TOP takes
     block: u32, at: u32, word: u32, // in a row, in a block; of the scales
     scales: vec4u, scale_places: vec4f, scale_rest: vec4f,
+    six: vec4u, high: vec4u, third: vec4u, last: vec4u, // masks
 }
 
 fn ready$(a: array<vec4f, 8>, b: array<vec4f, 8>, c: u32, lane: u32) -> Ready$ {
@@ -17,29 +18,33 @@ fn ready$(a: array<vec4f, 8>, b: array<vec4f, 8>, c: u32, lane: u32) -> Ready$ {
     return Ready$(placed(a, 1.0), placed(b, 1.0), vec4f(0.0, 0.0, 8.0 * third.w, 40.0 * last.w) - 32.0 * all,
                   c / 8u, c % 8u, select(16u, 18u, (c & 4u) != 0u),
                   select(vec4u(0xffu, 0xff0000u, 0xffu, 0xff0000u), vec4u(0xff00u, 0xff000000u, 0xff00u, 0xff000000u), odd),
-                  vec4f(1.0, 0x1p-16, 1.0, 0x1p-16) * select(1.0, 0x1p-8, odd), -vec4f(128.0, signs, 128.0, signs));
+                  vec4f(1.0, 0x1p-16, 1.0, 0x1p-16) * select(1.0, 0x1p-8, odd), -vec4f(128.0, signs, 128.0, signs),
+                  kept(0x3fu * BYTES, lane), kept(HIGH, lane), kept(0x30u * BYTES, lane), kept(0xc0u * BYTES, lane));
 }
 
-fn parts$(x: array<vec4f, 8>, q: vec4u, bits: vec2u, sums: array<vec4f, 4>) -> array<vec4f, 4> {
+// Two sums each of first and second part, of nibbles of third and last, of their bits.
+struct Parts$ { six: vec4f, nibbles: vec4f, bits: vec4f }
+fn parts$(x: Ready$, c: array<vec4f, 8>, q: vec4u, bits: vec2u, sum: Parts$) -> Parts$ {
     let first = (q.xy & vec2u(0x0f0f0f0fu)) | ((bits & vec2u(0x03030303u)) * 16u);
     let second = (q.zw & vec2u(0x0f0f0f0fu)) | ((bits & vec2u(0x0c0c0c0cu)) * 4u);
     let nibbles = q ^ vec4u(TOP);
-    let third = fma(vec4f(0.0625), meet2(x[4], x[5], nibbles.x, nibbles.y, HIGH, vec4f()), sums[2]);
-    let last = fma(vec4f(0.0625), meet2(x[6], x[7], nibbles.z, nibbles.w, HIGH, vec4f()), sums[3]);
-    let upper = meet2(x[6], x[7], bits.x ^ TOP, bits.y ^ TOP, 0xc0u * BYTES, vec4f());
-    return array<vec4f, 4>(meet2(x[0], x[1], first.x, first.y, 0x3fu * BYTES, sums[0]), meet2(x[2], x[3], second.x, second.y, 0x3fu * BYTES, sums[1]),
-                           meet2(x[4], x[5], bits.x, bits.y, 0x30u * BYTES, third), fma(vec4f(0.25), upper, last));
+    let a = Parts$(meet(c[0], c[2], first.x, second.x, x.six, x.six, sum.six), meet(c[4], c[6], nibbles.x, nibbles.z, x.high, x.high, sum.nibbles),
+                   meet(c[4], c[6], bits.x, bits.x ^ TOP, x.third, x.last, sum.bits));
+    return Parts$(meet(c[1], c[3], first.y, second.y, x.six, x.six, a.six), meet(c[5], c[7], nibbles.y, nibbles.w, x.high, x.high, a.nibbles),
+                  meet(c[5], c[7], bits.y, bits.y ^ TOP, x.third, x.last, a.bits));
 }
 
 fn pair$(row: u32, c: u32, x: Ready$, lane: u32) -> vec2f {
     let base = (row * (CHUNKS / 8u) + x.block) * 21u;
     let at = row * CHUNKS + c;
     let bits = base + x.at * 2u;
-    let near = parts$(x.a, wq$[at], vec2u(ws$[bits], ws$[bits + 1u]), array<vec4f, 4>());
-    let all = parts$(x.b, wq$[at + 1u], vec2u(ws$[bits + 2u], ws$[bits + 3u]), near);
+    let near = parts$(x, x.a, wq$[at], vec2u(ws$[bits], ws$[bits + 1u]), Parts$());
+    let all = parts$(x, x.b, wq$[at + 1u], vec2u(ws$[bits + 2u], ws$[bits + 3u]), near);
     let bytes = vec2u(ws$[base + x.word], ws$[base + x.word + 1u]) ^ vec2u(0x00808080u);
     let scale = fma(vec4f(vec4i(bytes.xxyy & x.scales)), x.scale_places, x.scale_rest);
-    let sums = vec4f(total(all[0]), total(all[1]), total(all[2]), total(all[3])) + x.rest;
+    let third = fma(0.0625, all.nibbles.x + all.nibbles.y, all.bits.x + all.bits.y);
+    let last = fma(0.0625, all.nibbles.z + all.nibbles.w, 0.25 * (all.bits.z + all.bits.w));
+    let sums = vec4f(all.six.x + all.six.y, all.six.z + all.six.w, third, last) + x.rest;
     return vec2f(total(scale * sums), 0.0);
 }
 

@@ -30,7 +30,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
         var first = MATRIX0;
         for (var q = 0u; 4u * q < MATRIX0; q++) { first = min(first, select(MATRIX0, 4u * q + lane, sums[q] == best)); }
-        let which = subgroupMin(first);
+        let which = min(subgroupMin(first), MATRIX0 - 1u); // where NaNs leave no order
         for (var q = 0u; 4u * q < MATRIX0; q++) { sums[q] = select(sums[q], NONE, 4u * q + lane == which); }
         chosen[i] = exp(best - top);
         if (NORMALISE == 1u) { sum += chosen[i]; }

@@ -120,7 +120,7 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_LEAN_ROUTE] = {"lean_route", "rrrw", LEAN_CONSTANTS, .lean = 1, .sized = true, .subgroups = true},
     [DP_KERNEL_LEAN_ATTEND] = {"lean_attend", "rrwrrw",
                                {"SINKS", "PAIRS", "K_WORDS", "V_WORDS", "HALF", "HEADS", "KV_HEADS", "CAPACITY", "WINDOW", "SCALE", "SOFTCAP",
-                                "ROPE_SCALE", "OWN", "FOUR"},
+                                "ROPE_SCALE", "OWN"},
                                .sized = true, .subgroups = true},
 };
 /* clang-format on */
@@ -209,7 +209,9 @@ typedef struct copy {
     const struct copy *outer;
 } copy;
 
+/* A digit stands for itself. */
 static uint32_t constant_of(const kernel_entry *entry, const dp_kernel_variant *v, const char *name, size_t size) {
+    if (size == 1 && *name >= '0' && *name <= '9') return (uint32_t)(*name - '0');
     for (size_t i = 0; i < DP_KERNEL_CONSTANTS && entry->constants[i]; i++)
         if (strlen(entry->constants[i]) == size && memcmp(entry->constants[i], name, size) == 0) return v->constants[i];
     return 0;

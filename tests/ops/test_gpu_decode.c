@@ -192,7 +192,7 @@ TEST(experts_exactly) { check_dtypes(&exact, true, true); }
 
 /* The kernels for devices that are programs, where the device is one: each order of columns, rows that fill no workgroup. */
 static void check_lean(bool moe) {
-    static const dp_dtype dtypes[] = {DP_Q4_K, DP_Q6_K, DP_Q5_0, DP_F16};
+    static const dp_dtype dtypes[] = {DP_Q4_K, DP_Q5_K, DP_Q6_K, DP_Q8_0, DP_Q5_0, DP_F16};
     dp_backend *gpu = NULL, *reference = NULL;
     if (!test_opened(dp_gpu_backend_open(&(dp_gpu_desc){.adapter = -1}, &gpu))) return;
     CHECK_OK(dp_cpu_open(&(dp_cpu_desc){.reference = true}, &reference));
@@ -207,5 +207,29 @@ static void check_lean(bool moe) {
 
 TEST(blocks_on_a_program) { check_lean(false); }
 TEST(experts_on_a_program) { check_lean(true); }
+
+/* A router that tells nothing chooses some experts all the same; the device goes on. */
+static void check_no_numbers(const dp_gpu_desc *desc) {
+    static float hidden[2048], result[OUT];
+    const shape s = {.hidden = 512, .inner = 256, .moe = true, .normalise = true};
+    dp_backend *gpu = NULL, *reference = NULL;
+    if (!test_opened(dp_gpu_backend_open(desc, &gpu))) return;
+    rig r;
+    rig_init(&r, &s, DP_Q4_K);
+    int32_t router = 0;
+    for (size_t i = 0; i < r.program.op_count; i++)
+        if (r.ops[i].kind == DP_OP_MATMUL && r.ops[i].dst == LOGITS) router = r.ops[i].weight;
+    for (int32_t i = 0; i < EXPERTS * s.hidden; i++) ((float *)r.memory[router])[i] = NAN;
+    CHECK_OK(run(gpu, &r, 7, hidden, result));
+    rig_free(&r);
+    CHECK_OK(dp_cpu_open(&(dp_cpu_desc){.reference = true}, &reference));
+    check_shape(gpu, reference, &s, DP_Q4_K, desc->exact ? 2e-5 : 1.5e-2);
+    gpu->api->close(gpu);
+    reference->api->close(reference);
+}
+
+TEST(routers_that_tell_no_numbers) { check_no_numbers(&best); }
+TEST(routers_that_tell_no_numbers_to_plain_kernels) { check_no_numbers(&exact); }
+TEST(routers_that_tell_no_numbers_to_a_program) { check_no_numbers(&(dp_gpu_desc){.adapter = -1}); }
 
 TEST_MAIN()
