@@ -2,17 +2,18 @@
 // Shapes:    joined: q [HEADS][2 * K_WORDS], k [KV_HEADS][2 * K_WORDS], v [KV_HEADS][2 * V_WORDS]; the cache of f16 as in
 //            kv_write.wgsl; dst [HEADS][2 * V_WORDS].
 // Bindings:  0 step, 1 joined, 2 cache, 3 frequencies, 4 sinks (any buffer when SINKS is 0), 5 dst.
-// Work:      a workgroup of one subgroup a head; each lane scores a key of four, and sums up OWN pairs of a value's columns. The
+// Work:      a workgroup of one subgroup a head; each lane scores a key of four, and sums up 8 * OWN of a value's columns. The
 //            first head of a KV head writes to the cache; nobody reads that place here.
-// Limits:    V_WORDS = 4 * OWN; HALF a multiple of 4.
+// Limits:    K_WORDS a multiple of 4, V_WORDS = 16 * OWN; HALF a multiple of 4.
 const LANES = 4u;
 const NONE = -1e30;
 const K_AT = HEADS * 2u * K_WORDS;
 const V_AT = K_AT + KV_HEADS * 2u * K_WORDS;
-const VALUES = KV_HEADS * K_WORDS * CAPACITY;
+const V_FOURS = V_WORDS / 4u;
+const VALUES = KV_HEADS * K_FOURS * CAPACITY;
 @group(0) @binding(0) var<storage, read> step: array<u32, 4>;
 @group(0) @binding(1) var<storage, read> joined: array<f32, V_AT + KV_HEADS * 2u * V_WORDS>;
-@group(0) @binding(2) var<storage, read_write> cache: array<u32, KV_HEADS * (K_WORDS + V_WORDS) * CAPACITY>;
+@group(0) @binding(2) var<storage, read_write> cache: array<vec4u, KV_HEADS * (K_FOURS + V_FOURS) * CAPACITY>;
 @group(0) @binding(3) var<storage, read> frequency: array<f32, HALF>;
 @group(0) @binding(4) var<storage, read> sinks: array<f32, max(SINKS * HEADS, 1u)>;
 @group(0) @binding(5) var<storage, read_write> dst: array<f32, HEADS * 2u * V_WORDS>;
@@ -63,6 +64,22 @@ fn limited(score: f32) -> f32 {
     return scaled;
 }
 
+// Two f16 times 2^-112, those below 6e-5 perhaps as 0: unpack2x16float is three times as long there. The first one comes to its place
+// by a product; the other one has to become the last bits of a float for that.
+fn halves(w: u32) -> vec2f {
+    let low = ((w & 0x7fffu) | ((w & 0x8000u) * 8u)) * 0x2000u;
+    let last = bitcast<u32>(fma(f32(i32(w & 0x7fff0000u)), 0x1p-16, 0x1p23)); // behind 0x4b000000, of which the product leaves nothing
+    return vec2f(bitcast<f32>(low), bitcast<f32>((w & 0x80000000u) | (last * 0x2000u)));
+}
+
+// Adds to two sums the products of a key's eight columns with the query's.
+fn score(a: vec4f, b: vec4f, words: vec4u, sums: vec2f) -> vec2f {
+    let first = fma(a.xy, halves(words.x), sums);
+    let second = fma(a.zw, halves(words.y), first);
+    let third = fma(b.xy, halves(words.z), second);
+    return fma(b.zw, halves(words.w), third);
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane: u32) {
     let head = at.y;
@@ -71,51 +88,62 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
     turn(head * 2u * K_WORDS, K_AT + kv_head * 2u * K_WORDS, position, lane);
 
     // the newest key and value, rounded as they will be read
-    let place = place_of(position);
+    let place = kv_head * CAPACITY + place_of(position);
     let writes = head % (HEADS / KV_HEADS) == 0u;
-    let key_at = (kv_head * CAPACITY + place) * K_WORDS;
     var newest = 0.0;
-    //#each w K_WORDS
+    //#each w K_FOURS
     {
-        let word = pack2x16float(vec2f(k[2 * #w#], k[2 * #w# + 1]));
-        newest += dot(vec2f(q[2 * #w#], q[2 * #w# + 1]), unpack2x16float(word));
-        if (writes && lane == #w#u % LANES) { cache[key_at + #w#u] = word; }
+        let words = vec4u(pack2x16float(vec2f(k[8 * #w#], k[8 * #w# + 1])), pack2x16float(vec2f(k[8 * #w# + 2], k[8 * #w# + 3])),
+                          pack2x16float(vec2f(k[8 * #w# + 4], k[8 * #w# + 5])), pack2x16float(vec2f(k[8 * #w# + 6], k[8 * #w# + 7])));
+        newest += dot(vec2f(q[8 * #w#], q[8 * #w# + 1]), unpack2x16float(words.x)) + dot(vec2f(q[8 * #w# + 2], q[8 * #w# + 3]), unpack2x16float(words.y));
+        newest += dot(vec2f(q[8 * #w# + 4], q[8 * #w# + 5]), unpack2x16float(words.z)) + dot(vec2f(q[8 * #w# + 6], q[8 * #w# + 7]), unpack2x16float(words.w));
+        if (writes && lane == #w#u % LANES) { cache[place * K_FOURS + #w#u] = words; }
     }
+    let q#w#a = 0x1p100 * vec4f(q[8 * #w#], q[8 * #w# + 1], q[8 * #w# + 2], q[8 * #w# + 3]);
+    let q#w#b = 0x1p100 * vec4f(q[8 * #w# + 4], q[8 * #w# + 5], q[8 * #w# + 6], q[8 * #w# + 7]);
     //#end
     var top = limited(newest);
     var sum = 1.0;
-    let value_at = VALUES + (kv_head * CAPACITY + place) * V_WORDS + lane;
-    let v_at = V_AT + kv_head * 2u * V_WORDS + 2u * lane;
+    let v_at = V_AT + 2u * (kv_head * V_WORDS + 4u * OWN * lane);
     //#each c OWN
-    let word#c# = pack2x16float(vec2f(joined[v_at + 8u * #c#u], joined[v_at + 8u * #c#u + 1u]));
-    if (writes) { cache[value_at + 4u * #c#u] = word#c#; }
-    var out#c# = unpack2x16float(word#c#);
+    let words#c# = vec4u(pack2x16float(vec2f(joined[v_at + 8u * #c#u], joined[v_at + 8u * #c#u + 1u])),
+                         pack2x16float(vec2f(joined[v_at + 8u * #c#u + 2u], joined[v_at + 8u * #c#u + 3u])),
+                         pack2x16float(vec2f(joined[v_at + 8u * #c#u + 4u], joined[v_at + 8u * #c#u + 5u])),
+                         pack2x16float(vec2f(joined[v_at + 8u * #c#u + 6u], joined[v_at + 8u * #c#u + 7u])));
+    if (writes) { cache[VALUES + place * V_FOURS + OWN * lane + #c#u] = words#c#; }
+    var out#c#a = vec4f(unpack2x16float(words#c#.x), unpack2x16float(words#c#.y));
+    var out#c#b = vec4f(unpack2x16float(words#c#.z), unpack2x16float(words#c#.w));
     //#end
 
     var begin = 0u;
     if (WINDOW > 0u && position >= WINDOW) { begin = position - WINDOW + 1u; }
     for (var first = begin; first < position; first += LANES) {
         let key = place_of(min(first + lane, position - 1u));
-        let row = (kv_head * CAPACITY + key) * K_WORDS;
-        var dots = 0.0;
-        //#each w K_WORDS
-        dots += dot(vec2f(q[2 * #w#], q[2 * #w# + 1]), unpack2x16float(cache[row + #w#u]));
+        let row = (kv_head * CAPACITY + key) * K_FOURS;
+        var sums = vec2f();
+        //#each w K_FOURS
+        sums = score(q#w#a, q#w#b, cache[row + #w#u], sums);
         //#end
-        let score = select(NONE, limited(dots), first + lane < position);
-        let new_top = max(top, subgroupMax(score));
+        let scored = select(NONE, limited(4096.0 * (sums.x + sums.y)), first + lane < position);
+        let new_top = max(top, subgroupMax(scored));
         let keep = exp(top - new_top);
-        let weight = exp(score - new_top);
+        let weight = exp(scored - new_top);
         top = new_top;
         sum = sum * keep + subgroupAdd(weight);
         //#each c OWN
-        out#c# *= keep;
+        out#c#a *= keep;
+        out#c#b *= keep;
         //#end
         //#each j 4
         {
-            let share = subgroupBroadcast(weight, #j#u);
-            let value = VALUES + (kv_head * CAPACITY + place_of(min(first + #j#u, position - 1u))) * V_WORDS + lane;
+            let share = 0x1p112 * subgroupBroadcast(weight, #j#u);
+            let value = VALUES + (kv_head * CAPACITY + place_of(min(first + #j#u, position - 1u))) * V_FOURS + OWN * lane;
             //#each c OWN
-            out#c# += share * unpack2x16float(cache[value + 4u * #c#u]);
+            {
+                let words = cache[value + #c#u];
+                out#c#a = fma(vec4f(share), vec4f(halves(words.x), halves(words.y)), out#c#a);
+                out#c#b = fma(vec4f(share), vec4f(halves(words.z), halves(words.w)), out#c#b);
+            }
             //#end
         }
         //#end
@@ -125,8 +153,11 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
         let sink_top = max(top, sinks[head]);
         factor = exp(top - sink_top) / (sum * exp(top - sink_top) + exp(sinks[head] - sink_top));
     }
+    let dst_at = 2u * (head * V_WORDS + 4u * OWN * lane);
     //#each c OWN
-    dst[head * 2u * V_WORDS + 2u * (lane + 4u * #c#u)] = factor * out#c#.x;
-    dst[head * 2u * V_WORDS + 2u * (lane + 4u * #c#u) + 1u] = factor * out#c#.y;
+    //#each j 4
+    dst[dst_at + 8u * #c#u + #j#u] = factor * out#c#a[#j#];
+    dst[dst_at + 8u * #c#u + 4u + #j#u] = factor * out#c#b[#j#];
+    //#end
     //#end
 }

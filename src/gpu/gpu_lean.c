@@ -168,8 +168,8 @@ dp_status dp_lean_mixture(dp_planner *p, size_t *ops) {
 static bool attends(const dp_planner *p, size_t ahead, int32_t q, int32_t k, int32_t v) {
     const dp_op *rope = dp_decode_op(p, ahead);
     if (rope->kind != DP_OP_ROPE || !dp_decode_attends(p, ahead, q, k, v)) return false;
-    const dp_op *o = dp_decode_op(p, ahead + 3);
-    return rope->rope.dim % (2 * LANES) == 0 && p->plan->program->kv[o->attention.kv].k_dim <= K_DIM_MOST;
+    const dp_kv_spec *kv = &p->plan->program->kv[dp_decode_op(p, ahead + 3)->attention.kv];
+    return rope->rope.dim % (2 * LANES) == 0 && kv->k_dim % 8 == 0 && kv->k_dim <= K_DIM_MOST && kv->v_dim % (8 * LANES) == 0;
 }
 
 static bool are_joint(const dp_planner *p) {
@@ -213,7 +213,7 @@ dp_status dp_lean_attention(dp_planner *p, size_t *ops) {
                                 (uint32_t)rope->rope.dim / 2, heads, (uint32_t)s->heads, layer->capacity, (uint32_t)s->window,
                                 dp_decode_bits(o->attention.scale), dp_decode_bits(o->attention.softcap),
                                 dp_decode_bits(use_long ? rope->rope.long_scale : rope->rope.scale),
-                                (uint32_t)s->v_dim / (2 * LANES)}},
+                                (uint32_t)s->k_dim / 8, (uint32_t)s->v_dim / (8 * LANES)}},
                    .ranges = {dp_decode_whole(p->plan->step), dp_decode_whole(p->plan->joined), dp_decode_whole(layer->buffer),
                               dp_decode_vector(p, use_long ? rope->bias : rope->weight), dp_decode_vector(p, o->weight),
                               dp_decode_slot(p, o->dst)},
