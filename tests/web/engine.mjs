@@ -101,10 +101,10 @@ test('a load begins with the buffers that the last one took, and gives back thos
       return { ...buffers, room: (await about()).room };
     };
     const first = await load(), { room } = first;
-    return { first, others: [await load(room), await load([...room, 4096]), await load([4096, ...room])] };
+    return { first, others: [await load(room), await load([...room, 4096]), await load([4096, ...room]), await load([-4, 'x', 2.5, ...room, null]), await load({ length: 3 })] };
   });
   const { first, others } = found, count = first.room.length;
-  expect(count > 0 && String([first, ...others].map(({ ahead }) => ahead)) === String([0, count, count + 1, count + 1]), JSON.stringify(found));
+  expect(count > 0 && String([first, ...others].map(({ ahead }) => ahead)) === String([0, count, count + 1, count + 1, count, 0]), JSON.stringify(found));
   for (const { sizes, room } of others) expect(sizes === first.sizes && String(room) === String(first.room), JSON.stringify(found));
   expect((await story()).text === STORY, 'the text differs');
 });

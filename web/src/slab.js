@@ -42,10 +42,12 @@ export class Slabs {
 
 /** Buffers that weights are going to take, made before they are asked for: as they were the last time that the model was loaded. */
 export class Ahead {
-  /** @param {(size: number, index: number) => GPUBuffer} make */
+  /** @param {unknown} sizes as they are found in the storage
+   * @param {(size: number, index: number) => GPUBuffer} make */
   constructor(sizes, make) {
     let bytes = 0;
-    this.buffers = sizes.filter((size) => (bytes += size) <= AHEAD_BYTES).map(make);
+    const likely = Array.isArray(sizes) ? sizes.filter((size) => Number.isSafeInteger(size) && size > 0 && size % 4 === 0) : [];
+    this.buffers = likely.filter((size) => (bytes += size) <= AHEAD_BYTES).map(make);
   }
 
   /** The next one, if it is what is asked for; else all that are left are given back. */
