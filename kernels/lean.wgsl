@@ -7,7 +7,7 @@
 const LANES = 4u;
 const ROWS = 64u;
 const STEPS = (CHUNKS + 2u * LANES - 1u) / (2u * LANES); // of lanes with two chunks each
-const SQUARES = (CHUNKS / 2u + 3u) / 4u; // vectors
+const SQUARES = (32u * CHUNKS / ROWS + 3u) / 4u; // vectors
 @group(0) @binding(X_AT) var<storage, read> x: array<vec4f, 8u * CHUNKS * X_ROWS + NORM * SQUARES>;
 var<private> sums: array<f32, ROWS / LANES>; // of rows 4 q to 4 q + 3, a lane's
 

@@ -4,12 +4,14 @@
 // Bindings:  0 step, 1 joined, 2 cache, 3 frequencies, 4 sinks (any buffer when SINKS is 0), 5 dst.
 // Work:      a workgroup of one subgroup a head; each lane scores a key of four, and sums up 8 * OWN of a value's columns. The
 //            first head of a KV head writes to the cache; nobody reads that place here.
-// Limits:    K_WORDS a multiple of 4, V_WORDS = 16 * OWN; HALF a multiple of 4.
+// Limits:    keys of 8 * K_FOURS columns, values of 32 * OWN; HALF a multiple of 4.
 const LANES = 4u;
 const NONE = -1e30;
+const K_WORDS = 4u * K_FOURS;
+const V_WORDS = 16u * OWN;
 const K_AT = HEADS * 2u * K_WORDS;
 const V_AT = K_AT + KV_HEADS * 2u * K_WORDS;
-const V_FOURS = V_WORDS / 4u;
+const V_FOURS = 4u * OWN;
 const VALUES = KV_HEADS * K_FOURS * CAPACITY;
 @group(0) @binding(0) var<storage, read> step: array<u32, 4>;
 @group(0) @binding(1) var<storage, read> joined: array<f32, V_AT + KV_HEADS * 2u * V_WORDS>;
@@ -64,7 +66,11 @@ fn limited(score: f32) -> f32 {
     return scaled;
 }
 
-// Two f16 times 2^-112, those below 6e-5 perhaps as 0: unpack2x16float is three times as long there. The first one comes to its place
+fn packed(a: vec4f, b: vec4f) -> vec4u {
+    return vec4u(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
+}
+
+// Two f16 times 2^-112, those below 6e-5 perhaps as 0, infinities as 65536: unpack2x16float is three times as long there. The first one comes to its place
 // by a product; the other one has to become the last bits of a float for that.
 fn halves(w: u32) -> vec2f {
     let low = ((w & 0x7fffu) | ((w & 0x8000u) * 8u)) * 0x2000u;
@@ -92,24 +98,25 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
     let writes = head % (HEADS / KV_HEADS) == 0u;
     var newest = 0.0;
     //#each w K_FOURS
+    let q#w#a = vec4f(q[8 * #w#], q[8 * #w# + 1], q[8 * #w# + 2], q[8 * #w# + 3]);
+    let q#w#b = vec4f(q[8 * #w# + 4], q[8 * #w# + 5], q[8 * #w# + 6], q[8 * #w# + 7]);
+    let large#w#a = 0x1p100 * q#w#a; // for halves()
+    let large#w#b = 0x1p100 * q#w#b;
     {
-        let words = vec4u(pack2x16float(vec2f(k[8 * #w#], k[8 * #w# + 1])), pack2x16float(vec2f(k[8 * #w# + 2], k[8 * #w# + 3])),
-                          pack2x16float(vec2f(k[8 * #w# + 4], k[8 * #w# + 5])), pack2x16float(vec2f(k[8 * #w# + 6], k[8 * #w# + 7])));
-        newest += dot(vec2f(q[8 * #w#], q[8 * #w# + 1]), unpack2x16float(words.x)) + dot(vec2f(q[8 * #w# + 2], q[8 * #w# + 3]), unpack2x16float(words.y));
-        newest += dot(vec2f(q[8 * #w# + 4], q[8 * #w# + 5]), unpack2x16float(words.z)) + dot(vec2f(q[8 * #w# + 6], q[8 * #w# + 7]), unpack2x16float(words.w));
+        let words = packed(vec4f(k[8 * #w#], k[8 * #w# + 1], k[8 * #w# + 2], k[8 * #w# + 3]),
+                           vec4f(k[8 * #w# + 4], k[8 * #w# + 5], k[8 * #w# + 6], k[8 * #w# + 7]));
+        newest += dot(q#w#a.xy, unpack2x16float(words.x)) + dot(q#w#a.zw, unpack2x16float(words.y));
+        newest += dot(q#w#b.xy, unpack2x16float(words.z)) + dot(q#w#b.zw, unpack2x16float(words.w));
         if (writes && lane == #w#u % LANES) { cache[place * K_FOURS + #w#u] = words; }
     }
-    let q#w#a = 0x1p100 * vec4f(q[8 * #w#], q[8 * #w# + 1], q[8 * #w# + 2], q[8 * #w# + 3]);
-    let q#w#b = 0x1p100 * vec4f(q[8 * #w# + 4], q[8 * #w# + 5], q[8 * #w# + 6], q[8 * #w# + 7]);
     //#end
     var top = limited(newest);
     var sum = 1.0;
     let v_at = V_AT + 2u * (kv_head * V_WORDS + 4u * OWN * lane);
     //#each c OWN
-    let words#c# = vec4u(pack2x16float(vec2f(joined[v_at + 8u * #c#u], joined[v_at + 8u * #c#u + 1u])),
-                         pack2x16float(vec2f(joined[v_at + 8u * #c#u + 2u], joined[v_at + 8u * #c#u + 3u])),
-                         pack2x16float(vec2f(joined[v_at + 8u * #c#u + 4u], joined[v_at + 8u * #c#u + 5u])),
-                         pack2x16float(vec2f(joined[v_at + 8u * #c#u + 6u], joined[v_at + 8u * #c#u + 7u])));
+    let v#c# = v_at + 8u * #c#u;
+    let words#c# = packed(vec4f(joined[v#c#], joined[v#c# + 1u], joined[v#c# + 2u], joined[v#c# + 3u]),
+                          vec4f(joined[v#c# + 4u], joined[v#c# + 5u], joined[v#c# + 6u], joined[v#c# + 7u]));
     if (writes) { cache[VALUES + place * V_FOURS + OWN * lane + #c#u] = words#c#; }
     var out#c#a = vec4f(unpack2x16float(words#c#.x), unpack2x16float(words#c#.y));
     var out#c#b = vec4f(unpack2x16float(words#c#.z), unpack2x16float(words#c#.w));
@@ -122,7 +129,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) lane:
         let row = (kv_head * CAPACITY + key) * K_FOURS;
         var sums = vec2f();
         //#each w K_FOURS
-        sums = score(q#w#a, q#w#b, cache[row + #w#u], sums);
+        sums = score(large#w#a, large#w#b, cache[row + #w#u], sums);
         //#end
         let scored = select(NONE, limited(4096.0 * (sums.x + sums.y)), first + lane < position);
         let new_top = max(top, subgroupMax(scored));

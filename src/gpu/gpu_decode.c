@@ -70,7 +70,7 @@ uint64_t dp_decode_packed_words(const dp_program *program, int32_t slot) {
 dp_status dp_decode_packed(dp_planner *p, int32_t slot, dp_gpu_range *out) {
     dp_plan *plan = p->plan;
     uint64_t cols = (uint64_t)plan->program->slots[slot].cols;
-    uint64_t bytes = (plan->backend->lean ? cols + (cols / 64 + 3) / 4 * 4 : dp_decode_packed_words(plan->program, slot)) * 4;
+    uint64_t bytes = (plan->backend->lean ? cols + (cols / DP_LEAN_ROWS + 3) / 4 * 4 : dp_decode_packed_words(plan->program, slot)) * 4;
     uint64_t made = DP_DECODE_CHOICES_MOST * 16; /* four words for each choice behind experts' products */
     if (!plan->packed[slot]) TRY(dp_gpu_buffer_new(plan->backend->gpu, bytes + made, "packed", &plan->packed[slot]));
     *out = dp_decode_whole(plan->packed[slot]);

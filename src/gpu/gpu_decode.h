@@ -23,7 +23,8 @@ bool dp_decode_unread(const dp_planner *p, int32_t slot, size_t ahead);
 
 /* Words of a slot's packed row: for each 16 columns bytes twice, a scale, a sum and a sum of squares; behind all of these, for each
  * 16 columns again, a part of the logits of the router that reads the slot, if one does, in whole fours. Lean rows are
- * columns and sums of squares of 64. */
+ * columns and sums of squares of DP_LEAN_ROWS. */
+enum { DP_LEAN_ROWS = 64 }; /* of a workgroup, as in kernels/lean.wgsl */
 uint64_t dp_decode_packed_words(const dp_program *program, int32_t slot);
 dp_status dp_decode_packed(dp_planner *p, int32_t slot, dp_gpu_range *out);
 dp_status dp_decode_pack_row(dp_planner *p, int32_t slot);

@@ -5,7 +5,7 @@
  * not taken here runs the plain dispatches of gpu_plan.c. */
 #include "gpu/gpu_decode.h"
 
-enum { LANES = 4, ROWS = 64, K_DIM_MOST = 128 }; /* as in kernels/lean.wgsl */
+enum { LANES = 4, ROWS = DP_LEAN_ROWS, K_DIM_MOST = 128 }; /* as in kernels/lean.wgsl */
 
 static uint32_t tiles(uint32_t rows) { return (rows + ROWS - 1) / ROWS; }
 
@@ -209,11 +209,10 @@ dp_status dp_lean_attention(dp_planner *p, size_t *ops) {
     uint32_t heads = (uint32_t)o->attention.heads;
     dp_recipe r = {.variant = {DP_KERNEL_LEAN_ATTEND,
                                DP_F32,
-                               {o->weight >= 0, rope->rope.pairs, (uint32_t)s->k_dim / 2, (uint32_t)s->v_dim / 2,
+                               {o->weight >= 0, rope->rope.pairs, (uint32_t)s->k_dim / 8, (uint32_t)s->v_dim / (8 * LANES),
                                 (uint32_t)rope->rope.dim / 2, heads, (uint32_t)s->heads, layer->capacity, (uint32_t)s->window,
                                 dp_decode_bits(o->attention.scale), dp_decode_bits(o->attention.softcap),
-                                dp_decode_bits(use_long ? rope->rope.long_scale : rope->rope.scale),
-                                (uint32_t)s->k_dim / 8, (uint32_t)s->v_dim / (8 * LANES)}},
+                                dp_decode_bits(use_long ? rope->rope.long_scale : rope->rope.scale)}},
                    .ranges = {dp_decode_whole(p->plan->step), dp_decode_whole(p->plan->joined), dp_decode_whole(layer->buffer),
                               dp_decode_vector(p, use_long ? rope->bias : rope->weight), dp_decode_vector(p, o->weight),
                               dp_decode_slot(p, o->dst)},

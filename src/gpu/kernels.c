@@ -119,8 +119,8 @@ static const kernel_entry entries[DP_KERNEL_COUNT] = {
     [DP_KERNEL_LEAN_ACT] = {"lean_act", "rrrrrrw", LEAN_CONSTANTS, .lean = 2, .fronts = {"act"}, .sized = true, .subgroups = true},
     [DP_KERNEL_LEAN_ROUTE] = {"lean_route", "rrrw", LEAN_CONSTANTS, .lean = 1, .sized = true, .subgroups = true},
     [DP_KERNEL_LEAN_ATTEND] = {"lean_attend", "rrwrrw",
-                               {"SINKS", "PAIRS", "K_WORDS", "V_WORDS", "HALF", "HEADS", "KV_HEADS", "CAPACITY", "WINDOW", "SCALE", "SOFTCAP",
-                                "ROPE_SCALE", "K_FOURS", "OWN"},
+                               {"SINKS", "PAIRS", "K_FOURS", "OWN", "HALF", "HEADS", "KV_HEADS", "CAPACITY", "WINDOW", "SCALE", "SOFTCAP",
+                                "ROPE_SCALE"},
                                .sized = true, .subgroups = true},
 };
 /* clang-format on */

@@ -138,7 +138,7 @@ async function originOf(key) {
 /** Brings a stored model, or one from a URL, into the tree. */
 async function mountCached(tree, key, url, request, context) {
   const { model, release: shared } = await hold(key, url, request, context);
-  context.onRoom(model.about.room ?? []);
+  context.onRoom(model.about.room);
   const touched = model.touch(); // beside the reading
   try {
     const { folder, file, release } = await model.mount();
